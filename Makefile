@@ -1,0 +1,76 @@
+# Every target sets up what it needs in .venv, from python >= 3.11, gcc and make alone.
+#   make demo   the main job: a pipeline of separate programs over the standard library's sources
+#   make test   the tests, against the installed package (make test ARGS="-k ring")
+#   make lint   ruff, mypy --strict, clang-format, codespell
+#   make bench  the benchmarks, with their rivals in the same run
+# PYTHON=python3.12 chooses the interpreter for a new .venv; `make clean` removes everything that was made.
+
+# The first of these that is new enough.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV   := .venv
+PY     := $(VENV)/bin/python
+PIP    := $(PY) -m pip --disable-pip-version-check --quiet
+ARGS   ?=
+
+# The directory shmring/ here must not shadow the installed package.
+export PYTHONSAFEPATH := 1
+
+# What the installed package is made from: everything under shmring/ but compiled leftovers.
+SOURCES := pyproject.toml meson.build \
+	$(shell find shmring -type f ! -path '*/__pycache__/*' ! -name '*.so' ! -name '*.o')
+
+.DELETE_ON_ERROR:
+.PHONY: demo test lint bench bench-smoke clean
+
+demo: $(VENV)/installed
+	$(VENV)/bin/shmring demo $(ARGS)
+
+test: $(VENV)/installed $(VENV)/group-test
+	$(PY) -m pytest $(ARGS)
+
+lint: $(VENV)/installed $(VENV)/group-test $(VENV)/group-lint
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	find shmring bench tests -name '*.[ch]' | xargs $(VENV)/bin/clang-format --dry-run -Werror
+	$(VENV)/bin/codespell
+
+bench: $(VENV)/installed $(VENV)/extra-bench
+	$(PY) bench/one_to_one_throughput.py $(ARGS)
+	$(PY) bench/one_to_one_latency.py $(ARGS)
+
+bench-smoke: $(VENV)/installed $(VENV)/extra-bench
+	$(PY) bench/one_to_one_throughput.py --smoke
+	$(PY) bench/one_to_one_latency.py --smoke
+
+clean:
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find shmring tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Not editable: what is tested is what a user gets.
+$(VENV)/installed: $(SOURCES) | $(PY)
+	@$(PY) -c 'import pathlib, sys, sysconfig; h = pathlib.Path(sysconfig.get_path("include"), "Python.h"); \
+		h.exists() or sys.exit(f"{h} is missing: install the Python headers (Debian, Ubuntu: python3-dev)")'
+	$(PIP) install ".[cli]"
+	@touch $@
+
+# A dependency group or an extra of pyproject.toml; pip reads groups itself only since 25.1.
+$(VENV)/group-%: pyproject.toml | $(PY)
+	@$(PY) -c 'import tomllib; print(*tomllib.load(open("$<", "rb"))["dependency-groups"]["$*"], sep="\n")' > $@
+	$(PIP) install -r $@
+
+$(VENV)/extra-%: pyproject.toml | $(PY)
+	@$(PY) -c 'import tomllib; print(*tomllib.load(open("$<", "rb"))["project"]["optional-dependencies"]["$*"], sep="\n")' > $@
+	$(PIP) install -r $@
+
+$(PY):
+	@test -n "$(PYTHON)" || { \
+		echo "shmring needs Python 3.11 or newer and found none; name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit( \
+		"shmring needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0])'
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make a virtual environment with pip in it:" \
+		     "install its venv package (Debian, Ubuntu: python3-venv), or name another: make PYTHON=..." >&2; exit 1; }
+	@rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,173 @@
+"""Fixtures every test has: the installed package, a ring name of its own, and a check that nothing is left behind.
+
+The tests run against the installed package. A checkout in front of it on sys.path would hide it behind a `shmring/`
+without a compiled core, so the checkout is taken off the path here, and for the programs that tests start.
+"""
+
+import gc
+import itertools
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+SHM = Path("/dev/shm")
+PROC = Path("/proc")
+
+if not any((CHECKOUT / "shmring").glob("_core*.so")):
+    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != CHECKOUT]
+    os.environ["PYTHONSAFEPATH"] = "1"
+
+_counter = itertools.count()
+_failed = pytest.StashKey[bool]()
+
+
+def pytest_report_header() -> str:
+    """Say which package is tested."""
+    from importlib.util import find_spec
+
+    spec = find_spec("shmring")
+    return f"shmring: {spec.origin if spec else 'not installed: run `make test`, or `pip install .`'}"
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """Return a ring name that no other test and no other run uses."""
+    test = re.sub(r"[^A-Za-z0-9]+", "-", request.node.name)[:60]
+    return f"test-{os.getpid()}-{next(_counter)}-{test}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Remember that a test failed: its traceback keeps its rings alive, which is no second failure."""
+    report = yield
+    if report.when in ("setup", "call") and not report.passed:
+        item.stash[_failed] = True
+    return report
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaks a segment, a semaphore, a child process or a file descriptor; remove what it leaked.
+
+    Set up before every other function-scoped fixture, hence torn down after them.
+    """
+    if not PROC.exists():
+        yield
+        return
+    objects, children, descriptors = shared_objects(), child_processes(), open_descriptors()
+    yield
+    gc.collect()
+    left = {
+        "shared memory": leaked_objects(objects),
+        "child processes": leaked_children(children),
+        "file descriptors": leaked_descriptors(descriptors),
+    }
+    for entry in left["shared memory"]:
+        (SHM / entry).unlink(missing_ok=True)
+    if any(left.values()) and not request.node.stash.get(_failed, False):
+        pytest.fail("left behind: " + "; ".join(f"{what}: {', '.join(found)}" for what, found in left.items() if found))
+
+
+def shared_objects() -> set[str]:
+    """Return the segments and semaphores of shmring that exist now."""
+    return {entry.name for entry in SHM.iterdir() if entry.name.startswith(("shmring", "sem.shmring"))}
+
+
+def leaked_objects(before: set[str]) -> list[str]:
+    """Return the new segments and semaphores, less those that a program outside this test run has mapped."""
+    new = shared_objects() - before
+    if not new:
+        return []
+    ours = descendants() | {os.getpid()}
+    foreign = "".join(maps_of(pid) for pid in processes() if pid not in ours)
+    return sorted(entry for entry in new & shared_objects() if f"{SHM}/{entry}" not in foreign)
+
+
+def processes() -> list[int]:
+    """Return every process id."""
+    return [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
+
+
+def maps_of(pid: int) -> str:
+    """Return what a process has mapped; nothing when it is gone or somebody else's."""
+    try:
+        return (PROC / str(pid) / "maps").read_text()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return ""
+
+
+def parents() -> dict[int, int]:
+    """Return each process's parent."""
+    found = {}
+    for pid in processes():
+        try:
+            found[pid] = int((PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended meanwhile
+    return found
+
+
+def child_processes() -> set[int]:
+    """Return our children's process ids."""
+    return {pid for pid, parent in parents().items() if parent == os.getpid()}
+
+
+def descendants() -> set[int]:
+    """Return the process ids of our children, theirs, and so on."""
+    table, found = parents(), {os.getpid()}
+    while more := {pid for pid, parent in table.items() if parent in found} - found:
+        found |= more
+    return found - {os.getpid()}
+
+
+def leaked_children(before: set[int]) -> list[str]:
+    """Return the new children, less the two that multiprocessing keeps for the life of the interpreter."""
+    leaked = child_processes() - before - {pid for pid, _ in multiprocessing_servers()}
+    return [f"{pid} ({command_of(pid)})" for pid in sorted(leaked)]
+
+
+def command_of(pid: int) -> str:
+    """Return a process's command line."""
+    try:
+        return (PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip() or "zombie"
+    except (FileNotFoundError, ProcessLookupError):
+        return "gone meanwhile"
+
+
+def multiprocessing_servers() -> Iterator[tuple[int | None, int | None]]:
+    """Yield process id and descriptor of the resource tracker and the fork server, which outlive the test that first
+    needed them, on purpose and for the life of the interpreter.
+    """
+    for package in ("multiprocessing", "multiprocess"):
+        tracker = getattr(sys.modules.get(f"{package}.resource_tracker"), "_resource_tracker", None)
+        server = getattr(sys.modules.get(f"{package}.forkserver"), "_forkserver", None)
+        if tracker is not None:
+            yield tracker._pid, tracker._fd
+        if server is not None:
+            yield server._forkserver_pid, server._forkserver_alive_fd
+
+
+def open_descriptors() -> dict[int, str]:
+    """Return each open descriptor and what it refers to."""
+    found = {}
+    for entry in (PROC / "self/fd").iterdir():
+        try:
+            found[int(entry.name)] = str(entry.readlink())
+        except FileNotFoundError:
+            continue  # the descriptor that listed the directory
+    return found
+
+
+def leaked_descriptors(before: dict[int, str]) -> list[str]:
+    """Return the descriptors that are new, or refer to something else than before."""
+    kept = {descriptor for _, descriptor in multiprocessing_servers()}
+    return [
+        f"{number} ({target})"
+        for number, target in sorted(open_descriptors().items())
+        if before.get(number) != target and number not in kept
+    ]

@@ -1,0 +1,169 @@
+"""Who may know whom: the import direction of the Python files and the #include direction of the C files.
+
+The map of it all is the docstring of `shmring/__init__.py`; here it is enforced over whatever files exist.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "shmring"
+CORE = PACKAGE / "core"
+
+# A unit (a module, or a package in shmring/) may import units of lower rank, and itself.
+RANK = {
+    "errors": 0,
+    "_core": 1,
+    "codecs": 1,  # beside: objects to bytes, never sees a mapping
+    "segment": 2,
+    "registry": 3,
+    "ring": 4,
+    "topic": 4,
+    "latest": 4,
+    "queues": 5,
+    "executor": 6,
+    "pipeline": 6,
+    "shmring": 7,  # __init__.py, the public names; from here on up only those are used
+    "demo": 8,
+    "bridge": 8,
+    "cli": 9,
+    "__main__": 10,
+}
+PUBLIC_SUBMODULES = {"segment"}
+
+ALGORITHMS = {"geometry.c", "spsc.c", "mpmc.c", "semaphore.c", "topic.c", "latest.c"}
+NOT_IN_ALGORITHMS = {"wait.h", "os.h", "blocking.h", "attach.h", "Python.h"}
+SYSTEM_HEADERS_FOR_ALGORITHMS = {
+    "assert.h", "limits.h", "stdalign.h", "stdatomic.h", "stdbool.h", "stddef.h", "stdint.h", "string.h",
+}  # fmt: skip
+
+
+def unit_of(path: Path) -> str:
+    """`shmring/segment/posix.py` belongs to the unit `segment`, `shmring/__init__.py` to `shmring`."""
+    first = path.relative_to(PACKAGE).parts[0]
+    stem = first.removesuffix(".pyi").removesuffix(".py")
+    return "shmring" if stem == "__init__" else stem
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    """Every module name a Python file imports, in full, wherever in the file the import stands."""
+    package = ("shmring", *path.relative_to(PACKAGE).parts[:-1]) if path.is_relative_to(PACKAGE) else ()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = [*package[: len(package) - node.level + 1], node.module] if node.level else [node.module]
+            base = ".".join(part for part in parts if part)
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def imported_units(path: Path) -> Iterator[str]:
+    """The units of shmring that a Python file imports."""
+    for module in imported_modules(path):
+        head, _, rest = module.partition(".")
+        if head == "shmring":
+            unit = rest.partition(".")[0]
+            yield unit if unit in RANK else "shmring"
+
+
+def python_files(directory: Path) -> list[Path]:
+    return sorted(path for suffix in ("*.py", "*.pyi") for path in directory.rglob(suffix))
+
+
+@pytest.mark.parametrize("path", python_files(PACKAGE), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_imports_only_what_lies_below_it(path: Path) -> None:
+    unit = unit_of(path)
+    assert unit in RANK, f"{unit} has no place in the layering yet: give it one in {Path(__file__).name}"
+    above = {other for other in imported_units(path) if other != unit and RANK[other] >= RANK[unit]}
+    assert not above, f"{path.relative_to(ROOT)} imports {sorted(above)}, which lie above it or beside it"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for place in ("examples", "bench") for path in python_files(ROOT / place)],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_examples_and_benches_use_public_names_only(path: Path) -> None:
+    for module in imported_modules(path):
+        head, _, rest = module.partition(".")
+        if head == "shmring" and rest:
+            first, *more = rest.split(".")
+            assert not any(part.startswith("_") for part in (first, *more)), f"{module} is private"
+            assert first not in RANK or first in PUBLIC_SUBMODULES, f"import {more or first} from shmring itself"
+
+
+@cache
+def includes(path: Path) -> tuple[tuple[str, bool], ...]:
+    """What a C file includes itself: each header, and whether it stands in quotes."""
+    found = re.findall(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)', path.read_text(), re.MULTILINE)
+    return tuple((quoted or angled, bool(quoted)) for quoted, angled in found)
+
+
+def reaches(path: Path) -> set[str]:
+    """Every header that a C file includes, directly or through headers of the core."""
+    found: set[str] = set()
+    pending = [path]
+    while pending:
+        for header, quoted in includes(pending.pop()):
+            if header not in found:
+                found.add(header)
+                if quoted and (CORE / header).exists():
+                    pending.append(CORE / header)
+    return found
+
+
+def c_files(*patterns: str) -> list[Path]:
+    return sorted(path for pattern in patterns for path in CORE.glob(pattern))
+
+
+def by_name(path: Path) -> str:
+    return path.name
+
+
+@pytest.mark.parametrize("path", c_files("*.c", "*.h"), ids=by_name)
+def test_only_atomics_h_includes_stdatomic_h(path: Path) -> None:
+    assert path.name == "atomics.h" or ("stdatomic.h", False) not in includes(path)
+
+
+@pytest.mark.parametrize("path", c_files("*.c"), ids=by_name)
+def test_only_py_files_reach_python_h(path: Path) -> None:
+    assert path.name.startswith("py_") or "Python.h" not in reaches(path)
+
+
+@pytest.mark.parametrize("path", [path for path in c_files("*.c") if path.name in ALGORITHMS], ids=by_name)
+def test_an_algorithm_knows_nothing_of_waiting_the_system_or_python(path: Path) -> None:
+    assert not reaches(path) & NOT_IN_ALGORITHMS
+    own_seam = {"os_semaphore.h"} if path.name == "semaphore.c" else set()
+    assert {header for header in reaches(path) if header.startswith("os_")} <= own_seam
+
+
+@pytest.mark.parametrize("path", [path for path in c_files("*.c") if path.name in ALGORITHMS], ids=by_name)
+def test_an_algorithm_includes_nothing_that_needs_a_hosted_system(path: Path) -> None:
+    system = {header for header, quoted in includes(path) if not quoted}
+    assert system <= SYSTEM_HEADERS_FOR_ALGORITHMS
+
+
+@pytest.mark.parametrize("path", c_files("layout.h"), ids=by_name)
+def test_the_layout_knows_nothing_above_it(path: Path) -> None:
+    assert {header for header, quoted in includes(path) if quoted} <= {"result.h"}
+
+
+@pytest.mark.parametrize("path", c_files("wait.c", "os_*.c"), ids=by_name)
+def test_waiting_and_the_platform_know_no_algorithm(path: Path) -> None:
+    assert not reaches(path) & {name.replace(".c", ".h") for name in ALGORITHMS - {"geometry.c"}}
+
+
+@pytest.mark.parametrize("path", c_files("wait.c", "os_*.c"), ids=by_name)
+def test_waiting_and_the_platform_do_not_know_the_blocking_loop(path: Path) -> None:
+    assert "blocking.h" not in reaches(path)
+
+
+@pytest.mark.parametrize("path", c_files("blocking.c", "attach.c", "reap.c"), ids=by_name)
+def test_the_machinery_reaches_the_system_through_os_h_only(path: Path) -> None:
+    platform = {"linux/futex.h", "sys/mman.h", "sys/syscall.h", "pthread.h", "semaphore.h", "fcntl.h", "windows.h"}
+    assert not reaches(path) & platform
