@@ -1,7 +1,8 @@
-"""Fixtures every test has: the installed package, a ring name of its own, and a check that nothing is left behind.
+"""What every test has: the installed package, a ring name of its own, a check that nothing is left behind.
 
-The tests run against the installed package. A checkout in front of it on sys.path would hide it behind a `shmring/`
-without a compiled core, so the checkout is taken off the path here, and for the programs that tests start.
+The tests run against the installed package. A checkout in front of it on sys.path would hide it behind a
+`shmring/` without a compiled core, so the checkout is taken off the path here, and for the programs that
+tests start.
 """
 
 import gc
@@ -52,7 +53,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail a test that leaks a segment, a semaphore, a child process or a file descriptor; remove what it leaked.
+    """Fail a test that leaks a segment, a semaphore, a child process or a descriptor; remove what it leaked.
 
     Set up before every other function-scoped fixture, hence torn down after them.
     """
@@ -69,8 +70,9 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     }
     for entry in left["shared memory"]:
         (SHM / entry).unlink(missing_ok=True)
-    if any(left.values()) and not request.node.stash.get(_failed, False):
-        pytest.fail("left behind: " + "; ".join(f"{what}: {', '.join(found)}" for what, found in left.items() if found))
+    found = "; ".join(f"{what}: {', '.join(entries)}" for what, entries in left.items() if entries)
+    if found and not request.node.stash.get(_failed, False):
+        pytest.fail(f"left behind: {found}")
 
 
 def shared_objects() -> set[str]:
@@ -134,14 +136,16 @@ def leaked_children(before: set[int]) -> list[str]:
 def command_of(pid: int) -> str:
     """Return a process's command line."""
     try:
-        return (PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip() or "zombie"
+        words = (PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
     except (FileNotFoundError, ProcessLookupError):
         return "gone meanwhile"
+    return b" ".join(words).decode(errors="replace").strip() or "zombie"
 
 
 def multiprocessing_servers() -> Iterator[tuple[int | None, int | None]]:
-    """Yield process id and descriptor of the resource tracker and the fork server, which outlive the test that first
-    needed them, on purpose and for the life of the interpreter.
+    """Yield process id and descriptor of the resource tracker and the fork server.
+
+    They outlive the test that first needed them, on purpose, for the life of the interpreter.
     """
     for package in ("multiprocessing", "multiprocess"):
         tracker = getattr(sys.modules.get(f"{package}.resource_tracker"), "_resource_tracker", None)

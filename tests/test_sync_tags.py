@@ -1,7 +1,7 @@
 """Every SYNC tag stands at a release, at an acquire, and in LAYOUT.md.
 
-A comment reads `SYNC: record-published (release; pairs with acquire in mpmc.c take)`. Half a pair is either a missing
-barrier or a comment that lies.
+A comment reads `SYNC: record-published (release; pairs with acquire in mpmc.c take)`. Half a pair is either a
+missing barrier or a comment that lies.
 """
 
 import re
