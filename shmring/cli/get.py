@@ -1,0 +1,58 @@
+"""`shmring get`: a ring to standard output."""
+
+import sys
+from contextlib import closing
+
+import click
+
+import shmring
+from shmring.cli import options
+from shmring.cli.messages import write_frame, write_line
+
+
+@click.command("get", short_help="Write a ring's messages to standard output, a line each.")
+@options.name
+@options.framed
+@options.wait
+@click.option("--count", type=click.IntRange(1), metavar="N", help="End after so many messages.")
+@click.option(
+    "--timeout",
+    type=options.Seconds(),
+    metavar="SECONDS",
+    help="End when no message comes for so long; 0 takes what is there [default: wait for ever].",
+)
+@click.option("--follow", is_flag=True, help="Go on when every writer has died: wait for the next one.")
+def command(
+    name: str, framed: bool, wait: float | None, count: int | None, timeout: float | None, follow: bool
+) -> None:
+    """Write each message of the ring NAME to standard output, with a newline behind it.
+
+    Ends when the ring is shut down and drained, after --count messages, or after --timeout without one. A
+    message is acknowledged once it is written: when the reader of standard output has gone, it goes back into
+    the ring.
+
+    A --timeout that ends it is an error (exit code 5) when --count messages were asked for, or when none
+    came.
+    """
+    on_dead_peer = "wait" if follow else "raise"
+    with closing(shmring.Ring.attach(name, timeout=wait, on_dead_peer=on_dead_peer)) as ring:
+        _get_all(ring, framed, count, timeout)
+
+
+def _get_all(ring: shmring.Ring, framed: bool, count: int | None, timeout: float | None) -> None:
+    write = write_frame if framed else write_line
+    done = 0
+    while count is None or done < count:
+        try:
+            with ring.borrow(timeout) as message:
+                write(sys.stdout.buffer, message)
+        except shmring.ShutDown:
+            if count is None:
+                return
+            raise shmring.Empty(f"the ring was shut down after {done} of {count} messages") from None
+        except shmring.Empty:
+            if count is None and done:
+                return
+            wanted = f" of {count}" if count else ""
+            raise shmring.Empty(f"no message came for {timeout:g} s, after {done}{wanted}") from None
+        done += 1

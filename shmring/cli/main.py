@@ -1,0 +1,79 @@
+"""The group of commands, and how a command ends: one place for messages, signals and exit codes."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import click
+
+from shmring.cli import demo, exits, get, inspect, ls, put, rm
+
+
+@click.group(
+    epilog=exits.table_for_help(),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.version_option(package_name="shmring", message="%(prog)s %(version)s")
+def commands() -> None:
+    """Rings that processes share by name: see them, feed them, drain them, remove them.
+
+    A shell pipeline can use a ring, between programs that were started anywhere:
+
+    \b
+        seq 1000 | shmring put numbers --create --shutdown &
+        shmring get numbers --wait 5 | wc -l
+    """  # noqa: D301 (click's own mark, a backspace, keeps the lines of a paragraph)
+
+
+for _module in (ls, inspect, put, get, rm, demo):
+    commands.add_command(_module.command)
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command; say on standard error what went wrong; return the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        # Not commands.main(), which takes every EPIPE for a closed standard output: PeerDied is one too.
+        with _terminated_in_order(), commands.make_context("shmring", list(words)) as context:
+            code = commands.invoke(context)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except BaseException as error:
+        row = exits.exit_for(error)
+        if row is None:
+            raise
+        _say(error, row)
+        return row.code
+    return code if isinstance(code, int) else exits.OK.code
+
+
+@contextmanager
+def _terminated_in_order() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into an exception, so that a ring is closed and not merely left."""
+
+    def raise_terminated(number: int, frame: FrameType | None) -> None:
+        raise exits.Terminated
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    ours = [number for number, handler in before.items() if handler != signal.SIG_IGN]  # nohup stays
+    for number in ours:
+        signal.signal(number, raise_terminated)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, before[number])
+
+
+def _say(error: BaseException, row: exits.Exit) -> None:
+    if row is exits.OUTPUT_CLOSED:
+        # Python flushes standard output once more on its way out; there is nobody to hear of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    elif str(error):
+        print(f"shmring: {error}", file=sys.stderr)
