@@ -1,0 +1,211 @@
+/* blocking.c - the one blocking loop: deadlines, spinning, parking, signals, shutdown, close and dead peers, for every
+ * kind of ring and for both sides.
+ *
+ * Order of events: try; spin a moment; let the interpreter go; spin as long as it has paid lately; announce, try once
+ * more, park. While parked it looks up every 50 ms, serves signals, and asks the kernel whether its counterparts live.
+ */
+#include "blocking.h"
+
+static const int64_t LOOK_UP_NS = 50000000;
+static const int64_t SPIN_FIRST_NS = 20000;
+static const int64_t SPIN_LEAST_NS = 1000;
+static const int64_t SPIN_MOST_NS = 50000;
+enum { SPINS_WHILE_HOLDING_THE_INTERPRETER = 64 }; /* one to two microseconds */
+
+struct attempt {
+    struct sr_endpoint *self;
+    struct sr_record *record;
+    uint64_t length; /* of the claim, or the taker's limit */
+    bool is_claim;
+};
+
+static enum sr_result try_again(const struct attempt *attempt) {
+    return attempt->is_claim ? sr_try_claim(attempt->self, attempt->length, attempt->record)
+                             : sr_try_take(attempt->self, attempt->length, attempt->record);
+}
+
+static bool could_change(enum sr_result result) {
+    return result == SR_FULL || result == SR_EMPTY || result == SR_CONTENDED;
+}
+
+/* The budget follows the waits: twice the usual one when spinning met it, half when it was in vain. */
+static void learn(struct sr_endpoint *self, bool is_claim, int64_t waited) {
+    sr_atomic_u64 *budget = &self->spin_ns[is_claim];
+    int64_t now = (int64_t)SR_LOAD(budget, relaxed); /* racing threads may lose an update: it is an estimate */
+    int64_t next = waited < SPIN_MOST_NS ? now + (2 * waited - now) / 8 : now / 2;
+    next = next < SPIN_LEAST_NS ? SPIN_LEAST_NS : next > SPIN_MOST_NS ? SPIN_MOST_NS : next;
+    SR_STORE(budget, (uint64_t)next, relaxed);
+}
+
+static int64_t spin_budget(const struct sr_wait *wait, struct sr_endpoint *self, bool is_claim) {
+    static sr_atomic_u32 processors; /* asked once; the same answer whoever writes it first */
+    uint32_t known = SR_LOAD(&processors, relaxed);
+    if (!known) {
+        known = sr_os_processors();
+        SR_STORE(&processors, known, relaxed);
+    }
+    if (wait->spin_ns != SR_SPIN_ADAPTIVE)
+        return wait->spin_ns;
+    if (known < 2)
+        return 0; /* whoever we wait for needs this very CPU */
+    int64_t learned = (int64_t)SR_LOAD(&self->spin_ns[is_claim], relaxed);
+    return learned ? learned : SPIN_FIRST_NS;
+}
+
+static enum sr_result spin(const struct attempt *attempt, int64_t until) {
+    enum sr_result result;
+    do {
+        for (int i = 0; i < 32; i++) {
+            sr_cpu_relax();
+            result = try_again(attempt);
+            if (!could_change(result))
+                return result;
+        }
+    } while (sr_os_monotonic_ns() < until && !SR_LOAD(&attempt->self->closing, relaxed));
+    return result;
+}
+
+/* What a waiter does each time it looks up. */
+static enum sr_result look_after_peers(const struct attempt *attempt, const struct sr_wait *wait) {
+    struct sr_endpoint *self = attempt->self;
+    if (wait->hooks->interrupted(wait->context))
+        return SR_INTERRUPTED;
+    sr_reap(self);
+    struct sr_peers peers = sr_peers_of(self, attempt->is_claim ? SR_ROLE_CONSUMER : SR_ROLE_PRODUCER);
+    if (peers.alive || !peers.died || wait->outlive_peers)
+        return SR_EMPTY;
+    enum sr_result result = try_again(attempt); /* what the dead had committed comes first */
+    return could_change(result) ? SR_PEER_DIED : result;
+}
+
+static enum sr_result park_until_done(const struct attempt *attempt, const struct sr_wait *wait) {
+    struct sr_endpoint *self = attempt->self;
+    struct sr_event *event = attempt->is_claim ? &self->header->room : &self->header->items;
+    int64_t look_up = sr_os_monotonic_ns() + LOOK_UP_NS;
+    for (;;) {
+        uint32_t ticket = sr_event_announce(event);
+        enum sr_result result = try_again(attempt);
+        if (!could_change(result))
+            return result;
+        if (SR_LOAD(&self->closing, acquire))
+            return SR_CLOSED;
+        int64_t now = sr_os_monotonic_ns();
+        if (now >= wait->deadline_ns)
+            return SR_TIMED_OUT;
+        int64_t until = wait->deadline_ns < look_up ? wait->deadline_ns : look_up;
+        enum sr_os_wakeup wakeup = SR_OS_WOKEN;
+        if (result == SR_CONTENDED)
+            sr_os_yield(); /* the mutex is held for a few instructions */
+        else if (until > now)
+            wakeup = sr_event_park(event, ticket, until - now);
+        if (wakeup == SR_OS_INTERRUPTED || sr_os_monotonic_ns() >= look_up) {
+            result = look_after_peers(attempt, wait);
+            if (!could_change(result))
+                return result;
+            look_up = sr_os_monotonic_ns() + LOOK_UP_NS;
+        }
+    }
+}
+
+static enum sr_result wait_for(const struct attempt *attempt, const struct sr_wait *wait) {
+    struct sr_endpoint *self = attempt->self;
+    int64_t began = sr_os_monotonic_ns();
+    int64_t budget = spin_budget(wait, self, attempt->is_claim);
+    enum sr_result result;
+    for (int i = 0; budget && i < SPINS_WHILE_HOLDING_THE_INTERPRETER; i++) {
+        sr_cpu_relax();
+        result = try_again(attempt);
+        if (!could_change(result)) {
+            learn(self, attempt->is_claim, sr_os_monotonic_ns() - began);
+            return result;
+        }
+    }
+    wait->hooks->suspend(wait->context);
+    result = SR_EMPTY;
+    if (budget) {
+        int64_t until = began + budget;
+        result = spin(attempt, until < wait->deadline_ns ? until : wait->deadline_ns);
+    }
+    if (could_change(result)) {
+        SR_STORE(&self->self->active_ns, (uint64_t)sr_os_realtime_ns(), relaxed);
+        result = park_until_done(attempt, wait);
+        /* A wake that was meant for a waiter and is not used by this one goes to the next. */
+        if (result != SR_OK)
+            sr_event_notify(attempt->is_claim ? &self->header->room : &self->header->items, 1);
+    }
+    wait->hooks->resume(wait->context);
+    learn(self, attempt->is_claim, sr_os_monotonic_ns() - began);
+    return result;
+}
+
+/* A call that may not wait. It still mends, now and then, what the dead left in its way, because its caller may poll for
+ * ever; and it outwaits the mutex of the semaphore kind, which is held for a few instructions. */
+static enum sr_result poll(const struct attempt *attempt, enum sr_result result) {
+    struct sr_endpoint *self = attempt->self;
+    int64_t now = sr_os_monotonic_ns();
+    if (result == SR_CONTENDED) {
+        int64_t give_up = now + LOOK_UP_NS;
+        while (result == SR_CONTENDED && now < give_up) {
+            sr_os_yield();
+            result = try_again(attempt);
+            now = sr_os_monotonic_ns();
+        }
+    }
+    uint64_t last = SR_LOAD(&self->last_reap_ns, relaxed);
+    if (could_change(result) && now - (int64_t)last > LOOK_UP_NS) {
+        SR_STORE(&self->last_reap_ns, (uint64_t)now, relaxed);
+        if (sr_reap(self))
+            result = try_again(attempt);
+    }
+    return could_change(result) ? SR_TIMED_OUT : result;
+}
+
+static enum sr_result attempt_until(const struct attempt *attempt, const struct sr_wait *wait) {
+    enum sr_result result = try_again(attempt);
+    if (SR_LIKELY(!could_change(result)))
+        return result;
+    return wait->deadline_ns == 0 ? poll(attempt, result) : wait_for(attempt, wait);
+}
+
+enum sr_result sr_claim(struct sr_endpoint *self, uint64_t length, const struct sr_wait *wait,
+                        struct sr_record *record) {
+    struct attempt attempt = {.self = self, .record = record, .length = length, .is_claim = true};
+    return attempt_until(&attempt, wait);
+}
+
+enum sr_result sr_take(struct sr_endpoint *self, uint64_t limit, const struct sr_wait *wait, struct sr_record *record) {
+    struct attempt attempt = {.self = self, .record = record, .length = limit, .is_claim = false};
+    return attempt_until(&attempt, wait);
+}
+
+enum sr_result sr_after_empty(struct sr_endpoint *self) {
+    /* A producer claims first and looks at shutdown second; we have looked at shutdown, and look at claims second. So
+     * either it sees the shutdown and gives its claim up, or we see the claim and wait for it. */
+    sr_heavy_fence();
+    if (self->geometry.kind == SR_KIND_SPSC) {
+        uint64_t written = SR_LOAD(&self->header->write_position, acquire); /* SYNC: record-published (acquire) */
+        bool more = written != self->read_position || sr_spsc_claim_is_open(self);
+        return more || SR_LOAD(&self->header->write_position, acquire) != written ? SR_EMPTY : SR_SHUT_DOWN;
+    }
+    struct sr_contents contents;
+    enum sr_result result = sr_contents_read(self, &contents);
+    if (result != SR_OK)
+        return result;
+    return contents.ready || contents.claimed ? SR_EMPTY : SR_SHUT_DOWN;
+}
+
+void sr_shut_down(struct sr_endpoint *self, enum sr_shutdown state) {
+    uint32_t now = SR_LOAD(&self->header->shutdown, acquire);
+    while (now < (uint32_t)state && !SR_CAS(&self->header->shutdown, &now, (uint32_t)state, acq_rel))
+        ;
+    sr_heavy_fence(); /* shutdown before our look at who waits */
+    sr_event_notify(&self->header->items, SR_WAKE_ALL);
+    sr_event_notify(&self->header->room, SR_WAKE_ALL);
+}
+
+void sr_wake_for_close(struct sr_endpoint *self) {
+    SR_STORE(&self->closing, 1, release);
+    sr_heavy_fence();
+    sr_event_notify(&self->header->items, SR_WAKE_ALL);
+    sr_event_notify(&self->header->room, SR_WAKE_ALL);
+}

@@ -1,0 +1,123 @@
+/* blocking.h - a ring as its users see it, whatever its kind: the try-operations under one name each, and the one
+ * blocking loop. Everything above this file knows no kinds.
+ */
+#ifndef SHMRING_BLOCKING_H
+#define SHMRING_BLOCKING_H
+
+#include "attach.h"
+#include "ring.h"
+#include "wait.h"
+
+/* Lets the host language breathe. Both may be called on any thread that called sr_claim or sr_take. */
+struct sr_hooks {
+    void (*suspend)(void *context);      /* before the first long spin: release the interpreter */
+    void (*resume)(void *context);       /* before returning */
+    bool (*interrupted)(void *context);  /* while suspended: serve signals; true to give up */
+};
+
+struct sr_wait {
+    int64_t deadline_ns; /* on sr_os_monotonic_ns; 0: never wait; INT64_MAX: for ever */
+    int64_t spin_ns;     /* SR_SPIN_ADAPTIVE, or exactly so long before parking */
+    bool outlive_peers;  /* do not give up when every counterpart has died */
+    const struct sr_hooks *hooks;
+    void *context;
+};
+
+enum { SR_SPIN_ADAPTIVE = -1 };
+
+/* Block until there is room, or a message, or the reason why there will be none. */
+enum sr_result sr_claim(struct sr_endpoint *self, uint64_t length, const struct sr_wait *wait, struct sr_record *record);
+enum sr_result sr_take(struct sr_endpoint *self, uint64_t limit, const struct sr_wait *wait, struct sr_record *record);
+
+/* Raises the shutdown state and wakes everybody. */
+void sr_shut_down(struct sr_endpoint *self, enum sr_shutdown state);
+/* Makes this endpoint's waiters, in whatever thread, return SR_CLOSED. */
+void sr_wake_for_close(struct sr_endpoint *self);
+
+/* For a consumer that found nothing: SR_SHUT_DOWN when nothing can come any more, else SR_EMPTY. */
+enum sr_result sr_after_empty(struct sr_endpoint *self);
+
+static inline enum sr_result sr_try_claim(struct sr_endpoint *self, uint64_t length, struct sr_record *record) {
+    if (SR_UNLIKELY(length > self->geometry.max_message))
+        return SR_TOO_LONG;
+    if (self->geometry.kind == SR_KIND_SPSC)
+        return sr_spsc_try_claim(self, length, record);
+    if (self->geometry.kind == SR_KIND_MPMC)
+        return sr_mpmc_try_claim(self, length, record);
+    return sr_semaphore_try_claim(self, length, record);
+}
+
+static inline enum sr_result sr_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record) {
+    uint32_t shutdown = SR_LOAD(&self->header->shutdown, acquire);
+    if (SR_UNLIKELY(shutdown == SR_STOPPED))
+        return SR_SHUT_DOWN;
+    enum sr_result result;
+    if (self->geometry.kind == SR_KIND_SPSC)
+        result = sr_spsc_try_take(self, limit, record);
+    else if (self->geometry.kind == SR_KIND_MPMC)
+        result = sr_mpmc_try_take(self, limit, record);
+    else
+        result = sr_semaphore_try_take(self, limit, record);
+    if (SR_UNLIKELY(result == SR_EMPTY && shutdown))
+        return sr_after_empty(self);
+    return result;
+}
+
+/* Commits without telling anyone yet; sr_announce tells. Between the two an spsc record is not visible. */
+static inline enum sr_result sr_commit(struct sr_endpoint *self, struct sr_record *record) {
+    if (self->geometry.kind == SR_KIND_SPSC) {
+        sr_spsc_commit(self, record);
+        return SR_OK;
+    }
+    if (self->geometry.kind == SR_KIND_MPMC)
+        return sr_mpmc_commit(self, record);
+    return sr_semaphore_commit(self, record);
+}
+static inline void sr_announce(struct sr_endpoint *self, int messages) {
+    if (self->geometry.kind == SR_KIND_SPSC)
+        sr_spsc_publish(self);
+    sr_event_notify(&self->header->items, messages);
+}
+
+static inline enum sr_result sr_abort(struct sr_endpoint *self, struct sr_record *record) {
+    enum sr_result result = SR_OK;
+    if (self->geometry.kind == SR_KIND_SPSC)
+        sr_spsc_abort(self, record);
+    else if (self->geometry.kind == SR_KIND_MPMC)
+        result = sr_mpmc_abort(self, record);
+    else
+        result = sr_semaphore_abort(self, record);
+    sr_event_notify(&self->header->items, SR_WAKE_ALL); /* messages behind it can be taken now */
+    return result;
+}
+
+/* Acknowledges; sr_announce_room tells producers. */
+static inline enum sr_result sr_acknowledge(struct sr_endpoint *self, struct sr_record *record) {
+    if (self->geometry.kind == SR_KIND_SPSC) {
+        sr_spsc_acknowledge(self, record);
+        return SR_OK;
+    }
+    if (self->geometry.kind == SR_KIND_MPMC)
+        return sr_mpmc_acknowledge(self, record);
+    return sr_semaphore_acknowledge(self, record);
+}
+static inline void sr_announce_room(struct sr_endpoint *self) {
+    if (self->geometry.kind == SR_KIND_SPSC)
+        sr_spsc_give_back_room(self);
+    /* All of them: the one that the kernel picks may need more room than there is. */
+    sr_event_notify(&self->header->room, SR_WAKE_ALL);
+}
+
+static inline enum sr_result sr_hand_back(struct sr_endpoint *self, struct sr_record *record) {
+    enum sr_result result = SR_OK;
+    if (self->geometry.kind == SR_KIND_SPSC)
+        sr_spsc_hand_back(self, record);
+    else if (self->geometry.kind == SR_KIND_MPMC)
+        result = sr_mpmc_hand_back(self, record);
+    else
+        result = sr_semaphore_hand_back(self, record);
+    sr_event_notify(&self->header->items, 1);
+    return result;
+}
+
+#endif

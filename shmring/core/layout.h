@@ -1,0 +1,141 @@
+/* layout.h - the bytes of a segment. LAYOUT.md says the same in words and is normative; tests hold both to it.
+ *
+ * Deliberately not here: algorithms, the operating system, anything process-local.
+ */
+#ifndef SHMRING_LAYOUT_H
+#define SHMRING_LAYOUT_H
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "atomics.h"
+
+#define SR_MAGIC UINT64_C(0x00474E49524D4853) /* "SHMRING\0" in memory, little-endian */
+#define SR_LAYOUT_VERSION 1u
+#define SR_BYTE_ORDER_MARK 0x01020304u
+
+#define SR_GRANULE_SHIFT 6u
+#define SR_GRANULE (UINT64_C(1) << SR_GRANULE_SHIFT) /* bytes; payloads begin on a granule */
+#define SR_CAPACITY_MAX (UINT64_C(1) << 40)
+#define SR_SLOTS_MAX (UINT64_C(1) << 20)
+#define SR_ATTACHMENTS 256u
+#define SR_PAGE 4096u
+#define SR_NAME_BYTES 256u
+#define SR_CODEC_BYTES 64u
+
+enum sr_kind { SR_KIND_SPSC = 1, SR_KIND_MPMC = 2, SR_KIND_SEMAPHORE = 3 };
+enum sr_segment_state { SR_SEGMENT_NASCENT = 0, SR_SEGMENT_READY = 1, SR_SEGMENT_RETIRED = 2 };
+enum sr_segment_flag { SR_FLAG_PERSIST = 1, SR_FLAG_NAMED = 2 };
+enum sr_shutdown { SR_OPEN = 0, SR_DRAINING = 1, SR_STOPPED = 2 };
+enum sr_role { SR_ROLE_PRODUCER = 1, SR_ROLE_CONSUMER = 2 };
+enum sr_attachment_state { SR_SLOT_FREE = 0, SR_SLOT_ATTACHED = 1, SR_SLOT_DIED = 2 };
+
+/* The state of a record, in the low bits of its word. */
+enum sr_state {
+    SR_FREE = 0,      /* never a record's start at this lap */
+    SR_CLAIMED = 1,   /* its owner is writing the payload */
+    SR_COMMITTED = 2, /* ready to be taken */
+    SR_TAKEN = 3,     /* its owner is reading the payload */
+    SR_RELEASED = 4,  /* acknowledged: room */
+    SR_ABORTED = 5,   /* never was a message: room */
+    SR_PADDING = 6,   /* the rest of the arena before the wrap: room */
+    SR_RETURNED = 7,  /* was taken, then handed back or its taker died: to be taken again */
+};
+
+/* A place to park: see wait.h. */
+struct sr_event {
+    sr_atomic_u32 sequence; /* even; a waker adds two; the kernel waits on it */
+    sr_atomic_u32 armed;    /* 0: nobody waits; else the sequence that the latest waiter saw, with bit 0 set */
+};
+
+struct sr_header {
+    /* Identity: written once by the creator, before state becomes READY. */
+    uint64_t magic;
+    uint32_t layout_version;
+    uint32_t byte_order;
+    sr_atomic_u32 state; /* enum sr_segment_state */
+    uint32_t kind;
+    uint32_t flags;
+    uint32_t attachment_count;
+    uint64_t segment_size;
+    uint64_t capacity; /* as asked for; the arena is this, rounded up to whole granules */
+    uint64_t granules;
+    uint64_t slots; /* most messages at a time; 0: as many as fit */
+    uint64_t attachments_offset;
+    uint64_t words_offset;
+    uint64_t arena_offset;
+    uint64_t identity; /* random; tells this ring from a later one of the same name */
+    uint64_t created_ns;
+    uint32_t creator_pid;
+    uint32_t mode;
+    char name[SR_NAME_BYTES];
+    char codec[SR_CODEC_BYTES];
+    unsigned char reserved_identity[512 - 432];
+
+    /* Control: each hot field alone on two cache lines, because neighbours are prefetched in pairs. */
+    sr_atomic_u32 shutdown; /* enum sr_shutdown; only ever rises */
+    unsigned char pad_shutdown[60];
+    sr_atomic_u64 role_owner[2]; /* spsc: who produces, who consumes; an owner with bit 63 set, or 0 */
+    unsigned char pad_roles[48];
+    sr_atomic_u64 write_position;
+    unsigned char pad_write[120];
+    sr_atomic_u64 read_position;
+    sr_atomic_u64 returns;          /* raised after each record that became RETURNED */
+    sr_atomic_u64 returns_searched; /* the value of returns whose records have all been taken again */
+    unsigned char pad_read[104];
+    sr_atomic_u64 reclaim_position;
+    unsigned char pad_reclaim[120];
+    struct sr_event items; /* consumers park here */
+    unsigned char pad_items[120];
+    struct sr_event room; /* producers park here */
+    unsigned char pad_room[120];
+    sr_atomic_u64 mutex_holder; /* semaphore kind: the owner inside the mutex, with bit 63 set, or 0 */
+    unsigned char pad_mutex[120];
+    unsigned char reserved[SR_PAGE - 1408];
+};
+
+/* One process's entry. Counters are the owner's alone to write and go on from owner to owner, so that their sums over all
+ * entries are the ring's totals, whoever has died. */
+struct sr_attachment {
+    sr_atomic_u64 state; /* epoch << 8 | enum sr_attachment_state */
+    sr_atomic_u32 pid;
+    sr_atomic_u32 roles; /* enum sr_role, or-ed */
+    sr_atomic_u64 attached_ns;
+    sr_atomic_u64 active_ns; /* last time it waited, took a role or attached */
+    sr_atomic_u64 died_ns;
+    sr_atomic_u64 base_put; /* messages_put and messages_got when this owner came */
+    sr_atomic_u64 base_got;
+    unsigned char pad[8];
+    sr_atomic_u64 messages_put;
+    sr_atomic_u64 bytes_put;
+    sr_atomic_u64 messages_got;
+    sr_atomic_u64 bytes_got;
+    sr_atomic_u64 redelivered;
+    sr_atomic_u64 aborted;
+    unsigned char pad_counters[16];
+};
+
+#define SR_AT(type, field, offset) static_assert(offsetof(struct type, field) == (offset), #field " moved")
+SR_AT(sr_header, state, 16);
+SR_AT(sr_header, segment_size, 32);
+SR_AT(sr_header, capacity, 40);
+SR_AT(sr_header, attachments_offset, 64);
+SR_AT(sr_header, identity, 88);
+SR_AT(sr_header, created_ns, 96);
+SR_AT(sr_header, creator_pid, 104);
+SR_AT(sr_header, name, 112);
+SR_AT(sr_header, codec, 368);
+SR_AT(sr_header, shutdown, 512);
+SR_AT(sr_header, role_owner, 576);
+SR_AT(sr_header, write_position, 640);
+SR_AT(sr_header, read_position, 768);
+SR_AT(sr_header, reclaim_position, 896);
+SR_AT(sr_header, items, 1024);
+SR_AT(sr_header, room, 1152);
+SR_AT(sr_header, mutex_holder, 1280);
+SR_AT(sr_attachment, messages_put, 64);
+static_assert(sizeof(struct sr_header) == SR_PAGE, "the header is one page");
+static_assert(sizeof(struct sr_attachment) == 128, "an attachment is two cache lines");
+
+#endif

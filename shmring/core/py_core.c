@@ -1,0 +1,49 @@
+/* py_core.c - the module shmring._core. */
+#include "py_module.h"
+
+PyObject *sr_lease_type;
+PyObject *sr_ring_type;
+
+static void after_fork_in_child(void) { sr_fork_generation++; }
+
+static PyObject *set_diagnosis(PyObject *module, PyObject *callable) {
+    (void)module;
+    sr_set_diagnosis(callable);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef core_methods[] = {
+    {"set_diagnosis", set_diagnosis, METH_O, PyDoc_STR("The callable that turns a core result into an exception.")},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "shmring._core",
+    .m_doc = PyDoc_STR("The C core of shmring; the public names are in the package."),
+    .m_size = -1,
+    .m_methods = core_methods,
+};
+
+PyMODINIT_FUNC PyInit__core(void) {
+    sr_os_start();
+    if (!sr_os_at_fork(after_fork_in_child))
+        return PyErr_NoMemory();
+    PyObject *module = PyModule_Create(&definition);
+    if (!module)
+        return NULL;
+    sr_ring_type = PyType_FromSpec(&sr_ring_spec);
+    sr_lease_type = PyType_FromSpec(&sr_lease_spec);
+    if (!sr_ring_type || !sr_lease_type || PyModule_AddObjectRef(module, "Ring", sr_ring_type) != 0 ||
+        PyModule_AddObjectRef(module, "Lease", sr_lease_type) != 0 ||
+        PyModule_AddFunctions(module, sr_segment_methods) != 0 ||
+        PyModule_AddFunctions(module, sr_snapshot_methods) != 0 ||
+        PyModule_AddFunctions(module, sr_memory_methods) != 0 ||
+        PyModule_AddIntConstant(module, "LAYOUT_VERSION", SR_LAYOUT_VERSION) != 0 ||
+        PyModule_AddIntConstant(module, "ATTACHMENTS", SR_ATTACHMENTS) != 0 ||
+        PyModule_AddIntConstant(module, "GRANULE", SR_GRANULE) != 0) {
+        Py_DECREF(module);
+        return NULL;
+    }
+    return module;
+}

@@ -1,0 +1,233 @@
+/* py_lease.c - the context managers behind claim() and borrow(): a record for as long as its view is in use.
+ *
+ * A view is a lease. Leaving the block with a view, slice or array still alive raises BufferError, and the memory stays
+ * theirs: the record is settled (a claim aborted, a borrowed message acknowledged) when the last of them goes.
+ */
+#include "py_module.h"
+
+enum lease_state { LEASE_NEW, LEASE_OPEN, LEASE_LINGERING, LEASE_DONE };
+
+struct lease {
+    PyObject ob_base;
+    struct ring *ring;
+    PyObject *timeout;
+    PyObject *view;
+    struct sr_record record;
+    uint64_t length;
+    Py_ssize_t exports;
+    uint32_t generation;
+    enum side side;
+    enum lease_state state;
+    bool keep; /* commit or acknowledge; else abort or hand back */
+};
+
+PyObject *sr_lease_new(struct ring *ring, enum side side, uint64_t length, PyObject *timeout) {
+    struct lease *self = PyObject_New(struct lease, (PyTypeObject *)sr_lease_type);
+    if (!self)
+        return NULL;
+    Py_INCREF((PyObject *)ring);
+    Py_XINCREF(timeout);
+    self->ring = ring;
+    self->timeout = timeout;
+    self->view = NULL;
+    self->length = length;
+    self->exports = 0;
+    self->side = side;
+    self->state = LEASE_NEW;
+    self->keep = false;
+    return (PyObject *)self;
+}
+
+static enum sr_result settle_claim(struct lease *self) {
+    struct ring *ring = self->ring;
+    if (!self->keep) {
+        sr_count(&ring->endpoint.self->aborted, 1);
+        return sr_abort(&ring->endpoint, &self->record);
+    }
+    sr_count_put(ring, self->record.length);
+    enum sr_result result = sr_commit(&ring->endpoint, &self->record);
+    sr_announce(&ring->endpoint, 1);
+    return result;
+}
+
+static enum sr_result settle_borrow(struct lease *self) {
+    struct ring *ring = self->ring;
+    if (!self->keep)
+        return sr_hand_back(&ring->endpoint, &self->record);
+    sr_count_got(ring, &self->record);
+    enum sr_result result = sr_acknowledge(&ring->endpoint, &self->record);
+    sr_announce_room(&ring->endpoint);
+    return result;
+}
+
+/* Commits, aborts, acknowledges or hands back; in a forked child nothing: the record is the parent's. */
+static enum sr_result settle(struct lease *self) {
+    struct ring *ring = self->ring;
+    bool ours = self->generation == sr_fork_generation && ring->attached;
+    self->state = LEASE_DONE;
+    if (!ours)
+        return SR_CLOSED;
+    enum sr_result result = self->side == PRODUCING ? settle_claim(self) : settle_borrow(self);
+    ring->leases--;
+    ring->gate[self->side] &= ~(unsigned)GATE_BUSY;
+    if (self->side == PRODUCING)
+        ring->claim_open = false;
+    sr_call_end(ring, self->side);
+    return result;
+}
+
+static bool may_enter(struct lease *self) {
+    struct ring *ring = self->ring;
+    if (self->state != LEASE_NEW) {
+        PyErr_SetString(PyExc_RuntimeError, "this claim or borrow was entered before; call claim() or borrow() again");
+        return false;
+    }
+    if (!sr_gate_open(ring, self->side) && !sr_pass_gate(ring, self->side))
+        return false;
+    if (self->side == PRODUCING && ring->claim_open) {
+        sr_raise(ring, SR_BUSY, self->side, self->length, 0);
+        return false;
+    }
+    return true;
+}
+
+static PyObject *lease_enter(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct lease *self = (struct lease *)object;
+    struct ring *ring = self->ring;
+    int64_t timeout_ns;
+    if (!may_enter(self) || !sr_parse_timeout(self->timeout, &timeout_ns))
+        return NULL;
+    struct call call;
+    sr_call_begin(&call, ring, self->side, timeout_ns);
+    enum sr_result result = self->side == PRODUCING
+                                ? sr_claim(&ring->endpoint, self->length, &call.wait, &self->record)
+                                : sr_take(&ring->endpoint, UINT64_MAX, &call.wait, &self->record);
+    if (result != SR_OK) {
+        sr_raise(ring, result, self->side, self->length, timeout_ns);
+        sr_call_end(ring, self->side);
+        return NULL;
+    }
+    self->state = LEASE_OPEN;
+    self->generation = sr_fork_generation;
+    ring->leases++;
+    if (self->side == PRODUCING)
+        ring->claim_open = true;
+    if (ring->endpoint.geometry.kind == SR_KIND_SPSC)
+        ring->gate[self->side] |= GATE_BUSY;
+    self->view = PyMemoryView_FromObject(object);
+    if (!self->view) {
+        settle(self);
+        return NULL;
+    }
+    Py_INCREF(self->view);
+    return self->view;
+}
+
+/* True when no view, slice or array refers to the record any more. */
+static bool views_gone(struct lease *self) {
+    PyObject *answer = PyObject_CallMethod(self->view, "release", NULL);
+    if (!answer)
+        PyErr_Clear(); /* BufferError: somebody still exports it, which we report in our own words */
+    Py_XDECREF(answer);
+    Py_CLEAR(self->view);
+    return self->exports == 0;
+}
+
+static PyObject *lease_exit(PyObject *object, PyObject *args) {
+    struct lease *self = (struct lease *)object;
+    PyObject *type, *value, *traceback;
+    if (!PyArg_ParseTuple(args, "OOO", &type, &value, &traceback))
+        return NULL;
+    if (self->state != LEASE_OPEN) {
+        PyErr_SetString(PyExc_RuntimeError, "this claim or borrow is not open");
+        return NULL;
+    }
+    bool failed = type != Py_None;
+    if (!views_gone(self)) {
+        self->state = LEASE_LINGERING;
+        self->keep = !failed && self->side == CONSUMING;
+        if (failed)
+            Py_RETURN_FALSE;
+        PyErr_SetString(PyExc_BufferError,
+                        self->side == PRODUCING
+                            ? "a view of the claimed memory is still in use, so the claim will be aborted when it goes; "
+                              "delete slices and arrays of the buffer inside the with block"
+                            : "a view of the borrowed message is still in use; it stays valid, and its room is given "
+                              "back when the last view goes: copy what you keep (bytes(view), array.copy()) and delete "
+                              "the others inside the with block");
+        return NULL;
+    }
+    self->keep = !failed;
+    enum sr_result result = settle(self);
+    if (result != SR_OK && !failed)
+        return sr_raise(self->ring, result == SR_CLOSED ? SR_STALE : result, self->side, self->record.length, 0);
+    Py_RETURN_FALSE;
+}
+
+static int lease_get_buffer(PyObject *object, Py_buffer *view, int flags) {
+    struct lease *self = (struct lease *)object;
+    if (self->state != LEASE_OPEN) {
+        PyErr_SetString(PyExc_BufferError, "the memory is only there inside the with block of claim() or borrow()");
+        return -1;
+    }
+    if (PyBuffer_FillInfo(view, object, self->record.payload, (Py_ssize_t)self->record.length, self->side == CONSUMING,
+                          flags) != 0)
+        return -1;
+    self->exports++;
+    return 0;
+}
+
+static void lease_release_buffer(PyObject *object, Py_buffer *view) {
+    (void)view;
+    struct lease *self = (struct lease *)object;
+    self->exports--;
+    if (self->exports == 0 && self->state == LEASE_LINGERING)
+        (void)settle(self);
+}
+
+static PyObject *lease_redelivered(PyObject *object, void *unused) {
+    (void)unused;
+    return PyBool_FromLong(((struct lease *)object)->record.redelivered);
+}
+
+static void lease_dealloc(PyObject *object) {
+    struct lease *self = (struct lease *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    if (self->state == LEASE_OPEN)
+        (void)settle(self); /* left without its block being: as if by an exception */
+    Py_XDECREF(self->view);
+    Py_XDECREF(self->timeout);
+    Py_DECREF((PyObject *)self->ring);
+    PyObject_Free(object);
+    Py_DECREF((PyObject *)type);
+}
+
+static PyMethodDef lease_methods[] = {
+    {"__enter__", lease_enter, METH_NOARGS, PyDoc_STR("Wait, then give the memory as a memoryview.")},
+    {"__exit__", lease_exit, METH_VARARGS, PyDoc_STR("Commit or acknowledge; after an exception abort or hand back.")},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef lease_attributes[] = {
+    {"redelivered", lease_redelivered, NULL,
+     PyDoc_STR("True when this message was taken before, by somebody who died or handed it back."), NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot lease_slots[] = {
+    {Py_tp_doc, (void *)PyDoc_STR("A record of a ring for the length of a with block; made by claim() and borrow().")},
+    {Py_tp_dealloc, (void *)lease_dealloc},
+    {Py_tp_methods, lease_methods},
+    {Py_tp_getset, lease_attributes},
+    {Py_bf_getbuffer, (void *)lease_get_buffer},
+    {Py_bf_releasebuffer, (void *)lease_release_buffer},
+    {0, NULL},
+};
+
+PyType_Spec sr_lease_spec = {
+    .name = "shmring._core.Lease",
+    .basicsize = sizeof(struct lease),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = lease_slots,
+};

@@ -1,0 +1,365 @@
+/* py_messages.c - put, get and their kin. The fast path is: parse, gate, try, copy, commit, count; no call to the
+ * operating system, no allocation but the message itself.
+ */
+#include <string.h>
+
+#include "py_module.h"
+
+/* A message to put: bytes are read in place, anything else through the buffer protocol. */
+struct message {
+    const char *data;
+    size_t length;
+    Py_buffer view; /* view.obj is NULL for bytes */
+};
+
+static inline bool open_message(PyObject *object, struct message *message) {
+    message->view.obj = NULL;
+    if (SR_LIKELY(PyBytes_CheckExact(object))) {
+        message->data = PyBytes_AsString(object);
+        message->length = (size_t)PyBytes_Size(object);
+        return true;
+    }
+    if (!sr_contiguous_bytes(object, &message->view))
+        return false;
+    message->data = message->view.buf;
+    message->length = (size_t)message->view.len;
+    return true;
+}
+
+static inline void close_message(struct message *message) {
+    if (message->view.obj)
+        PyBuffer_Release(&message->view);
+}
+
+/* Copies and commits; the caller announces. */
+static inline enum sr_result fill(struct ring *self, struct sr_record *record, const struct message *message) {
+    sr_copy(self, PRODUCING, record->payload, message->data, message->length);
+    sr_count_put(self, message->length);
+    return sr_commit(&self->endpoint, record);
+}
+
+static enum sr_result wait_and_claim(struct ring *self, uint64_t length, int64_t timeout_ns, struct sr_record *record) {
+    struct call call;
+    sr_call_begin(&call, self, PRODUCING, timeout_ns);
+    return sr_claim(&self->endpoint, length, &call.wait, record);
+}
+
+static enum sr_result wait_and_take(struct ring *self, uint64_t limit, int64_t timeout_ns, struct sr_record *record) {
+    struct call call;
+    sr_call_begin(&call, self, CONSUMING, timeout_ns);
+    return sr_take(&self->endpoint, limit, &call.wait, record);
+}
+
+PyObject *sr_ring_put(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
+    static const struct arguments EXPECTED = {"put", "data", true};
+    struct ring *self = (struct ring *)object;
+    PyObject *data = NULL, *timeout = NULL;
+    int64_t timeout_ns = INT64_MAX;
+    if (SR_LIKELY(count == 1 && !names))
+        data = args[0];
+    else if (!sr_parse_arguments(&EXPECTED, args, count, names, &data, &timeout) ||
+             !sr_parse_timeout(timeout, &timeout_ns))
+        return NULL;
+    if (!sr_gate_open(self, PRODUCING) && !sr_pass_gate(self, PRODUCING))
+        return NULL;
+    struct message message;
+    if (!open_message(data, &message))
+        return NULL;
+    struct sr_record record;
+    enum sr_result result = sr_try_claim(&self->endpoint, message.length, &record);
+    if (SR_UNLIKELY(result != SR_OK && result != SR_TOO_LONG))
+        result = wait_and_claim(self, message.length, timeout_ns, &record);
+    if (SR_LIKELY(result == SR_OK)) {
+        result = fill(self, &record, &message);
+        sr_announce(&self->endpoint, 1);
+    }
+    size_t length = message.length;
+    close_message(&message);
+    PyObject *answer = SR_LIKELY(result == SR_OK) ? Py_NewRef(Py_None)
+                                                  : sr_raise(self, result, PRODUCING, length, timeout_ns);
+    sr_call_end(self, PRODUCING);
+    return answer;
+}
+
+/* Copies a taken record into a new bytes object and acknowledges it; the caller announces the room. */
+static inline PyObject *deliver(struct ring *self, struct sr_record *record) {
+    PyObject *message = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)record->length);
+    if (SR_UNLIKELY(!message)) {
+        sr_hand_back(&self->endpoint, record);
+        return NULL;
+    }
+    sr_copy(self, CONSUMING, PyBytes_AsString(message), record->payload, record->length);
+    sr_count_got(self, record);
+    enum sr_result result = sr_acknowledge(&self->endpoint, record);
+    if (SR_UNLIKELY(result != SR_OK)) {
+        Py_DECREF(message);
+        return sr_raise(self, result, CONSUMING, record->length, 0);
+    }
+    return message;
+}
+
+static inline PyObject *get_one(struct ring *self, int64_t timeout_ns, enum sr_result *result) {
+    struct sr_record record;
+    *result = sr_try_take(&self->endpoint, UINT64_MAX, &record);
+    if (SR_UNLIKELY(*result != SR_OK))
+        *result = wait_and_take(self, UINT64_MAX, timeout_ns, &record);
+    if (SR_UNLIKELY(*result != SR_OK))
+        return NULL;
+    PyObject *message = deliver(self, &record);
+    sr_announce_room(&self->endpoint);
+    return message;
+}
+
+PyObject *sr_ring_get(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
+    static const struct arguments EXPECTED = {"get", NULL, false};
+    struct ring *self = (struct ring *)object;
+    PyObject *timeout = NULL;
+    int64_t timeout_ns = INT64_MAX;
+    if (SR_UNLIKELY(count || names) && (!sr_parse_arguments(&EXPECTED, args, count, names, NULL, &timeout) ||
+                                        !sr_parse_timeout(timeout, &timeout_ns)))
+        return NULL;
+    if (!sr_gate_open(self, CONSUMING) && !sr_pass_gate(self, CONSUMING))
+        return NULL;
+    enum sr_result result;
+    PyObject *message = get_one(self, timeout_ns, &result);
+    if (SR_UNLIKELY(result != SR_OK))
+        sr_raise(self, result, CONSUMING, 0, timeout_ns);
+    sr_call_end(self, CONSUMING);
+    return message;
+}
+
+PyObject *sr_ring_next(PyObject *object) {
+    struct ring *self = (struct ring *)object;
+    if (!sr_gate_open(self, CONSUMING) && !sr_pass_gate(self, CONSUMING))
+        return NULL;
+    enum sr_result result;
+    PyObject *message = get_one(self, INT64_MAX, &result);
+    if (SR_UNLIKELY(result != SR_OK && result != SR_SHUT_DOWN)) /* shut down and drained: the end of the iteration */
+        sr_raise(self, result, CONSUMING, 0, INT64_MAX);
+    sr_call_end(self, CONSUMING);
+    return message;
+}
+
+PyObject *sr_ring_get_into(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
+    static const struct arguments EXPECTED = {"get_into", "buffer", true};
+    struct ring *self = (struct ring *)object;
+    PyObject *target = NULL, *timeout = NULL;
+    int64_t timeout_ns;
+    if (!sr_parse_arguments(&EXPECTED, args, count, names, &target, &timeout) ||
+        !sr_parse_timeout(timeout, &timeout_ns))
+        return NULL;
+    if (!sr_gate_open(self, CONSUMING) && !sr_pass_gate(self, CONSUMING))
+        return NULL;
+    Py_buffer buffer;
+    if (PyObject_GetBuffer(target, &buffer, PyBUF_WRITABLE) != 0)
+        return NULL;
+    struct sr_record record;
+    enum sr_result result = sr_try_take(&self->endpoint, (uint64_t)buffer.len, &record);
+    if (SR_UNLIKELY(result != SR_OK && result != SR_TOO_LONG))
+        result = wait_and_take(self, (uint64_t)buffer.len, timeout_ns, &record);
+    PyObject *answer = NULL;
+    if (SR_LIKELY(result == SR_OK)) {
+        sr_copy(self, CONSUMING, buffer.buf, record.payload, record.length);
+        sr_count_got(self, &record);
+        result = sr_acknowledge(&self->endpoint, &record);
+        sr_announce_room(&self->endpoint);
+    }
+    if (SR_LIKELY(result == SR_OK))
+        answer = PyLong_FromUnsignedLongLong(record.length);
+    else if (result == SR_TOO_LONG) /* it stays in the ring, first in line */
+        PyErr_Format(PyExc_ValueError,
+                     "the next message has %llu bytes and the buffer room for %zd; it stays in the ring: come back "
+                     "with a larger buffer, or call get()",
+                     (unsigned long long)record.length, buffer.len);
+    else
+        sr_raise(self, result, CONSUMING, 0, timeout_ns);
+    PyBuffer_Release(&buffer);
+    sr_call_end(self, CONSUMING);
+    return answer;
+}
+
+/* Tell the other side at least so often within a batch, so that it works while we do. */
+enum { BATCH_BETWEEN_ANNOUNCEMENTS = 32 };
+
+struct batch {
+    struct ring *ring;
+    struct call call;
+    bool call_begun; /* one deadline for the whole batch */
+    int64_t timeout_ns;
+    Py_ssize_t done;
+    int unannounced;
+};
+
+static void announce_puts(struct batch *batch) {
+    if (batch->unannounced)
+        sr_announce(&batch->ring->endpoint, batch->unannounced);
+    batch->unannounced = 0;
+}
+
+/* SR_OK, or why this item did not go in. -1 with an exception set for an item that is no message. */
+static int put_item(struct batch *batch, PyObject *item) {
+    struct ring *self = batch->ring;
+    struct message message;
+    if (!open_message(item, &message))
+        return -1;
+    struct sr_record record;
+    enum sr_result result = sr_try_claim(&self->endpoint, message.length, &record);
+    if (SR_UNLIKELY(result != SR_OK)) {
+        announce_puts(batch);
+        if (!batch->call_begun)
+            sr_call_begin(&batch->call, self, PRODUCING, batch->timeout_ns);
+        batch->call_begun = true;
+        result = result == SR_TOO_LONG ? result
+                                       : sr_claim(&self->endpoint, message.length, &batch->call.wait, &record);
+    }
+    if (SR_LIKELY(result == SR_OK)) {
+        result = fill(self, &record, &message);
+        batch->done++;
+        if (++batch->unannounced == BATCH_BETWEEN_ANNOUNCEMENTS)
+            announce_puts(batch);
+    } else if (result != SR_TIMED_OUT || !batch->done) {
+        sr_raise(self, result, PRODUCING, message.length, batch->timeout_ns);
+        close_message(&message);
+        return -1;
+    }
+    close_message(&message);
+    return (int)result;
+}
+
+static bool put_list(struct batch *batch, PyObject *list) {
+    /* The list may change while the interpreter is let go: ask for its length each time, and hold on to the item. */
+    for (Py_ssize_t i = 0; i < PyList_Size(list); i++) {
+        PyObject *item = Py_NewRef(PyList_GetItem(list, i));
+        int result = put_item(batch, item);
+        Py_DECREF(item);
+        if (result != SR_OK)
+            return result > 0;
+    }
+    return true;
+}
+
+static bool put_iterable(struct batch *batch, PyObject *iterable) {
+    PyObject *iterator = PyObject_GetIter(iterable);
+    if (!iterator)
+        return false;
+    int result = SR_OK;
+    PyObject *item;
+    while (result == SR_OK && (item = PyIter_Next(iterator))) {
+        result = put_item(batch, item);
+        Py_DECREF(item);
+        /* The iterable's own code may close the ring, or put to it. */
+        if (result == SR_OK && !sr_gate_open(batch->ring, PRODUCING) && !sr_pass_gate(batch->ring, PRODUCING))
+            result = -1;
+    }
+    Py_DECREF(iterator);
+    return result >= 0 && !PyErr_Occurred();
+}
+
+PyObject *sr_ring_put_many(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
+    static const struct arguments EXPECTED = {"put_many", "iterable", true};
+    struct ring *self = (struct ring *)object;
+    PyObject *iterable = NULL, *timeout = NULL;
+    struct batch batch = {.ring = self};
+    if (!sr_parse_arguments(&EXPECTED, args, count, names, &iterable, &timeout) ||
+        !sr_parse_timeout(timeout, &batch.timeout_ns))
+        return NULL;
+    if (PyUnicode_Check(iterable) || PyBytes_Check(iterable) || PyByteArray_Check(iterable))
+        return PyErr_Format(PyExc_TypeError, "put_many() takes an iterable of messages, not one %R; use put()",
+                            (PyObject *)Py_TYPE(iterable));
+    if (!sr_gate_open(self, PRODUCING) && !sr_pass_gate(self, PRODUCING))
+        return NULL;
+    bool fine = PyList_CheckExact(iterable) ? put_list(&batch, iterable) : put_iterable(&batch, iterable);
+    if (self->attached)
+        announce_puts(&batch);
+    sr_call_end(self, PRODUCING);
+    return fine ? PyLong_FromSsize_t(batch.done) : NULL;
+}
+
+PyObject *sr_ring_get_many(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
+    static const struct arguments EXPECTED = {"get_many", "limit", false};
+    struct ring *self = (struct ring *)object;
+    PyObject *limit_object = NULL, *timeout = NULL;
+    int64_t timeout_ns;
+    Py_ssize_t limit = PY_SSIZE_T_MAX;
+    if (!sr_parse_arguments(&EXPECTED, args, count, names, &limit_object, &timeout) ||
+        !sr_parse_timeout(timeout, &timeout_ns))
+        return NULL;
+    if (limit_object && limit_object != Py_None) {
+        limit = PyNumber_AsSsize_t(limit_object, PyExc_OverflowError);
+        if (limit == -1 && PyErr_Occurred())
+            return NULL;
+        if (limit < 1)
+            return PyErr_Format(PyExc_ValueError, "limit is %zd; it must be at least 1, or None for all there is", limit);
+    }
+    if (!sr_gate_open(self, CONSUMING) && !sr_pass_gate(self, CONSUMING))
+        return NULL;
+    PyObject *messages = PyList_New(0);
+    if (!messages)
+        return NULL;
+    struct sr_record record;
+    enum sr_result result = sr_try_take(&self->endpoint, UINT64_MAX, &record);
+    if (result != SR_OK)
+        result = wait_and_take(self, UINT64_MAX, timeout_ns, &record);
+    /* One ring's worth at most: a fast producer must not keep us for ever. */
+    uint64_t granules = 0;
+    int unannounced = 0;
+    while (result == SR_OK) {
+        granules += sr_granules_for(record.length);
+        PyObject *message = deliver(self, &record);
+        if (!message || PyList_Append(messages, message) != 0) {
+            Py_XDECREF(message);
+            break;
+        }
+        Py_DECREF(message);
+        if (++unannounced == BATCH_BETWEEN_ANNOUNCEMENTS) {
+            sr_announce_room(&self->endpoint);
+            unannounced = 0;
+        }
+        if (--limit == 0 || granules >= self->endpoint.geometry.granules || self->gate[CONSUMING])
+            break;
+        result = sr_try_take(&self->endpoint, UINT64_MAX, &record);
+    }
+    sr_announce_room(&self->endpoint);
+    if (PyList_Size(messages) == 0) {
+        Py_CLEAR(messages);
+        if (!PyErr_Occurred())
+            sr_raise(self, result, CONSUMING, 0, timeout_ns);
+    } else {
+        PyErr_Clear(); /* out of memory after some: those first; the message itself was handed back */
+    }
+    sr_call_end(self, CONSUMING);
+    return messages;
+}
+
+PyObject *sr_ring_claim(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
+    static const struct arguments EXPECTED = {"claim", "length", true};
+    struct ring *self = (struct ring *)object;
+    PyObject *length_object = NULL, *timeout = NULL;
+    int64_t timeout_ns;
+    if (!sr_parse_arguments(&EXPECTED, args, count, names, &length_object, &timeout) ||
+        !sr_parse_timeout(timeout, &timeout_ns))
+        return NULL;
+    Py_ssize_t length = PyNumber_AsSsize_t(length_object, PyExc_OverflowError);
+    if (length == -1 && PyErr_Occurred())
+        return NULL;
+    if (length < 0)
+        return PyErr_Format(PyExc_ValueError, "length is %zd bytes; a claim has 0 to %llu", length,
+                            (unsigned long long)self->endpoint.geometry.max_message);
+    if (!sr_gate_open(self, PRODUCING) && !sr_pass_gate(self, PRODUCING))
+        return NULL;
+    if ((uint64_t)length > self->endpoint.geometry.max_message)
+        return sr_raise(self, SR_TOO_LONG, PRODUCING, (uint64_t)length, 0);
+    return sr_lease_new(self, PRODUCING, (uint64_t)length, timeout);
+}
+
+PyObject *sr_ring_borrow(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
+    static const struct arguments EXPECTED = {"borrow", NULL, false};
+    struct ring *self = (struct ring *)object;
+    PyObject *timeout = NULL;
+    int64_t timeout_ns;
+    if (!sr_parse_arguments(&EXPECTED, args, count, names, NULL, &timeout) || !sr_parse_timeout(timeout, &timeout_ns))
+        return NULL;
+    if (!sr_gate_open(self, CONSUMING) && !sr_pass_gate(self, CONSUMING))
+        return NULL;
+    return sr_lease_new(self, CONSUMING, 0, timeout);
+}

@@ -1,0 +1,118 @@
+/* py_module.h - what the binding's files share. The only headers above the core that know Python. */
+#ifndef SHMRING_PY_MODULE_H
+#define SHMRING_PY_MODULE_H
+
+#ifndef Py_LIMITED_API
+#define Py_LIMITED_API 0x030B0000
+#endif
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "blocking.h"
+
+enum side { PRODUCING = 0, CONSUMING = 1 };
+
+/* Why an operation may not start at once; 0 on the fast path. */
+enum gate { GATE_ROLE = 1, GATE_BUSY = 2, GATE_CLOSED = 4 };
+
+struct ring {
+    PyObject ob_base;
+    struct sr_endpoint endpoint;
+    Py_buffer mapping;
+    PyObject *name;
+    unsigned gate[2];
+    unsigned calls;  /* that have let the interpreter go */
+    unsigned leases; /* open claims and borrows */
+    bool claim_open;
+    bool mapped;
+    bool attached;
+    bool outlive_peers;
+    int segment_fd;
+    uint32_t generation; /* of forks; differs in a child until it has an attachment of its own */
+    int64_t spin_ns;
+};
+
+extern uint32_t sr_fork_generation;
+extern PyObject *sr_lease_type;
+extern PyObject *sr_ring_type;
+
+/* One blocking call: what blocking.c needs, and the interpreter's state while it is let go. */
+struct call {
+    struct ring *ring;
+    PyThreadState *thread;
+    struct sr_wait wait;
+    enum side side;
+};
+
+/* py_convert.c */
+/* Relative; 0 never waits, INT64_MAX waits for ever. false: an exception is set. */
+bool sr_parse_timeout(PyObject *timeout, int64_t *timeout_ns);
+struct arguments {
+    const char *function;
+    const char *first;  /* name of the one other parameter, or NULL */
+    bool first_required;
+};
+bool sr_parse_arguments(const struct arguments *expected, PyObject *const *args, Py_ssize_t count, PyObject *names,
+                        PyObject **first, PyObject **timeout);
+/* Sets the exception for a result; always returns NULL. `length`: of the message concerned. */
+PyObject *sr_raise(struct ring *ring, enum sr_result result, enum side side, uint64_t length, int64_t timeout_ns);
+bool sr_set_diagnosis(PyObject *callable);
+bool sr_contiguous_bytes(PyObject *object, Py_buffer *buffer); /* false: an exception is set */
+
+/* py_ring.c */
+bool sr_pass_gate(struct ring *self, enum side side); /* the slow way in; false: an exception is set */
+void sr_call_begin(struct call *call, struct ring *self, enum side side, int64_t timeout_ns);
+/* Ends a call; the last one out of a ring that was closed meanwhile completes that close. */
+void sr_leave(struct ring *self);
+static inline void sr_call_end(struct ring *self, enum side side) {
+    if (SR_UNLIKELY(self->gate[side] & GATE_CLOSED))
+        sr_leave(self);
+}
+extern PyType_Spec sr_ring_spec;
+
+/* Shared memory copies let other threads run when they are long. */
+void sr_copy(struct ring *self, enum side side, void *destination, const void *source, size_t length);
+
+static inline bool sr_gate_open(struct ring *self, enum side side) {
+    return SR_LIKELY(!self->gate[side] && self->generation == sr_fork_generation);
+}
+
+static inline void sr_count(sr_atomic_u64 *counter, uint64_t amount) {
+    SR_STORE(counter, SR_LOAD(counter, relaxed) + amount, relaxed); /* ours alone; the interpreter lock guards threads */
+}
+static inline void sr_count_put(struct ring *self, uint64_t length) {
+    sr_count(&self->endpoint.self->messages_put, 1);
+    sr_count(&self->endpoint.self->bytes_put, length);
+}
+static inline void sr_count_got(struct ring *self, const struct sr_record *record) {
+    sr_count(&self->endpoint.self->messages_got, 1);
+    sr_count(&self->endpoint.self->bytes_got, record->length);
+    if (SR_UNLIKELY(record->redelivered))
+        sr_count(&self->endpoint.self->redelivered, 1);
+}
+
+/* py_messages.c */
+#define SR_FASTCALL(name) PyObject *name(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names)
+SR_FASTCALL(sr_ring_put);
+SR_FASTCALL(sr_ring_get);
+SR_FASTCALL(sr_ring_get_into);
+SR_FASTCALL(sr_ring_put_many);
+SR_FASTCALL(sr_ring_get_many);
+SR_FASTCALL(sr_ring_claim);
+SR_FASTCALL(sr_ring_borrow);
+PyObject *sr_ring_next(PyObject *object);
+
+/* py_lease.c */
+extern PyType_Spec sr_lease_spec;
+PyObject *sr_lease_new(struct ring *ring, enum side side, uint64_t length, PyObject *timeout);
+
+/* py_snapshot.c: what inspect and stats show */
+PyObject *sr_ring_snapshot(PyObject *object, PyObject *unused);
+PyObject *sr_ring_totals(PyObject *object, PyObject *unused);
+
+/* py_snapshot.c, py_segment.c, py_memory.c */
+extern PyMethodDef sr_snapshot_methods[];
+extern PyMethodDef sr_segment_methods[];
+extern PyMethodDef sr_memory_methods[];
+
+#endif

@@ -1,0 +1,374 @@
+/* py_ring.c - the type under shmring.Ring: one attachment, its gates, and the calls that let the interpreter go.
+ * The message operations themselves are in py_messages.c.
+ *
+ * The interpreter lock guards everything in struct ring. It is let go while waiting and during long copies; what another
+ * thread may find then is told by `calls` and, for spsc, by GATE_BUSY.
+ */
+#include <string.h>
+
+#include "os_semaphore.h"
+#include "py_module.h"
+
+uint32_t sr_fork_generation;
+
+static void suspend(void *context) {
+    struct call *call = context;
+    call->ring->calls++;
+    if (call->ring->endpoint.geometry.kind == SR_KIND_SPSC)
+        call->ring->gate[call->side] |= GATE_BUSY;
+    call->thread = PyEval_SaveThread();
+}
+
+static void resume(void *context) {
+    struct call *call = context;
+    PyEval_RestoreThread(call->thread);
+    call->ring->calls--;
+    call->ring->gate[call->side] &= ~(unsigned)GATE_BUSY;
+}
+
+static bool interrupted(void *context) {
+    struct call *call = context;
+    PyEval_RestoreThread(call->thread);
+    bool raised = PyErr_CheckSignals() != 0;
+    call->thread = PyEval_SaveThread();
+    return raised;
+}
+
+static const struct sr_hooks HOOKS = {suspend, resume, interrupted};
+
+void sr_call_begin(struct call *call, struct ring *self, enum side side, int64_t timeout_ns) {
+    call->ring = self;
+    call->side = side;
+    call->wait = (struct sr_wait){
+        .deadline_ns = timeout_ns == 0 || timeout_ns == INT64_MAX ? timeout_ns : sr_os_monotonic_ns() + timeout_ns,
+        .spin_ns = self->spin_ns,
+        .outlive_peers = self->outlive_peers,
+        .hooks = &HOOKS,
+        .context = call,
+    };
+}
+
+void sr_leave(struct ring *self) {
+    if (self->calls || self->leases || !self->attached || !(self->gate[PRODUCING] & GATE_CLOSED))
+        return;
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyObject *answer = PyObject_CallMethod((PyObject *)self, "_complete_close", NULL);
+    if (!answer)
+        PyErr_WriteUnraisable((PyObject *)self);
+    Py_XDECREF(answer);
+    PyErr_Restore(type, value, traceback);
+}
+
+void sr_copy(struct ring *self, enum side side, void *destination, const void *source, size_t length) {
+    enum { LONG_ENOUGH_TO_LET_OTHERS_RUN = 64 * 1024 };
+    if (length < LONG_ENOUGH_TO_LET_OTHERS_RUN) {
+        SR_PAYLOAD_READ(destination, source, length);
+        return;
+    }
+    unsigned was_busy = self->gate[side] & GATE_BUSY;
+    struct call call = {.ring = self, .side = side};
+    suspend(&call);
+    SR_PAYLOAD_READ(destination, source, length);
+    resume(&call);
+    self->gate[side] |= was_busy;
+}
+
+/* In a forked child the parent's attachment is not ours: take one of our own, through the inherited mapping. */
+static bool attach_after_fork(struct ring *self) {
+    self->generation = sr_fork_generation;
+    self->calls = 0;
+    self->leases = 0;
+    self->claim_open = false;
+    if (!self->attached)
+        return true;
+    sr_forget(&self->endpoint);
+    self->gate[PRODUCING] = self->gate[CONSUMING] = GATE_ROLE | (self->gate[PRODUCING] & GATE_CLOSED);
+    enum sr_result result = sr_attach(&self->endpoint, self->segment_fd, true);
+    if (result == SR_OK)
+        return true;
+    self->attached = false;
+    self->gate[PRODUCING] = self->gate[CONSUMING] = GATE_CLOSED;
+    sr_raise(self, result, PRODUCING, 0, 0);
+    return false;
+}
+
+bool sr_pass_gate(struct ring *self, enum side side) {
+    if (self->generation != sr_fork_generation && !attach_after_fork(self))
+        return false;
+    if (!self->attached || self->gate[side] & GATE_CLOSED) {
+        sr_raise(self, SR_CLOSED, side, 0, 0);
+        return false;
+    }
+    if (self->gate[side] & GATE_BUSY) {
+        sr_raise(self, SR_BUSY, side, 0, 0);
+        return false;
+    }
+    if (self->gate[side] & GATE_ROLE) {
+        uint32_t holder = SR_ATTACHMENTS;
+        enum sr_result result =
+            sr_take_role(&self->endpoint, side == PRODUCING ? SR_ROLE_PRODUCER : SR_ROLE_CONSUMER, &holder);
+        if (result != SR_OK) {
+            sr_raise(self, result, side, holder, 0);
+            return false;
+        }
+        self->gate[side] &= ~(unsigned)GATE_ROLE;
+    }
+    return true;
+}
+
+static void close_semaphores(struct sr_semaphores *semaphores) {
+    void **each[] = {&semaphores->mutex, &semaphores->full, &semaphores->empty};
+    for (int i = 0; i < 3; i++) {
+        if (*each[i])
+            sr_os_semaphore_close(*each[i]);
+        *each[i] = NULL;
+    }
+}
+
+static bool open_semaphores(struct sr_semaphores *semaphores, PyObject *names) {
+    void **each[] = {&semaphores->mutex, &semaphores->full, &semaphores->empty};
+    for (int i = 0; i < 3; i++) {
+        PyObject *name = PyTuple_GetItem(names, i);
+        PyObject *bytes = name ? PyUnicode_AsUTF8String(name) : NULL;
+        if (!bytes)
+            return false;
+        *each[i] = sr_os_semaphore_open(PyBytes_AsString(bytes));
+        Py_DECREF(bytes);
+        if (!*each[i]) {
+            PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, name);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void unmap(struct ring *self) {
+    close_semaphores(&self->endpoint.semaphores);
+    if (self->mapped)
+        PyBuffer_Release(&self->mapping);
+    self->mapped = false;
+}
+
+static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
+    static char *keywords[] = {"segment", "fd", "name", "semaphores", "spin_ns", "outlive_peers", NULL};
+    struct ring *self = (struct ring *)object;
+    PyObject *segment, *name, *semaphores;
+    int fd, outlive_peers;
+    long long spin_ns;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OiOOLp", keywords, &segment, &fd, &name, &semaphores, &spin_ns,
+                                     &outlive_peers))
+        return -1;
+    if (self->mapped) {
+        PyErr_SetString(PyExc_RuntimeError, "this ring is attached already");
+        return -1;
+    }
+    if (PyObject_GetBuffer(segment, &self->mapping, PyBUF_WRITABLE) != 0)
+        return -1;
+    self->mapped = true;
+    PyObject *before = self->name;
+    self->name = Py_NewRef(name);
+    Py_XDECREF(before);
+    self->gate[PRODUCING] = self->gate[CONSUMING] = GATE_ROLE;
+    self->generation = sr_fork_generation;
+    self->segment_fd = fd;
+    self->spin_ns = spin_ns;
+    self->outlive_peers = outlive_peers;
+    struct sr_geometry geometry;
+    enum sr_result result = sr_geometry_read(&geometry, self->mapping.buf, (uint64_t)self->mapping.len);
+    if (result == SR_OK) {
+        sr_endpoint_bind(&self->endpoint, self->mapping.buf, &geometry);
+        if (semaphores != Py_None && !open_semaphores(&self->endpoint.semaphores, semaphores)) {
+            unmap(self);
+            return -1;
+        }
+        result = sr_attach(&self->endpoint, fd, false);
+    }
+    if (result != SR_OK) {
+        unmap(self);
+        sr_raise(self, result, PRODUCING, 0, 0);
+        return -1;
+    }
+    self->attached = true;
+    return 0;
+}
+
+/* The three steps of a close; ring.py unlinks the name between the last two. */
+static PyObject *ring_begin_close(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct ring *self = (struct ring *)object;
+    if (self->generation != sr_fork_generation && !attach_after_fork(self))
+        PyErr_Clear(); /* could not attach in this child: there is nothing to leave */
+    if (self->leases) {
+        PyErr_Format(PyExc_BufferError,
+                     "%u claimed or borrowed view(s) of ring %R are still open; leave their with blocks and delete "
+                     "slices and arrays of them before close()",
+                     self->leases, self->name);
+        return NULL;
+    }
+    if (!self->attached)
+        Py_RETURN_FALSE;
+    self->gate[PRODUCING] |= GATE_CLOSED;
+    self->gate[CONSUMING] |= GATE_CLOSED;
+    if (self->calls) {
+        sr_wake_for_close(&self->endpoint); /* the last of them completes the close */
+        Py_RETURN_FALSE;
+    }
+    Py_RETURN_TRUE;
+}
+
+static PyObject *ring_detach(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct ring *self = (struct ring *)object;
+    if (!self->attached)
+        Py_RETURN_FALSE;
+    bool abandoned;
+    enum sr_result result = sr_detach(&self->endpoint, &abandoned);
+    self->attached = false;
+    if (result != SR_OK && result != SR_CORRUPT) /* corrupt: leave it for an inspection */
+        return sr_raise(self, result, PRODUCING, 0, 0);
+    return PyBool_FromLong(abandoned);
+}
+
+static PyObject *ring_finish_close(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct ring *self = (struct ring *)object;
+    if (self->endpoint.token >= 0 && self->mapped)
+        sr_detach_finish(&self->endpoint);
+    unmap(self);
+    Py_RETURN_NONE;
+}
+
+static PyObject *ring_after_fork(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct ring *self = (struct ring *)object;
+    if (self->generation != sr_fork_generation && !attach_after_fork(self))
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *change_role(PyObject *object, PyObject *argument, bool take) {
+    struct ring *self = (struct ring *)object;
+    long side = PyLong_AsLong(argument);
+    if (side != PRODUCING && side != CONSUMING)
+        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "side is %ld; 0 produces, 1 consumes", side);
+    if (take)
+        return sr_pass_gate(self, (enum side)side) ? Py_NewRef(Py_None) : NULL;
+    if (self->attached && self->generation == sr_fork_generation && !(self->gate[side] & GATE_BUSY)) {
+        sr_give_role_back(&self->endpoint, side == PRODUCING ? SR_ROLE_PRODUCER : SR_ROLE_CONSUMER);
+        self->gate[side] |= GATE_ROLE;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *ring_take_role(PyObject *object, PyObject *side) { return change_role(object, side, true); }
+static PyObject *ring_give_role_back(PyObject *object, PyObject *side) { return change_role(object, side, false); }
+
+static PyObject *ring_shut_down(PyObject *object, PyObject *argument) {
+    struct ring *self = (struct ring *)object;
+    int immediate = PyObject_IsTrue(argument);
+    if (immediate < 0)
+        return NULL;
+    if (!self->attached || self->gate[PRODUCING] & GATE_CLOSED)
+        return sr_raise(self, SR_CLOSED, PRODUCING, 0, 0);
+    sr_shut_down(&self->endpoint, immediate ? SR_STOPPED : SR_DRAINING);
+    Py_RETURN_NONE;
+}
+
+static void ring_dealloc(PyObject *object) {
+    struct ring *self = (struct ring *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    if (self->attached && self->generation == sr_fork_generation) {
+        bool abandoned; /* ring.py closes in __del__; without that the name stays for the next one to reclaim */
+        (void)sr_detach(&self->endpoint, &abandoned);
+    }
+    if (self->mapped && self->endpoint.token >= 0)
+        sr_detach_finish(&self->endpoint);
+    unmap(self);
+    Py_XDECREF(self->name);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(object);
+    Py_DECREF((PyObject *)type);
+}
+
+static PyObject *ring_name(PyObject *object, void *unused) {
+    (void)unused;
+    PyObject *name = ((struct ring *)object)->name;
+    return Py_NewRef(name ? name : Py_None);
+}
+
+static PyObject *ring_closed(PyObject *object, void *unused) {
+    (void)unused;
+    struct ring *self = (struct ring *)object;
+    return PyBool_FromLong(!self->attached || self->gate[PRODUCING] & GATE_CLOSED);
+}
+
+static PyObject *ring_capacity(PyObject *object, void *unused) {
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(((struct ring *)object)->endpoint.geometry.capacity);
+}
+
+static PyObject *ring_max_message(PyObject *object, void *unused) {
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(((struct ring *)object)->endpoint.geometry.max_message);
+}
+
+static PyObject *ring_slot(PyObject *object, void *unused) {
+    (void)unused;
+    return PyLong_FromUnsignedLong(((struct ring *)object)->endpoint.slot);
+}
+
+static PyGetSetDef ring_attributes[] = {
+    {"name", ring_name, NULL, PyDoc_STR("The ring's name; None when it is anonymous."), NULL},
+    {"closed", ring_closed, NULL, PyDoc_STR("True after close()."), NULL},
+    {"capacity", ring_capacity, NULL, PyDoc_STR("Bytes of payload room."), NULL},
+    {"max_message", ring_max_message, NULL, PyDoc_STR("Length in bytes of the longest message: half the capacity."),
+     NULL},
+    {"_slot", ring_slot, NULL, PyDoc_STR("Index of this attachment's entry."), NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+#define FASTCALL(function) (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
+
+static PyMethodDef ring_methods[] = {
+    {"put", FASTCALL(sr_ring_put), PyDoc_STR("put($self, /, data, timeout=None)\n--\n\nPut one message.")},
+    {"get", FASTCALL(sr_ring_get), PyDoc_STR("get($self, /, timeout=None)\n--\n\nTake the next message.")},
+    {"get_into", FASTCALL(sr_ring_get_into),
+     PyDoc_STR("get_into($self, /, buffer, timeout=None)\n--\n\nTake the next message into a buffer; its length.")},
+    {"put_many", FASTCALL(sr_ring_put_many),
+     PyDoc_STR("put_many($self, /, iterable, timeout=None)\n--\n\nPut each message; how many went in.")},
+    {"get_many", FASTCALL(sr_ring_get_many),
+     PyDoc_STR("get_many($self, /, limit=None, timeout=None)\n--\n\nWait for one, then take what is there.")},
+    {"claim", FASTCALL(sr_ring_claim),
+     PyDoc_STR("claim($self, /, length, timeout=None)\n--\n\nRoom for a message, to be written in place.")},
+    {"borrow", FASTCALL(sr_ring_borrow),
+     PyDoc_STR("borrow($self, /, timeout=None)\n--\n\nThe next message, to be read in place.")},
+    {"_snapshot", sr_ring_snapshot, METH_NOARGS, NULL},
+    {"_totals", sr_ring_totals, METH_NOARGS, NULL},
+    {"_begin_close", ring_begin_close, METH_NOARGS, NULL},
+    {"_detach", ring_detach, METH_NOARGS, NULL},
+    {"_finish_close", ring_finish_close, METH_NOARGS, NULL},
+    {"_after_fork", ring_after_fork, METH_NOARGS, NULL},
+    {"_take_role", ring_take_role, METH_O, NULL},
+    {"_give_role_back", ring_give_role_back, METH_O, NULL},
+    {"_shut_down", ring_shut_down, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot ring_slots[] = {
+    {Py_tp_doc, (void *)PyDoc_STR("One process's attachment to a ring; see shmring.Ring.")},
+    {Py_tp_init, (void *)ring_init},
+    {Py_tp_dealloc, (void *)ring_dealloc},
+    {Py_tp_methods, ring_methods},
+    {Py_tp_getset, ring_attributes},
+    {Py_tp_iter, (void *)PyObject_SelfIter},
+    {Py_tp_iternext, (void *)sr_ring_next},
+    {0, NULL},
+};
+
+PyType_Spec sr_ring_spec = {
+    .name = "shmring._core.Ring",
+    .basicsize = sizeof(struct ring),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = ring_slots,
+};

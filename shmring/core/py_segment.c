@@ -1,0 +1,150 @@
+/* py_segment.c - planning and formatting a segment, and the byte locks by which registry.py creates and removes names. */
+#include <string.h>
+
+#include "py_module.h"
+
+static bool plan(const char *kind, unsigned long long capacity, unsigned long long slots, struct sr_geometry *geometry) {
+    static const char *const KINDS[] = {"spsc", "mpmc", "semaphore"};
+    for (uint32_t i = 0; i < 3; i++) {
+        if (strcmp(kind, KINDS[i]) == 0)
+            return sr_geometry_plan(geometry, i + 1, capacity, slots) == SR_OK;
+    }
+    return false;
+}
+
+static PyObject *segment_size(PyObject *module, PyObject *args) {
+    (void)module;
+    const char *kind;
+    unsigned long long capacity, slots;
+    struct sr_geometry geometry;
+    if (!PyArg_ParseTuple(args, "sKK", &kind, &capacity, &slots))
+        return NULL;
+    if (!plan(kind, capacity, slots, &geometry))
+        return PyErr_Format(PyExc_ValueError, "no ring has kind %s, capacity %llu and %llu slots", kind, capacity, slots);
+    return PyLong_FromUnsignedLongLong(geometry.segment_size);
+}
+
+static PyObject *format(PyObject *module, PyObject *args, PyObject *kwargs) {
+    (void)module;
+    static char *keywords[] = {"segment", "kind", "capacity", "slots", "name",
+                               "codec",   "flags", "mode",    "identity", NULL};
+    PyObject *segment;
+    const char *kind;
+    unsigned long long capacity, slots, identity;
+    unsigned flags, mode;
+    struct sr_birth birth;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OsKKssIIK", keywords, &segment, &kind, &capacity, &slots,
+                                     &birth.name, &birth.codec, &flags, &mode, &identity))
+        return NULL;
+    birth.flags = flags;
+    birth.mode = mode;
+    birth.identity = identity;
+    struct sr_geometry geometry;
+    Py_buffer buffer;
+    if (PyObject_GetBuffer(segment, &buffer, PyBUF_WRITABLE) != 0)
+        return NULL;
+    PyObject *answer = NULL;
+    if (!plan(kind, capacity, slots, &geometry) || (uint64_t)buffer.len < geometry.segment_size)
+        PyErr_Format(PyExc_ValueError, "a segment of %zd bytes cannot hold this ring", buffer.len);
+    else {
+        sr_format(buffer.buf, &geometry, &birth);
+        answer = Py_NewRef(Py_None);
+    }
+    PyBuffer_Release(&buffer);
+    return answer;
+}
+
+static PyObject *check(PyObject *module, PyObject *segment) {
+    (void)module;
+    Py_buffer buffer;
+    if (PyObject_GetBuffer(segment, &buffer, PyBUF_SIMPLE) != 0)
+        return NULL;
+    struct sr_geometry geometry;
+    enum sr_result result = sr_geometry_read(&geometry, buffer.buf, (uint64_t)buffer.len);
+    bool retired = result == SR_OK && SR_LOAD(&((struct sr_header *)buffer.buf)->state, acquire) == SR_SEGMENT_RETIRED;
+    PyBuffer_Release(&buffer);
+    return PyUnicode_FromString(result == SR_OK          ? retired ? "retired" : "ready"
+                                : result == SR_NOT_READY ? "incomplete"
+                                : result == SR_NOT_A_RING ? "not_a_ring"
+                                : result == SR_OTHER_LAYOUT ? "other_layout"
+                                                            : "corrupt");
+}
+
+static PyObject *count_living(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *segment;
+    int token;
+    Py_buffer buffer;
+    if (!PyArg_ParseTuple(args, "Oi", &segment, &token) || PyObject_GetBuffer(segment, &buffer, PyBUF_SIMPLE) != 0)
+        return NULL;
+    struct sr_geometry geometry;
+    struct sr_endpoint endpoint = {.token = token};
+    struct sr_contents contents = {0};
+    enum sr_result result = sr_geometry_read(&geometry, buffer.buf, (uint64_t)buffer.len);
+    int living = 0;
+    bool stopped = false;
+    if (result == SR_OK) {
+        sr_endpoint_bind(&endpoint, buffer.buf, &geometry);
+        living = sr_count_living(&endpoint);
+        result = sr_contents_read(&endpoint, &contents);
+        stopped = SR_LOAD(&endpoint.header->shutdown, acquire) == SR_STOPPED;
+    }
+    PyBuffer_Release(&buffer);
+    if (result != SR_OK)
+        return sr_raise(NULL, result, CONSUMING, 0, 0);
+    /* What a dead taker held will be delivered again; what a dead producer had claimed will not. */
+    return Py_BuildValue("iK", living, stopped ? 0ULL : (unsigned long long)(contents.ready + contents.taken));
+}
+
+static PyObject *retire(PyObject *module, PyObject *segment) {
+    (void)module;
+    Py_buffer buffer;
+    if (PyObject_GetBuffer(segment, &buffer, PyBUF_WRITABLE) != 0)
+        return NULL;
+    struct sr_geometry geometry;
+    if (sr_geometry_read(&geometry, buffer.buf, (uint64_t)buffer.len) == SR_OK)
+        SR_STORE(&((struct sr_header *)buffer.buf)->state, SR_SEGMENT_RETIRED, release);
+    PyBuffer_Release(&buffer);
+    Py_RETURN_NONE;
+}
+
+static PyObject *token_open(PyObject *module, PyObject *fd_object) {
+    (void)module;
+    int fd = PyLong_AsLong(fd_object);
+    if (fd == -1 && PyErr_Occurred())
+        return NULL;
+    int token = sr_os_token_open(fd);
+    return token < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyLong_FromLong(token);
+}
+
+static PyObject *token_close(PyObject *module, PyObject *token) {
+    (void)module;
+    int fd = (int)PyLong_AsLong(token);
+    if (fd == -1 && PyErr_Occurred())
+        return NULL;
+    sr_os_token_close(fd);
+    Py_RETURN_NONE;
+}
+
+static PyObject *token_lock(PyObject *module, PyObject *args) {
+    (void)module;
+    int token;
+    unsigned long long byte;
+    if (!PyArg_ParseTuple(args, "iK", &token, &byte))
+        return NULL;
+    return PyBool_FromLong(sr_os_token_lock(token, byte));
+}
+
+PyMethodDef sr_segment_methods[] = {
+    {"segment_size", segment_size, METH_VARARGS, PyDoc_STR("Bytes that a ring of this kind, capacity and slots takes.")},
+    {"format", (PyCFunction)(void (*)(void))format, METH_VARARGS | METH_KEYWORDS,
+     PyDoc_STR("Write a header into a zeroed segment; the ring is born with its last store.")},
+    {"check", check, METH_O,
+     PyDoc_STR("'ready', 'retired', 'incomplete', 'not_a_ring', 'other_layout' or 'corrupt'.")},
+    {"count_living", count_living, METH_VARARGS, PyDoc_STR("(attachments alive, messages undelivered)")},
+    {"retire", retire, METH_O, PyDoc_STR("Refuse further attachments; under the lifecycle lock.")},
+    {"token_open", token_open, METH_O, PyDoc_STR("A descriptor for byte locks on the segment behind this one.")},
+    {"token_close", token_close, METH_O, PyDoc_STR("Close it, dropping its locks.")},
+    {"token_lock", token_lock, METH_VARARGS, PyDoc_STR("Try to lock one byte; False when another token holds it.")},
+    {NULL, NULL, 0, NULL},
+};

@@ -1,0 +1,100 @@
+/* repair.c - reading and mending what lies in an mpmc ring: every walk over the records that changes none, or only a dead
+ * owner's. Safe beside live producers and consumers; safe to die in and to do again. */
+#include "ring.h"
+
+/* Calls visit for each record from reclaim_position to the last claimed one. A record that visit has to see cannot be
+ * missed: reclaim_position does not pass it while it is unfinished. */
+typedef void (*sr_visit)(struct sr_endpoint *self, uint64_t position, uint64_t word, void *context);
+
+static enum sr_result walk(struct sr_endpoint *self, sr_visit visit, void *context) {
+    const struct sr_geometry *g = &self->geometry;
+    sr_atomic_u64 *hint = &self->header->reclaim_position;
+    uint64_t position = SR_LOAD(hint, acquire);
+    for (uint64_t walked = 0; walked <= g->granules;) {
+        if (sr_index(g, position) >= g->granules)
+            return SR_CORRUPT;
+        uint64_t word = SR_LOAD(&self->words[sr_index(g, position)], acquire);
+        int64_t age = sr_age(g, position, word);
+        if (age > 0)
+            return SR_OK;
+        if (age < 0 || sr_state_of(word) == SR_FREE) { /* reclaimed under us: go on where the ring begins now */
+            uint64_t now = SR_LOAD(hint, acquire);
+            if (sr_distance(g, position, now) <= 0)
+                return SR_CORRUPT;
+            position = now;
+            walked = 0;
+            continue;
+        }
+        uint64_t span = sr_span(g, position, word);
+        if (!span)
+            return SR_CORRUPT;
+        visit(self, position, word, context);
+        position = sr_after(g, position, span, sr_state_of(word) != SR_PADDING);
+        walked += span;
+    }
+    return SR_OK; /* a full lap, all of it in use */
+}
+
+struct repair {
+    uint64_t dead_owner;
+    uint64_t returned;
+};
+
+static void repair_record(struct sr_endpoint *self, uint64_t position, uint64_t word, void *context) {
+    struct repair *repair = context;
+    enum sr_state state = sr_state_of(word);
+    if (sr_owner_of(word) != repair->dead_owner || (state != SR_CLAIMED && state != SR_TAKEN))
+        return;
+    /* The owner is dead: only another repairer can win this, and it writes the same. */
+    SR_CAS(&self->words[sr_index(&self->geometry, position)], &word,
+           sr_with_state(word, state == SR_CLAIMED ? SR_ABORTED : SR_RETURNED), acq_rel);
+    repair->returned += state == SR_TAKEN;
+}
+
+enum sr_result sr_mpmc_repair(struct sr_endpoint *self, uint64_t dead_owner, uint64_t *returned) {
+    struct repair repair = {.dead_owner = dead_owner};
+    enum sr_result result = walk(self, repair_record, &repair);
+    /* Even when none was found: the dead may have handed one back without counting it. */
+    SR_ADD(&self->header->returns, 1, release); /* SYNC: returned (release) */
+    *returned = repair.returned;
+    return result;
+}
+
+static void count_record(struct sr_endpoint *self, uint64_t position, uint64_t word, void *context) {
+    struct sr_contents *contents = context;
+    enum sr_state state = sr_state_of(word);
+    contents->ready += state == SR_COMMITTED || state == SR_RETURNED;
+    contents->claimed += state == SR_CLAIMED;
+    contents->taken += state == SR_TAKEN;
+    contents->used_granules += sr_span(&self->geometry, position, word);
+}
+
+static enum sr_result count_spsc(struct sr_endpoint *self, struct sr_contents *contents) {
+    const struct sr_geometry *g = &self->geometry;
+    uint64_t position = SR_LOAD(&self->header->read_position, acquire);
+    uint64_t end = SR_LOAD(&self->header->write_position, acquire);
+    int64_t used = sr_distance(g, position, end);
+    if (used < 0 || (uint64_t)used > g->granules || sr_index(g, position) >= g->granules ||
+        sr_index(g, end) >= g->granules)
+        return SR_CORRUPT;
+    contents->used_granules = (uint64_t)used;
+    while (sr_distance(g, position, end) > 0) {
+        uint64_t word = SR_LOAD(&self->words[sr_index(g, position)], relaxed);
+        uint64_t span = sr_span(g, position, word);
+        if (sr_age(g, position, word) < 0)
+            return SR_OK; /* overtaken while we looked: an instant's count is all there is */
+        if (!span || sr_age(g, position, word) > 0)
+            return SR_CORRUPT;
+        bool is_message = sr_state_of(word) != SR_PADDING;
+        contents->ready += is_message;
+        position = sr_after(g, position, span, is_message);
+    }
+    return SR_OK;
+}
+
+enum sr_result sr_contents_read(struct sr_endpoint *self, struct sr_contents *contents) {
+    *contents = (struct sr_contents){0};
+    if (self->geometry.kind == SR_KIND_SPSC)
+        return count_spsc(self, contents);
+    return walk(self, count_record, contents);
+}

@@ -1,0 +1,228 @@
+/* ring.h - what every algorithm shares: geometry, positions, record words, the endpoint, the try-operations.
+ *
+ * Words: a *position* is a monotonic u64 [lap | index | sequence]: index counts granules in the arena, lap counts the
+ * times round it (from 1), sequence counts messages modulo 2^sequence_bits and exists only where slots bound the ring.
+ * With it, the number of messages in flight is the difference of two positions, and moves with them in one word.
+ * A *record word* is a u64 [lap | length | owner | state]; the word of a record stands at its first granule's index.
+ *
+ * Try-operations never wait, never call the operating system, never touch Python. A death between any two of their
+ * instructions leaves a word that names its owner.
+ */
+#ifndef SHMRING_RING_H
+#define SHMRING_RING_H
+
+#include "layout.h"
+#include "result.h"
+
+enum {
+    SR_STATE_BITS = 3,
+    SR_SLOT_BITS = 8,
+    SR_EPOCH_BITS = 6,
+    SR_OWNER_BITS = SR_SLOT_BITS + SR_EPOCH_BITS,
+    SR_LENGTH_AT = SR_STATE_BITS + SR_OWNER_BITS,
+};
+
+/* Marks an owner as present where 0 means nobody. */
+#define SR_HELD (UINT64_C(1) << 63)
+
+/* A validated, process-local copy: the header is not read again, so nobody can change it under us. */
+struct sr_geometry {
+    uint64_t granules;
+    uint64_t capacity;
+    uint64_t max_message;
+    uint64_t slots;
+    uint64_t attachments_offset;
+    uint64_t words_offset;
+    uint64_t arena_offset;
+    uint64_t segment_size;
+    uint64_t index_mask;
+    uint64_t sequence_mask;
+    uint64_t length_mask;
+    unsigned index_bits;
+    unsigned sequence_bits;
+    unsigned length_bits;
+    unsigned lap_at;   /* bit of the word where the lap begins */
+    unsigned lap_bits; /* in the word; the position's lap is longer */
+    uint32_t kind;
+};
+
+/* Semaphores of the semaphore kind; the platform's, behind os_semaphore.h. */
+struct sr_semaphores {
+    void *mutex;
+    void *full;
+    void *empty;
+};
+
+/* One attachment's way into a ring. mpmc operations on one endpoint may run in several threads at once; spsc ones in one
+ * thread a side (the binding sees to it). */
+struct sr_endpoint {
+    struct sr_header *header;
+    struct sr_attachment *attachments;
+    sr_atomic_u64 *words;
+    unsigned char *arena;
+    struct sr_attachment *self;
+    struct sr_geometry geometry;
+    uint64_t owner; /* epoch << SR_SLOT_BITS | slot */
+    uint32_t slot;
+    uint32_t roles; /* the ones this endpoint has taken */
+    int token;      /* descriptor whose kernel lock says that we live */
+    bool redeliver; /* spsc: the message at read_position was handed back */
+    struct sr_semaphores semaphores;
+    sr_atomic_u32 closing; /* somebody is closing this endpoint: waiters leave */
+    sr_atomic_u32 reaping;
+    sr_atomic_u64 spin_ns[2];   /* adaptive spin budget of each side, see blocking.c */
+    sr_atomic_u64 last_reap_ns; /* of the calls that do not wait */
+    /* spsc: the producer's and the consumer's own positions, and what each last saw of the other's. */
+    uint64_t write_position;
+    uint64_t cached_read_position;
+    unsigned char pad[48];
+    uint64_t read_position;
+    uint64_t cached_write_position;
+};
+
+/* A record that this endpoint has claimed or taken. */
+struct sr_record {
+    uint64_t position;
+    uint64_t word;
+    uint64_t length;
+    unsigned char *payload;
+    bool redelivered;
+};
+
+/* --- geometry.c --- */
+enum sr_result sr_geometry_plan(struct sr_geometry *plan, uint32_t kind, uint64_t capacity, uint64_t slots);
+enum sr_result sr_geometry_read(struct sr_geometry *geometry, const struct sr_header *header, uint64_t mapped);
+void sr_endpoint_bind(struct sr_endpoint *endpoint, void *base, const struct sr_geometry *geometry);
+
+/* --- positions and words --- */
+static inline uint64_t sr_index(const struct sr_geometry *g, uint64_t position) {
+    return (position >> g->sequence_bits) & g->index_mask;
+}
+static inline uint64_t sr_lap(const struct sr_geometry *g, uint64_t position) {
+    return position >> (g->sequence_bits + g->index_bits);
+}
+static inline uint64_t sr_first_position(const struct sr_geometry *g) {
+    return UINT64_C(1) << (g->sequence_bits + g->index_bits);
+}
+static inline uint64_t sr_granules_for(uint64_t length) {
+    return length ? (length + SR_GRANULE - 1) >> SR_GRANULE_SHIFT : 1;
+}
+
+/* The position that follows a record of so many granules. */
+static inline uint64_t sr_after(const struct sr_geometry *g, uint64_t position, uint64_t granules, bool is_message) {
+    uint64_t index = sr_index(g, position) + granules;
+    uint64_t lap = sr_lap(g, position);
+    if (index >= g->granules) {
+        index = 0;
+        lap += 1;
+    }
+    uint64_t sequence = (position + (is_message ? 1 : 0)) & g->sequence_mask;
+    return (((lap << g->index_bits) | index) << g->sequence_bits) | sequence;
+}
+
+/* Granules from one position to a later one; negative when "to" lies before "from". */
+static inline int64_t sr_distance(const struct sr_geometry *g, uint64_t from, uint64_t to) {
+    unsigned lap_bits = 64 - g->sequence_bits - g->index_bits;
+    int64_t laps = (int64_t)((sr_lap(g, to) - sr_lap(g, from)) << (64 - lap_bits)) >> (64 - lap_bits);
+    return laps * (int64_t)g->granules + (int64_t)sr_index(g, to) - (int64_t)sr_index(g, from);
+}
+static inline uint64_t sr_messages_between(const struct sr_geometry *g, uint64_t from, uint64_t to) {
+    return (to - from) & g->sequence_mask;
+}
+
+static inline enum sr_state sr_state_of(uint64_t word) { return (enum sr_state)(word & ((1u << SR_STATE_BITS) - 1)); }
+static inline uint64_t sr_owner_of(uint64_t word) {
+    return (word >> SR_STATE_BITS) & ((UINT64_C(1) << SR_OWNER_BITS) - 1);
+}
+static inline uint64_t sr_length_of(const struct sr_geometry *g, uint64_t word) {
+    return (word >> SR_LENGTH_AT) & g->length_mask;
+}
+static inline uint64_t sr_word(const struct sr_geometry *g, uint64_t position, uint64_t length, uint64_t owner,
+                               enum sr_state state) {
+    return (sr_lap(g, position) << g->lap_at) | (length << SR_LENGTH_AT) | (owner << SR_STATE_BITS) | (uint64_t)state;
+}
+static inline uint64_t sr_with_state(uint64_t word, enum sr_state state) {
+    return (word & ~(uint64_t)((1u << SR_STATE_BITS) - 1)) | (uint64_t)state;
+}
+static inline uint64_t sr_with_owner(uint64_t word, uint64_t owner, enum sr_state state) {
+    uint64_t mask = (UINT64_C(1) << SR_LENGTH_AT) - 1;
+    return (word & ~mask) | (owner << SR_STATE_BITS) | (uint64_t)state;
+}
+
+/* How many laps the word lies behind the position: 0 it is of this lap, > 0 it is older, < 0 it is newer and the
+ * position is out of date. Laps are compared modulo 2^lap_bits; sr_scrub keeps words young enough for that. */
+static inline int64_t sr_age(const struct sr_geometry *g, uint64_t position, uint64_t word) {
+    uint64_t difference = sr_lap(g, position) - (word >> g->lap_at);
+    return (int64_t)(difference << (64 - g->lap_bits)) >> (64 - g->lap_bits);
+}
+
+/* Granules that the record of this word spans, or 0 when no writer of ours would have written it there. */
+static inline uint64_t sr_span(const struct sr_geometry *g, uint64_t position, uint64_t word) {
+    uint64_t length = sr_length_of(g, word);
+    uint64_t granules = sr_granules_for(length);
+    bool fits = granules <= g->granules - sr_index(g, position);
+    bool allowed = length <= g->max_message || sr_state_of(word) == SR_PADDING;
+    return fits && allowed ? granules : 0;
+}
+
+static inline unsigned char *sr_payload_at(const struct sr_endpoint *self, uint64_t position) {
+    return self->arena + (sr_index(&self->geometry, position) << SR_GRANULE_SHIFT);
+}
+
+/* Words inside a record are not written when it is claimed, so the one at a given index can be very many laps old. So that
+ * its lap, which is kept modulo 2^lap_bits, is never taken for a present one, every 2^(lap_bits-2) laps each claimer
+ * stamps the inner words of its record. Nobody else touches them while the record is claimed. */
+static inline void sr_scrub(const struct sr_endpoint *self, uint64_t position, uint64_t granules) {
+    const struct sr_geometry *g = &self->geometry;
+    if (SR_LIKELY(sr_lap(g, position) & ((UINT64_C(1) << (g->lap_bits - 2)) - 1)))
+        return;
+    for (uint64_t i = 1; i < granules; i++)
+        SR_STORE(&self->words[sr_index(g, position) + i], sr_word(g, position, 0, 0, SR_FREE), relaxed);
+}
+
+/* --- try-operations, one set a kind --- */
+enum sr_result sr_spsc_try_claim(struct sr_endpoint *self, uint64_t length, struct sr_record *record);
+void sr_spsc_commit(struct sr_endpoint *self, struct sr_record *record); /* not yet visible: */
+void sr_spsc_publish(struct sr_endpoint *self);                         /* ... now everything committed is */
+void sr_spsc_abort(struct sr_endpoint *self, struct sr_record *record);
+enum sr_result sr_spsc_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record);
+void sr_spsc_acknowledge(struct sr_endpoint *self, struct sr_record *record); /* room not yet given back: */
+void sr_spsc_give_back_room(struct sr_endpoint *self);                        /* ... now it is */
+void sr_spsc_hand_back(struct sr_endpoint *self, struct sr_record *record);
+/* Takes the shared positions over with the role. */
+enum sr_result sr_spsc_adopt(struct sr_endpoint *self, uint32_t role);
+/* For a consumer that found nothing after a shutdown: is the producer between its claim and its publication? */
+bool sr_spsc_claim_is_open(struct sr_endpoint *self);
+
+enum sr_result sr_mpmc_try_claim(struct sr_endpoint *self, uint64_t length, struct sr_record *record);
+enum sr_result sr_mpmc_commit(struct sr_endpoint *self, struct sr_record *record);
+enum sr_result sr_mpmc_abort(struct sr_endpoint *self, struct sr_record *record);
+enum sr_result sr_mpmc_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record);
+enum sr_result sr_mpmc_acknowledge(struct sr_endpoint *self, struct sr_record *record);
+enum sr_result sr_mpmc_hand_back(struct sr_endpoint *self, struct sr_record *record);
+/* Every record of a dead owner becomes ABORTED or RETURNED; answers how many of the latter in *returned. */
+enum sr_result sr_mpmc_repair(struct sr_endpoint *self, uint64_t dead_owner, uint64_t *returned);
+
+enum sr_result sr_semaphore_try_claim(struct sr_endpoint *self, uint64_t length, struct sr_record *record);
+enum sr_result sr_semaphore_commit(struct sr_endpoint *self, struct sr_record *record);
+enum sr_result sr_semaphore_abort(struct sr_endpoint *self, struct sr_record *record);
+enum sr_result sr_semaphore_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record);
+enum sr_result sr_semaphore_acknowledge(struct sr_endpoint *self, struct sr_record *record);
+enum sr_result sr_semaphore_hand_back(struct sr_endpoint *self, struct sr_record *record);
+void sr_semaphore_repair(struct sr_endpoint *self, uint64_t dead_owner);
+/* What the count of empty slots begins with: a semaphore holds at most 2^31 - 1. */
+static inline uint64_t sr_semaphore_slots(const struct sr_geometry *g) {
+    uint64_t slots = g->slots ? g->slots : g->granules;
+    return slots < INT32_MAX ? slots : INT32_MAX;
+}
+
+/* What lies in the ring: committed or returned messages, and records that are claimed or taken. */
+struct sr_contents {
+    uint64_t ready;
+    uint64_t claimed;
+    uint64_t taken;
+    uint64_t used_granules;
+};
+enum sr_result sr_contents_read(struct sr_endpoint *self, struct sr_contents *contents);
+
+#endif
