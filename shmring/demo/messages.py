@@ -1,8 +1,9 @@
 """The messages of the pipeline, and what each stage does with one: the same on rings and on queues.
 
 A message begins with the number of its file and the time it was put (CLOCK_MONOTONIC, nanoseconds, one clock
-for all processes of a machine), so that whoever gets it knows how long it took. A file that is delivered again,
-as its first tokenizer was killed, may be counted twice on the way; by its number the reducer adds it once.
+for all processes of a machine), so that whoever gets it knows how long it took. A file that is delivered
+again, as its first tokenizer was killed, may be counted twice on the way; by its number the reducer adds it
+once.
 """
 
 import json

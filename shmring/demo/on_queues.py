@@ -1,4 +1,4 @@
-"""The same pipeline on multiprocessing.Queue, to compare with: same stages, same messages, as many waiting."""
+"""The same pipeline on multiprocessing.Queue, to compare with: same stages and messages, as many waiting."""
 
 import contextlib
 import multiprocessing

@@ -69,8 +69,9 @@ class Programs:
     _cleanup: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def start(self, module: str, *arguments: str) -> Program:
-        """Start `python -m MODULE ARGUMENTS...` with this interpreter, out of reach of the terminal's Ctrl-C."""
-        output, complaint = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 (they outlive this)
+        """Start `python -m MODULE ARGUMENTS...` with this interpreter, deaf to the terminal's Ctrl-C."""
+        # They outlive this call; Programs.__exit__ closes them.
+        output, complaint = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
         self._cleanup.callback(output.close)
         self._cleanup.callback(complaint.close)
         process = subprocess.Popen(

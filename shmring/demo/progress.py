@@ -1,4 +1,4 @@
-"""One live line of progress on a terminal: by rich where it is installed, else plain; none in a pipe or a log."""
+"""One live line of progress on a terminal: by rich where it is installed, else plain; none in a pipe."""
 
 import sys
 from collections.abc import Callable, Iterator
