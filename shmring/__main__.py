@@ -11,9 +11,7 @@ def main() -> NoReturn:
     except ModuleNotFoundError as error:
         if error.name not in ("click", "rich"):
             raise
-        sys.exit(
-            f'shmring: the command line needs {error.name}, which is missing: pip install "shmring[cli]"'
-        )
+        sys.exit(f'shmring: the command line needs {error.name}, which is missing: pip install "shmring[cli]"')
     sys.exit(run())
 
 

@@ -25,9 +25,7 @@ from shmring.demo.work import standard_library
 @click.option("--rounds", type=click.IntRange(1), default=1, metavar="N", help="Show the median of N runs.")
 @click.option("--no-queues", is_flag=True, help="Leave the comparison with multiprocessing.Queue out.")
 @options.as_json
-def command(
-    files_from: Path | None, tokenizers: int | None, rounds: int, no_queues: bool, as_json: bool
-) -> int:
+def command(files_from: Path | None, tokenizers: int | None, rounds: int, no_queues: bool, as_json: bool) -> int:
     """Count the tokens of many Python files with a pipeline of separately started programs.
 
     A reader puts every file into a ring, tokenizers take them and put their counts into another, a reducer

@@ -34,9 +34,7 @@ TABLE = (
     USAGE,
     Exit(3, "there is no ring of that name", (FileNotFoundError,)),
     Exit(4, "the name is taken", (FileExistsError,)),
-    Exit(
-        5, "timed out: the ring stayed full, empty or unfinished", (shmring.Full, shmring.Empty, TimeoutError)
-    ),
+    Exit(5, "timed out: the ring stayed full, empty or unfinished", (shmring.Full, shmring.Empty, TimeoutError)),
     Exit(6, "every process at the other end has died", (shmring.PeerDied,)),
     Exit(7, "no space left for the ring", (shmring.NoSpace,)),
     Exit(8, "not a ring, a damaged one, or one of another layout", (shmring.Corrupt, shmring.LayoutMismatch)),

@@ -61,9 +61,7 @@ def read_frames(stream: Reader, longest: int) -> Iterator[list[bytes]]:
                 f"{longest} at most; {_FRAMES_EXPLAINED}"
             )
     if buffer:
-        raise BadInput(
-            f"standard input ends inside message {number + 1}: {_missing(buffer)}; {_FRAMES_EXPLAINED}"
-        )
+        raise BadInput(f"standard input ends inside message {number + 1}: {_missing(buffer)}; {_FRAMES_EXPLAINED}")
 
 
 def _take_frames(buffer: bytearray) -> list[bytes]:
@@ -105,9 +103,7 @@ def write_line(stream: BinaryIO, message: memoryview | bytes) -> None:
 def write_frame(stream: BinaryIO, message: memoryview | bytes) -> None:
     """Write the length of one message and the message, through to the reader."""
     if len(message) > _LONGEST_FRAME:
-        raise BadInput(
-            f"a message of {len(message)} bytes does not fit a frame, which holds {_LONGEST_FRAME} at most"
-        )
+        raise BadInput(f"a message of {len(message)} bytes does not fit a frame, which holds {_LONGEST_FRAME} at most")
     stream.write(_FRAME_LENGTH.pack(len(message)))
     stream.write(message)
     stream.flush()

@@ -18,9 +18,7 @@ class Seconds(click.ParamType):
 
     name = "seconds"
 
-    def convert(
-        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float | None:
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
         """Return the seconds; None, as the library says it, for ever."""
         try:
             seconds = float(value)

@@ -18,9 +18,7 @@ _FOR_CREATION = ("capacity", "kind", "slots", "persist")
 @options.wait
 @click.option("--create", is_flag=True, help="Create the ring when there is none of that name.")
 @click.option("--exclusive", is_flag=True, help="With --create: fail when the name is taken.")
-@click.option(
-    "--capacity", default="64 MiB", show_default=True, help="With --create: room for so many bytes."
-)
+@click.option("--capacity", default="64 MiB", show_default=True, help="With --create: room for so many bytes.")
 @click.option("--slots", type=click.IntRange(1), help="With --create: and for so many messages.")
 @click.option(
     "--kind",
@@ -36,9 +34,7 @@ _FOR_CREATION = ("capacity", "kind", "slots", "persist")
     metavar="SECONDS",
     help="Give up when the ring stays full for so long [default: wait for ever].",
 )
-@click.option(
-    "--shutdown", is_flag=True, help="At the end, shut the ring down: readers end when it is drained."
-)
+@click.option("--shutdown", is_flag=True, help="At the end, shut the ring down: readers end when it is drained.")
 @click.pass_context
 def command(
     context: click.Context,
@@ -78,8 +74,7 @@ def _refuse_options_for_creation(context: click.Context) -> None:
 
 def _put_all(ring: shmring.Ring, framed: bool, timeout: float | None) -> None:
     """Put everything that standard input has; say how far it got when the ring stops it."""
-    longest = ring.stats().capacity // 2
-    batches = (read_frames if framed else read_lines)(sys.stdin.buffer, longest)
+    batches = (read_frames if framed else read_lines)(sys.stdin.buffer, ring.max_message)
     done = 0
     for messages in batches:
         begin = 0

@@ -56,6 +56,4 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
 
 
 def _console() -> Console:
-    return Console(
-        markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_A_PIPE
-    )
+    return Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_A_PIPE)

@@ -18,9 +18,7 @@ def main() -> int:
     parser.add_argument("--no-queues", action="store_true", help="leave multiprocessing.Queue out")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    return demonstrate(
-        options.files_from, options.tokenizers, options.rounds, not options.no_queues, options.json
-    )
+    return demonstrate(options.files_from, options.tokenizers, options.rounds, not options.no_queues, options.json)
 
 
 if __name__ == "__main__":

@@ -25,10 +25,7 @@ def run(directory: Path, tokenizers: int, on_file: Callable[[int], None] = lambd
         added = context.Value("Q", lock=False)
         stages = [
             context.Process(target=_reduce, args=(counts, results, added), name="reducer"),
-            *(
-                context.Process(target=_tokenize, args=(files, counts), name="tokenizer")
-                for _ in range(tokenizers)
-            ),
+            *(context.Process(target=_tokenize, args=(files, counts), name="tokenizer") for _ in range(tokenizers)),
             context.Process(target=_read, args=(files, directory, tokenizers), name="reader"),
         ]
         with _running(stages):

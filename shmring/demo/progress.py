@@ -14,9 +14,7 @@ def line(label: str, total: int) -> Iterator[Callable[[int], None]]:
     try:
         import rich.progress
     except ModuleNotFoundError:
-        yield lambda done: print(
-            f"\r{label}: {done} of {total} files\x1b[K", end="", file=sys.stderr, flush=True
-        )
+        yield lambda done: print(f"\r{label}: {done} of {total} files\x1b[K", end="", file=sys.stderr, flush=True)
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
         return
     with rich.progress.Progress(

@@ -23,9 +23,7 @@ def demonstrate(directory: Path, tokenizers: int, rounds: int, queues: bool, as_
     """Run it all and print the result; return the exit code: 0 only when every run gave the same."""
     total = len(find_files(directory))
     if not total:
-        print(
-            f"demo: there is no .py file below {directory}; name another: --files-from DIR", file=sys.stderr
-        )
+        print(f"demo: there is no .py file below {directory}; name another: --files-from DIR", file=sys.stderr)
         return 1
     transports: dict[str, Callable[..., Measured]] = {"shmring.Ring": on_rings.run}
     if queues:

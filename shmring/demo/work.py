@@ -73,9 +73,7 @@ def mapped(path: Path) -> Iterator[mmap.mmap | bytes]:
 
 def count_source(source: bytes) -> Counts:
     """Tokenize one file; one that is no Python counts as that, with its bytes and lines."""
-    counts = Counts(
-        files=1, bytes=len(source), lines=source.count(b"\n") + (source != b"" and source[-1:] != b"\n")
-    )
+    counts = Counts(files=1, bytes=len(source), lines=source.count(b"\n") + (source != b"" and source[-1:] != b"\n"))
     tokens = 0
     names: Counter[str] = Counter()
     try:

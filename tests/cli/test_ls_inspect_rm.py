@@ -1,0 +1,79 @@
+"""`shmring ls`, `inspect` and `rm`: seeing rings that other programs made, and removing them."""
+
+import json
+import os
+from contextlib import closing
+
+import pytest
+
+import shmring
+
+
+def test_ls_shows_a_ring_that_another_program_made(shmring_command, name):
+    with closing(shmring.Ring.create(name, capacity="1 MiB", kind="spsc")) as ring:
+        ring.put(b"x" * 1000)
+        (line,) = (line for line in shmring_command("ls").stdout.decode().splitlines() if name in line)
+    words = line.split()
+    assert words[:3] == [name, "spsc", "ready"]
+    assert "MiB" in words
+
+
+def test_ls_as_json_is_what_the_library_says(shmring_command, name):
+    with closing(shmring.Ring.create(name, capacity="1 MiB")) as ring:
+        ring.put(b"one")
+        listed = json.loads(shmring_command("ls", "--json").stdout)
+        (shown,) = (entry for entry in listed if entry["name"] == name)
+        info = shmring.inspect(name).asdict()
+    assert shown.keys() == info.keys()
+    assert (shown["messages"], shown["messages_put"], shown["kind"]) == (1, 1, "mpmc")
+
+
+def test_ls_says_which_ring_stays_as_it_holds_undelivered_messages(shmring_command, name):
+    shmring_command("put", name, "--create", stdin=b"one\n")
+    (line,) = (line for line in shmring_command("ls").stdout.decode().splitlines() if name in line)
+    assert "undelivered" in line
+    assert shmring_command("rm", name).returncode == 0
+
+
+def test_a_long_name_is_never_cut_short_in_a_pipe(shmring_command, name):
+    long = name + "x" * (200 - len(name))
+    with closing(shmring.Ring.create(long, capacity="1 MiB")):
+        assert long in shmring_command("ls").stdout.decode().split()
+
+
+def test_inspect_shows_who_is_attached(shmring_command, started_command, name):
+    with closing(shmring.Ring.create(name, capacity="1 MiB")) as ring, ring.consumer() as consumer:
+        put = started_command("put", name)
+        put.stdin.write(b"hello\n")
+        assert consumer.get() == b"hello"
+        shown = json.loads(shmring_command("inspect", name, "--json").stdout)
+        table = shmring_command("inspect", name).stdout.decode()
+    roles = {attachment["pid"]: attachment["role"] for attachment in shown["attachments"]}
+    assert roles[put.pid] == "producer"
+    assert roles[os.getpid()] == "consumer"
+    assert all(attachment["alive"] for attachment in shown["attachments"])
+    assert str(put.pid) in table
+    assert "1 MiB (1048576 bytes)" in table
+
+
+@pytest.mark.parametrize("command", ["inspect", "rm"])
+def test_a_missing_ring_is_exit_code_3(shmring_command, name, command):
+    ended = shmring_command(command, name)
+    assert ended.returncode == 3
+    assert name.encode() in ended.stderr
+
+
+def test_rm_frees_the_name_at_once(shmring_command, name):
+    with closing(shmring.Ring.create(name, capacity="1 MiB")) as first:
+        assert shmring_command("rm", name).returncode == 0
+        with closing(shmring.Ring.create(name, capacity="1 MiB")) as second:
+            first.put(b"old")
+            assert second.stats().messages_put == 0
+
+
+def test_rm_takes_several_names(shmring_command, name):
+    names = [f"{name}-{number}" for number in range(3)]
+    for each in names:
+        shmring_command("put", each, "--create", stdin=b"x\n")
+    assert shmring_command("rm", *names).returncode == 0
+    assert not {ring.name for ring in shmring.list()} & set(names)
