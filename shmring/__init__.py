@@ -1,0 +1,60 @@
+"""shmring: messages between processes through shared memory, by name, at memory speed.
+
+Layers, each importing only what stands to its left (tests/test_layering.py holds them to it)::
+
+    errors <- _core <- segment <- registry <- ring <- cli, demo
+
+``errors``    the exception tree; imports nothing of ours
+``_core``     the C11 core: rings, waiting, liveness, repair (core/LAYOUT.md is its specification)
+``segment``   mapping memory: named, anonymous, file-backed; where platforms differ
+``registry``  names: create, attach, list, inspect, unlink
+``ring``      what a user holds
+"""
+
+from shmring import segment
+from shmring.errors import (
+    Busy,
+    Closed,
+    Corrupt,
+    DeadPeer,
+    Empty,
+    Full,
+    LayoutMismatch,
+    MessageTooLong,
+    NoSpace,
+    NotReady,
+    PeerDied,
+    ShmringError,
+    ShutDown,
+)
+from shmring.registry import AttachmentInfo, RingInfo, get_include, inspect, list, unlink
+from shmring.ring import Consumer, Producer, Ring, RingStats
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AttachmentInfo",
+    "Busy",
+    "Closed",
+    "Consumer",
+    "Corrupt",
+    "DeadPeer",
+    "Empty",
+    "Full",
+    "LayoutMismatch",
+    "MessageTooLong",
+    "NoSpace",
+    "NotReady",
+    "PeerDied",
+    "Producer",
+    "Ring",
+    "RingInfo",
+    "RingStats",
+    "ShmringError",
+    "ShutDown",
+    "get_include",
+    "inspect",
+    "list",
+    "segment",
+    "unlink",
+]

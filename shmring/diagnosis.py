@@ -1,0 +1,172 @@
+"""From a core result to an exception that says what is, what may be, and what to do next.
+
+The core answers with one word; everything a person reads is written here. Called by ``_core`` only.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from shmring import _core, errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PRODUCING, CONSUMING = 0, 1
+_COUNTERPART = {"put": "consumer", "get": "producer"}
+
+
+def _title(ring: _core.Ring | None) -> str:
+    if ring is None:
+        return "the ring"
+    return f"ring {ring.name!r}" if ring.name is not None else "the anonymous ring"
+
+
+def _age(nanoseconds: int) -> str:
+    return f"{max(0.0, time.time() - nanoseconds / 1e9):.1f} s"
+
+
+def _counterparts(ring: _core.Ring, verb: str) -> str:
+    """Who is being waited for: pid, role, and how long ago each last waited or arrived."""
+    wanted = _COUNTERPART[verb]
+    peers = [
+        f"pid {entry['pid']} ({entry['role']}, last seen waiting {_age(entry['active_ns'])} ago)"
+        for entry in ring._snapshot()["attachments"]
+        if entry["alive"] is not False and entry["role"] in (wanted, "both")
+    ]
+    return f"{wanted}s attached: {', '.join(peers)}" if peers else f"no {wanted} is attached"
+
+
+def _timed_out(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
+    kind = errors.Full if verb == "put" else errors.Empty
+    if not waited:
+        if verb == "put":
+            return kind(f"{_title(ring)} has no room for {length} bytes now; wait with timeout=, or add consumers")
+        return kind(f"{_title(ring)} has no message now; wait with timeout=")
+    totals = ring._totals()
+    who = _counterparts(ring, verb)
+    if verb == "put":
+        return kind(
+            f"{_title(ring)} had no room for {length} bytes in time: {totals['used']} of {ring.capacity} bytes used by "
+            f"{totals['messages']} waiting and {totals['taken']} taken message(s); {who}; "
+            "wait longer, add consumers or make the ring larger"
+        )
+    return kind(
+        f"no message came to {_title(ring)} in time: {totals['claimed']} being written, {totals['taken']} taken by "
+        f"others; {who}; wait longer, or look at `shmring inspect`"
+    )
+
+
+def _peer_died(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
+    wanted = _COUNTERPART[verb]
+    dead = tuple(
+        errors.DeadPeer(pid=entry["pid"], role=entry["role"], when=entry["died_ns"] / 1e9)
+        for entry in ring._snapshot()["attachments"]
+        if entry["alive"] is False and entry["role"] in (wanted, "both")
+    )
+    names = ", ".join(f"pid {peer.pid} ({peer.role}, found dead {_age(int(peer.when * 1e9))} ago)" for peer in dead)
+    return errors.PeerDied(
+        f"every {wanted} of {_title(ring)} has died: {names}; start another, or pass on_dead_peer='wait'", peers=dead
+    )
+
+
+def _busy(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
+    role = "producer" if verb == "put" else "consumer"
+    if length < _core.ATTACHMENTS and length != ring._slot:
+        for entry in ring._snapshot()["attachments"]:
+            if entry["slot"] == length:
+                return errors.Busy(
+                    f"{_title(ring)} has its one {role} already: pid {entry['pid']}, attached "
+                    f"{_age(entry['attached_ns'])} ago; close that one, or create the ring with kind='mpmc'"
+                )
+    return errors.Busy(
+        f"this {role} of {_title(ring)} is in use: by an open claim or borrow, or by another thread; leave its with "
+        "block first, or give each thread a Ring of its own (Ring.attach)"
+    )
+
+
+def _too_long(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
+    return errors.MessageTooLong(
+        f"the message has {length} bytes and {_title(ring)} takes at most {ring.max_message}, half of its capacity of "
+        f"{ring.capacity}; create it with capacity={2 * length} or more, or split the message"
+    )
+
+
+def _shut_down(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
+    if verb == "put":
+        return errors.ShutDown(f"{_title(ring)} was shut down and takes no more messages; create a new one")
+    return errors.ShutDown(f"{_title(ring)} was shut down, and no message is left in it")
+
+
+def _closed(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
+    return errors.Closed(f"{_title(ring)} is closed in this process; attach it again")
+
+
+def _stale(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
+    return errors.Closed(
+        f"this record of {_title(ring)} is not this process's to settle: it was claimed or taken before a fork, or its "
+        "owner was found dead and it was repaired; claim or borrow again here"
+    )
+
+
+def _corrupt(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
+    return errors.Corrupt(
+        f"{_title(ring)} holds bytes that no shmring program writes; somebody else wrote to its memory. Stop its "
+        "users, remove it (shmring rm) and create it again"
+    )
+
+
+def _no_slot(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
+    return errors.Busy(
+        f"{_title(ring)} has {_core.ATTACHMENTS} attachments, which is the most; close some, or share one per process"
+    )
+
+
+def _other_layout(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
+    return errors.LayoutMismatch(
+        f"this ring was made by another version of shmring; this one reads layout {_core.LAYOUT_VERSION}. Use the "
+        "same version everywhere, or remove the ring and create it again"
+    )
+
+
+def _not_a_ring(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
+    return errors.LayoutMismatch("this is shared memory, but not a ring: it does not begin with shmring's mark")
+
+
+def _not_ready(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
+    return errors.NotReady("this ring is half made: whoever creates it has not finished; wait, or remove it")
+
+
+def _retired(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
+    return FileNotFoundError(f"{_title(ring)} was removed while it was being attached")
+
+
+_BUILDERS: dict[str, Callable[[Any, str, int, bool], BaseException]] = {
+    "timed_out": _timed_out,
+    "full": _timed_out,
+    "empty": _timed_out,
+    "peer_died": _peer_died,
+    "busy": _busy,
+    "too_long": _too_long,
+    "shut_down": _shut_down,
+    "closed": _closed,
+    "stale": _stale,
+    "corrupt": _corrupt,
+    "no_slot": _no_slot,
+    "other_layout": _other_layout,
+    "not_a_ring": _not_a_ring,
+    "not_ready": _not_ready,
+    "retired": _retired,
+}
+
+
+def diagnose(ring: _core.Ring | None, result: str, verb: str, length: int, waited: bool) -> BaseException:
+    """The exception for a core result. Never raises; an unknown result is an error of ours and says so."""
+    build = _BUILDERS.get(result)
+    if build is None:
+        return errors.ShmringError(f"{_title(ring)}: the core answered {result!r}; please report this")
+    return build(ring, verb, length, waited)
+
+
+_core.set_diagnosis(diagnose)

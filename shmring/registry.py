@@ -1,0 +1,438 @@
+"""Names: how unrelated processes find one ring, and how it comes and goes.
+
+A ring's entry in the registry is its segment: on Linux the file ``/dev/shm/shmring.NAME``, whose header carries the
+whole name. There is nothing beside it that could go stale.
+
+Birth: the segment is made without a name, reserved, formatted and attached, and then linked to its name in one step.
+So a name always leads to a whole ring with a living creator, and a crash at any point of create leaves nothing.
+Death: the last to leave an empty ring unlinks it, under the ring's lifecycle lock; so does whoever finds a leftover.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import os
+import pathlib
+import secrets
+import stat
+import time
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import posix_ipc
+
+from shmring import _core, diagnosis, segment
+from shmring.errors import Corrupt, LayoutMismatch, NotReady
+from shmring.segment.names import check_name
+
+_SHARED_MEMORY = pathlib.Path("/dev/shm")
+_PREFIX = "shmring."
+_LIFECYCLE_BYTE = 0
+_FLAG_PERSIST, _FLAG_NAMED = 1, 2
+_SHUTDOWN = {0: "ready", 1: "shutdown", 2: "shutdown-immediate"}
+
+assert diagnosis  # imported for its effect: it gives the core its words
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a ring lives: under a name, or at a path of the file system."""
+
+    path: pathlib.Path
+    name: str | None
+
+    @property
+    def title(self) -> str:
+        return f"ring {self.name!r}" if self.name is not None else f"ring at {str(self.path)!r}"
+
+
+def place_of(name: str | None, path: str | os.PathLike[str] | None) -> Place:
+    """The place that a name or a path means; ValueError for both, neither or a bad name."""
+    if (name is None) == (path is None):
+        raise ValueError(f"name is {name!r} and path is {path!r}; give exactly one of them")
+    if name is not None:
+        return Place(_SHARED_MEMORY / (_PREFIX + check_name(name)), name)
+    assert path is not None
+    return Place(pathlib.Path(os.path.abspath(path)), None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """What a ring is to be: checked values for the core."""
+
+    kind: str
+    capacity: int
+    slots: int
+    mode: int
+    persist: bool
+    codec: str = "bytes"
+
+    @property
+    def size(self) -> int:
+        return _core.segment_size(self.kind, self.capacity, self.slots)
+
+
+def semaphore_names(kind: str, identity: int) -> tuple[str, str, str] | None:
+    """The three POSIX semaphores of a ring of the semaphore kind. They follow its identity, not its name."""
+    if kind != "semaphore":
+        return None
+    stem = f"/shmring-{identity:016x}"
+    return f"{stem}.mutex", f"{stem}.full", f"{stem}.empty"
+
+
+def _make_semaphores(wish: Wish, identity: int) -> None:
+    names = semaphore_names(wish.kind, identity)
+    if names is None:
+        return
+    granules = max(2, -(-wish.capacity // _core.GRANULE))
+    empty = min(wish.slots or granules, 2**31 - 1)
+    try:
+        for name, value in zip(names, (1, 0, empty), strict=True):
+            posix_ipc.Semaphore(name, posix_ipc.O_CREX, mode=wish.mode, initial_value=value).close()
+    except BaseException:
+        remove_semaphores(wish.kind, identity)
+        raise
+
+
+def remove_semaphores(kind: str, identity: int) -> None:
+    """Unlink a ring's semaphores; those who have them open go on using them."""
+    for name in semaphore_names(kind, identity) or ():
+        with contextlib.suppress(posix_ipc.ExistentialError):
+            posix_ipc.unlink_semaphore(name)
+
+
+def new_segment(wish: Wish, place: Place | None) -> tuple[segment.Segment, int]:
+    """A formatted segment without a name yet, and its identity. NoSpace when it cannot be reserved."""
+    identity = secrets.randbits(63) | 1
+    name = place.name if place and place.name else ""
+    if place is None:
+        memory = segment.anonymous(wish.size, transferable=True)
+    else:
+        memory = segment.unnamed(place.path.parent, wish.size, mode=wish.mode, title=place.title)
+    try:
+        flags = (_FLAG_PERSIST if wish.persist else 0) | (_FLAG_NAMED if place else 0)
+        _core.format(
+            memory,
+            kind=wish.kind,
+            capacity=wish.capacity,
+            slots=wish.slots,
+            name=name,
+            codec=wish.codec,
+            flags=flags,
+            mode=wish.mode,
+            identity=identity,
+        )
+        _make_semaphores(wish, identity)
+    except BaseException:
+        memory.close()
+        raise
+    return memory, identity
+
+
+def publish(memory: segment.Segment, place: Place) -> None:
+    """Give the segment its name, atomically. FileExistsError when a ring is there that is in use or not empty."""
+    while True:
+        try:
+            # A directory descriptor, ignored beside an absolute path, makes this linkat with AT_SYMLINK_FOLLOW.
+            os.link(f"/proc/self/fd/{memory.fd}", place.path, src_dir_fd=memory.fd, follow_symlinks=True)
+            return
+        except FileExistsError:
+            reason = reclaim(place)
+            if reason is not None:
+                raise FileExistsError(
+                    errno.EEXIST, f"{place.title} exists: {reason}; attach it, use Ring.open, or unlink it first"
+                ) from None
+
+
+@contextlib.contextmanager
+def _mapped(place: Place) -> Iterator[segment.Segment]:
+    memory = open_segment(place)
+    try:
+        yield memory
+    finally:
+        memory.close()
+
+
+def open_segment(place: Place) -> segment.Segment:
+    """Map what stands at a place. FileNotFoundError; NotReady for an empty file; symbolic links are not followed."""
+    if place.name is not None:
+        return segment.attach_named(f"/{_PREFIX}{place.name}", name=place.name)
+    return segment.file(place.path)
+
+
+@contextlib.contextmanager
+def _lifecycle(memory: segment.Segment) -> Iterator[int]:
+    """Hold the lifecycle lock of a ring; yields the token that holds it."""
+    token = _core.token_open(memory.fd)
+    try:
+        give_up = time.monotonic() + 10
+        while not _core.token_lock(token, _LIFECYCLE_BYTE):
+            if time.monotonic() > give_up:
+                raise NotReady("another process has held this ring's lifecycle lock for 10 s; is it stopped?")
+            time.sleep(0.0005)
+        yield token
+    finally:
+        _core.token_close(token)
+
+
+def still_there(memory: segment.Segment, place: Place) -> bool:
+    """Does the name still lead to this very segment?"""
+    try:
+        there = os.stat(place.path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    mine = os.fstat(memory.fd)
+    return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
+
+
+def remove_name(memory: segment.Segment, place: Place) -> None:
+    """Unlink the name if it still leads to this segment. Under the lifecycle lock, so that no other remover races."""
+    if still_there(memory, place):
+        place.path.unlink(missing_ok=True)
+
+
+def reclaim(place: Place) -> str | None:
+    """Remove a ring that is nobody's: no living attachment, nothing undelivered, not persistent.
+
+    None when the place is free now, else why it is not.
+    """
+    try:
+        with _mapped(place) as memory:
+            state = _core.check(memory)
+            if state not in ("ready", "retired"):
+                return f"what is there is no usable ring ({state}); remove {place.path} if it is yours"
+            with _lifecycle(memory) as token:
+                if not still_there(memory, place):
+                    return None
+                shot = _core.snapshot(memory, memory.fd)
+                living, undelivered = _core.count_living(memory, token)
+                if living:
+                    return f"{living} attachment(s) are alive"
+                if undelivered:
+                    return f"it holds {undelivered} undelivered message(s)"
+                if shot["flags"] & _FLAG_PERSIST:
+                    return "it is persistent"
+                _core.retire(memory)
+                remove_name(memory, place)
+                remove_semaphores(shot["kind"], shot["identity"])
+                return None
+    except FileNotFoundError:
+        return None
+    except NotReady:
+        return f"what is there is no usable ring (incomplete); remove {place.path} if it is yours"
+    except Corrupt:
+        return f"what is there is a damaged ring; remove {place.path} if it is yours"
+
+
+def wait_for_segment(place: Place, timeout: float | None) -> segment.Segment:
+    """Map a ring, waiting up to ``timeout`` seconds (None: for ever) for it to appear and be ready."""
+    give_up = None if timeout is None else time.monotonic() + timeout
+    pause = 0.0005
+    while True:
+        problem: Exception
+        try:
+            memory = open_segment(place)
+        except (FileNotFoundError, NotReady) as error:
+            problem = error
+        else:
+            state = _core.check(memory)
+            if state == "ready":
+                return memory
+            memory.close()
+            if state not in ("incomplete", "retired"):
+                raise _unusable(place, state)
+            problem = FileNotFoundError() if state == "retired" else NotReady()
+        if give_up is not None and time.monotonic() >= give_up:
+            raise _missing(place, problem, timeout) from None
+        time.sleep(pause)
+        pause = min(0.02, pause * 1.5)
+
+
+def _unusable(place: Place, state: str) -> Exception:
+    known = diagnosis.diagnose(None, state, "get", 0, False)
+    return type(known)(f"{place.title} ({place.path}): {known}")
+
+
+def _missing(place: Place, problem: Exception, timeout: float | None) -> Exception:
+    waited = f" within {timeout} s" if timeout else ""
+    if isinstance(problem, NotReady):
+        return NotReady(
+            f"{place.title} ({place.path}) is half made and did not become ready{waited}; whoever creates it has not "
+            "finished, or it is no ring: wait longer, or remove it"
+        )
+    if isinstance(problem, FileNotFoundError):
+        return FileNotFoundError(
+            errno.ENOENT, f"there is no {place.title}{waited}; create it, wait with timeout=, or see shmring.list()"
+        )
+    return problem
+
+
+@dataclasses.dataclass(frozen=True)
+class AttachmentInfo:
+    """One process's attachment to a ring. Times are seconds since the epoch; ``alive`` is None when unknown."""
+
+    slot: int
+    epoch: int
+    pid: int
+    role: str
+    alive: bool | None
+    attached: float
+    last_active: float
+    messages_put: int
+    messages_got: int
+
+
+@dataclasses.dataclass(frozen=True)
+class RingInfo:
+    """What a ring looks like at one moment. Sizes and positions are in bytes, ages in seconds.
+
+    ``messages`` counts what is committed and not yet taken; ``used`` is room that is not free, the finished records
+    that nobody has reclaimed yet included. ``state`` is ready, shutdown, shutdown-immediate or retired; or, with every
+    figure zero, incomplete, corrupt, other-layout or not-a-ring.
+    """
+
+    name: str
+    kind: str
+    capacity: int
+    slots: int | None
+    size: int
+    used: int
+    messages: int
+    write_position: int
+    read_position: int
+    reclaim_position: int
+    messages_put: int
+    messages_got: int
+    bytes_put: int
+    bytes_got: int
+    redelivered: int
+    aborted: int
+    state: str
+    persist: bool
+    mode: int
+    owner_uid: int
+    creator_pid: int
+    created: float
+    age: float
+    layout_version: int
+    codec: str
+    path: str
+    attachments: tuple[AttachmentInfo, ...]
+
+    def asdict(self) -> dict[str, Any]:
+        """The same as plain dicts, lists and numbers, for JSON."""
+        plain = dataclasses.asdict(self)
+        plain["attachments"] = [*plain["attachments"]]
+        return plain
+
+
+def _attachment(entry: dict[str, Any]) -> AttachmentInfo:
+    return AttachmentInfo(
+        slot=entry["slot"],
+        epoch=entry["epoch"],
+        pid=entry["pid"],
+        role=entry["role"],
+        alive=entry["alive"],
+        attached=entry["attached_ns"] / 1e9,
+        last_active=entry["active_ns"] / 1e9,
+        messages_put=entry["messages_put"],
+        messages_got=entry["messages_got"],
+    )
+
+
+def _unreadable(place: Place, state: str, status: os.stat_result) -> RingInfo:
+    empty: dict[str, Any] = {field.name: 0 for field in dataclasses.fields(RingInfo)}
+    empty |= {"name": place.name or "", "kind": "", "codec": "", "slots": None, "attachments": (), "persist": False}
+    empty |= {"state": state.replace("_", "-"), "path": str(place.path), "size": status.st_size}
+    empty |= {"mode": stat.S_IMODE(status.st_mode), "owner_uid": status.st_uid, "created": status.st_ctime}
+    return RingInfo(**empty | {"age": max(0.0, time.time() - status.st_ctime)})
+
+
+def info_of(place: Place) -> RingInfo:
+    """Look at the ring at a place without attaching to it. FileNotFoundError, PermissionError."""
+    try:
+        memory = open_segment(place)
+    except NotReady:
+        return _unreadable(place, "incomplete", os.stat(place.path))
+    except FileNotFoundError:
+        raise _missing(place, FileNotFoundError(), None) from None
+    with memory:
+        status = os.fstat(memory.fd)
+        state = _core.check(memory)
+        if state not in ("ready", "retired"):
+            return _unreadable(place, state, status)
+        try:
+            shot = _core.snapshot(memory, memory.fd)
+        except (Corrupt, LayoutMismatch):
+            return _unreadable(place, "corrupt", status)
+    totals = shot["totals"]
+    created = shot["created_ns"] / 1e9
+    return RingInfo(
+        **{key: shot[key] for key in ("kind", "capacity", "size", "creator_pid", "layout_version", "codec")},
+        **{key: shot[key] for key in ("write_position", "read_position", "reclaim_position")},
+        **{key: totals[key] for key in ("messages", "used", "messages_put", "messages_got", "bytes_put", "bytes_got")},
+        **{key: totals[key] for key in ("redelivered", "aborted")},
+        name=shot["name"] or (place.name or ""),
+        slots=shot["slots"] or None,
+        state="retired" if state == "retired" else _SHUTDOWN.get(shot["shutdown"], "corrupt"),
+        persist=bool(shot["flags"] & _FLAG_PERSIST),
+        mode=stat.S_IMODE(status.st_mode),
+        owner_uid=status.st_uid,
+        created=created,
+        age=max(0.0, time.time() - created),
+        path=str(place.path),
+        attachments=tuple(_attachment(entry) for entry in shot["attachments"]),
+    )
+
+
+def inspect(name: str | None = None, *, path: str | os.PathLike[str] | None = None) -> RingInfo:
+    """What a ring looks like now, by name or by path, without attaching to it.
+
+    Never blocks. FileNotFoundError when there is none; PermissionError when it is somebody else's.
+    """
+    return info_of(place_of(name, path))
+
+
+def list() -> list[RingInfo]:  # noqa: A001 - the public name is shmring.list
+    """Every named ring that this user may look at, sorted by name. Never blocks; those of others are left out."""
+    found = []
+    for entry in sorted(os.listdir(_SHARED_MEMORY)):
+        if not entry.startswith(_PREFIX):
+            continue
+        with contextlib.suppress(FileNotFoundError, PermissionError, ValueError):
+            found.append(info_of(place_of(entry.removeprefix(_PREFIX), None)))
+    return found
+
+
+def unlink(name: str | None = None, *, path: str | os.PathLike[str] | None = None) -> None:
+    """Remove a ring's name, whatever is in it. Those who are attached go on with it; nobody else can attach.
+
+    Never blocks for long. FileNotFoundError when there is none; PermissionError when it is somebody else's.
+    """
+    place = place_of(name, path)
+    try:
+        memory = open_segment(place)
+    except NotReady:
+        place.path.unlink()
+        return
+    except FileNotFoundError:
+        raise _missing(place, FileNotFoundError(), None) from None
+    with memory:
+        if _core.check(memory) not in ("ready", "retired"):
+            if place.name is None:
+                raise LayoutMismatch(f"{place.path} is not a ring, so it is not removed; use os.unlink if you mean it")
+            place.path.unlink()
+            return
+        with _lifecycle(memory):
+            shot = _core.snapshot(memory, memory.fd)
+            _core.retire(memory)
+            remove_name(memory, place)
+            remove_semaphores(shot["kind"], shot["identity"])
+
+
+def get_include() -> str:
+    """The folder of the C headers, for programs that attach to rings from C: compile with ``-I`` and this."""
+    return str(pathlib.Path(__file__).with_name("core"))

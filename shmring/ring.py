@@ -1,0 +1,441 @@
+"""Ring: messages of bytes through shared memory, each to one consumer."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import dataclasses
+import operator
+import os
+import weakref
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
+
+from shmring import _core, registry, segment
+from shmring.diagnosis import CONSUMING, PRODUCING
+from shmring.errors import LayoutMismatch
+from shmring.registry import Place, Wish
+from shmring.segment.sizes import parse_size
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+Kind = Literal["spsc", "mpmc", "semaphore"]
+KINDS = ("spsc", "mpmc", "semaphore")
+CAPACITY_LIMIT = 2**40
+SLOTS_LIMIT = 2**20
+DEFAULT_CAPACITY = "1 MiB"
+_ADAPTIVE = -1
+
+_open_rings: weakref.WeakSet[Ring] = weakref.WeakSet()
+
+
+@dataclasses.dataclass(frozen=True)
+class RingStats:
+    """A ring's exact counters, over every process that ever used it.
+
+    ``messages`` wait to be taken, ``claimed`` are being written, ``taken`` are being read. ``used`` is in bytes and
+    includes finished records that no producer has needed to reclaim yet. ``redelivered`` messages were taken before by
+    somebody who died or handed them back. ``aborted`` claims never became messages.
+    """
+
+    messages_put: int
+    bytes_put: int
+    messages_got: int
+    bytes_got: int
+    redelivered: int
+    aborted: int
+    messages: int
+    claimed: int
+    taken: int
+    used: int
+    capacity: int
+
+
+@dataclasses.dataclass(frozen=True)
+class _Manner:
+    """How an attachment behaves; travels with a pickled handle."""
+
+    on_dead_peer: str
+    spin: float | Literal["auto"]
+
+    @property
+    def spin_ns(self) -> int:
+        return _ADAPTIVE if self.spin == "auto" else int(self.spin * 1e9)
+
+    @property
+    def outlive_peers(self) -> bool:
+        return self.on_dead_peer == "wait"
+
+
+def _manner(on_dead_peer: str, spin: float | Literal["auto"]) -> _Manner:
+    if on_dead_peer not in ("raise", "wait"):
+        raise ValueError(f"on_dead_peer is {on_dead_peer!r}; it is 'raise' (PeerDied) or 'wait'")
+    if spin != "auto" and not (isinstance(spin, (int, float)) and 0 <= spin <= 10):
+        raise ValueError(f"spin is {spin!r}; it is 'auto' or seconds from 0 (never spin) to 10")
+    return _Manner(on_dead_peer, spin)
+
+
+def _wish(
+    kind: str, capacity: int | str, slots: int | None, mode: int, persist: bool, anonymous: bool = False
+) -> Wish:
+    if kind not in KINDS:
+        raise ValueError(f"kind is {kind!r}; it is one of {', '.join(map(repr, KINDS))}")
+    count = 0
+    if slots is not None:
+        count = operator.index(slots)
+        if isinstance(slots, bool) or not 1 <= count <= SLOTS_LIMIT:
+            raise ValueError(f"slots is {slots!r}; it is 1 to {SLOTS_LIMIT} messages, or None for as many as fit")
+    if not isinstance(mode, int) or mode & ~0o777 or not mode & 0o600 == 0o600:
+        shown = oct(mode) if isinstance(mode, int) else repr(mode)
+        raise ValueError(f"mode is {shown}; it is permission bits that let the owner read and write, such as 0o600")
+    if persist and anonymous:
+        raise ValueError("persist=True needs a name or a path: nobody could find an anonymous ring again")
+    return Wish(kind, parse_size(capacity, limit=CAPACITY_LIMIT), count, mode, bool(persist))
+
+
+class Ring(_core.Ring):
+    """A ring in shared memory: any process puts messages of bytes, each is taken by one consumer.
+
+    Made by :meth:`create`, :meth:`attach` or :meth:`open`; a Ring is this process's attachment to it. Any thread may
+    use it; an ``"spsc"`` ring is used by one thread a side at a time (``Busy`` otherwise). It can be pickled into
+    other processes, where it attaches again; after a fork the child's copy is an attachment of its own.
+
+    A named ring disappears when nobody is attached and nothing is undelivered, unless it was made with
+    ``persist=True``. A message whose ``put`` returned is not lost while the ring exists; one whose consumer died before
+    acknowledging it is delivered again.
+
+    A call that blocks can be left by its timeout, a signal handler that raises, :meth:`shutdown` or :meth:`close`
+    from any thread. When every counterpart has died it raises PeerDied, after everything committed was delivered
+    (``on_dead_peer="wait"`` waits on instead).
+    """
+
+    _segment: segment.Segment
+    _place: Place | None
+    _identity: int
+    _kind: str
+    _manner: _Manner
+    _explicit: set[int]
+
+    # --- making and finding ---
+
+    @classmethod
+    def create(
+        cls,
+        name: str | None = None,
+        capacity: int | str = DEFAULT_CAPACITY,
+        kind: Kind = "mpmc",
+        *,
+        path: str | os.PathLike[str] | None = None,
+        slots: int | None = None,
+        persist: bool = False,
+        mode: int = 0o600,
+        on_dead_peer: Literal["raise", "wait"] = "raise",
+        spin: float | Literal["auto"] = "auto",
+    ) -> Self:
+        """Make a new ring: named, at a path (a file-backed mapping), or with neither anonymous.
+
+        ``capacity`` is bytes of payload room ("64 MiB" or an int); each message takes whole granules of 64 bytes, and
+        at most half the capacity. ``kind`` is "mpmc" (lock-free, any number of producers and consumers), "spsc"
+        (wait-free, one of each) or "semaphore" (mutex, full and empty semaphores). ``slots`` bounds the number of
+        messages as well. ``spin`` is how long a wait spins before it parks, in seconds, or "auto".
+
+        Does not block. FileExistsError when a ring of that name is in use or holds messages; NoSpace when the memory
+        cannot be reserved; ValueError for values out of range.
+        """
+        manner = _manner(on_dead_peer, spin)
+        place = None if name is None and path is None else registry.place_of(name, path)
+        wish = _wish(kind, capacity, slots, mode, persist, anonymous=place is None)
+        memory, identity = registry.new_segment(wish, place)
+        try:
+            ring = cls._on(memory, place, manner)
+        except BaseException:
+            registry.remove_semaphores(kind, identity)
+            memory.close()
+            raise
+        if place is not None:
+            try:
+                registry.publish(memory, place)
+            except BaseException:
+                ring.close()
+                raise
+        return ring
+
+    @classmethod
+    def attach(
+        cls,
+        name: str | None = None,
+        timeout: float | None = 0,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        on_dead_peer: Literal["raise", "wait"] = "raise",
+        spin: float | Literal["auto"] = "auto",
+    ) -> Self:
+        """Attach to a ring that exists, waiting up to ``timeout`` seconds for it to appear (None: for ever).
+
+        FileNotFoundError when it does not appear; NotReady when it does but stays half made; LayoutMismatch, Corrupt
+        or PermissionError when it cannot be used.
+        """
+        manner = _manner(on_dead_peer, spin)
+        place = registry.place_of(name, path)
+        if timeout is not None and not 0 <= timeout < float("inf"):
+            raise ValueError(f"timeout is {timeout!r}; it is a number of seconds from 0, or None to wait for ever")
+        while True:
+            memory = registry.wait_for_segment(place, timeout)
+            try:
+                return cls._on(memory, place, manner)
+            except FileNotFoundError:  # removed between the opening and the attaching: look again
+                memory.close()
+            except BaseException:
+                memory.close()
+                raise
+
+    @classmethod
+    def open(
+        cls,
+        name: str | None = None,
+        capacity: int | str | None = None,
+        kind: Kind | None = None,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        slots: int | None = None,
+        persist: bool = False,
+        mode: int = 0o600,
+        on_dead_peer: Literal["raise", "wait"] = "raise",
+        spin: float | Literal["auto"] = "auto",
+    ) -> Self:
+        """Attach to a ring if it is there, else create it. A leftover that is nobody's and empty is replaced.
+
+        LayoutMismatch when the ring that is there has another capacity, kind or slots than asked for; what is not
+        asked for is taken as it is. Otherwise as create and attach.
+        """
+        place = registry.place_of(name, path)
+        wish = _wish(kind or "mpmc", DEFAULT_CAPACITY if capacity is None else capacity, slots, mode, persist)
+        while True:
+            if registry.reclaim(place) is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    ring = cls.attach(name, path=path, on_dead_peer=on_dead_peer, spin=spin)
+                    ring._check_wish(wish, capacity is not None, kind is not None, slots is not None)
+                    return ring
+            with contextlib.suppress(FileExistsError):
+                return cls.create(
+                    name,
+                    wish.capacity,
+                    cast(Kind, wish.kind),
+                    path=path,
+                    slots=slots,
+                    persist=persist,
+                    mode=mode,
+                    on_dead_peer=on_dead_peer,
+                    spin=spin,
+                )
+
+    @classmethod
+    def _on(cls, memory: segment.Segment, place: Place | None, manner: _Manner) -> Self:
+        shot = _core.snapshot(memory, memory.fd)
+        semaphores = registry.semaphore_names(shot["kind"], shot["identity"])
+        name = place.name if place else None
+        ring = cls(memory, memory.fd, name, semaphores, manner.spin_ns, manner.outlive_peers)
+        ring._segment, ring._place, ring._manner = memory, place, manner
+        ring._identity, ring._kind, ring._explicit = shot["identity"], shot["kind"], set()
+        ring._slots = shot["slots"] or None
+        _open_rings.add(ring)
+        return ring
+
+    def _check_wish(self, wish: Wish, capacity: bool, kind: bool, slots: bool) -> None:
+        asked = [("capacity", capacity, wish.capacity, self.capacity), ("kind", kind, wish.kind, self._kind)]
+        asked += [("slots", slots, wish.slots, self._slots or 0)]
+        for what, given, wanted, found in asked:
+            if given and wanted != found:
+                self.close()
+                raise LayoutMismatch(
+                    f"the ring that is there has {what} {found!r}, not {wanted!r}; leave {what} out to take it as it "
+                    "is, or unlink it first"
+                )
+
+    # --- what it is ---
+
+    @property
+    def kind(self) -> str:
+        """ "spsc", "mpmc" or "semaphore"."""
+        return self._kind
+
+    @property
+    def slots(self) -> int | None:
+        """The most messages at a time; None when only the capacity bounds them."""
+        return self._slots
+
+    _slots: int | None
+
+    def stats(self) -> RingStats:
+        """Exact counters of the whole ring, all processes together. Does not block; takes time with what is in it."""
+        return RingStats(**self._totals(), capacity=self.capacity)
+
+    def __repr__(self) -> str:
+        where = "anonymous" if self._place is None else repr(self._place.name or str(self._place.path))
+        return f"<Ring {where} {self._kind} capacity={self.capacity}{' closed' if self.closed else ''}>"
+
+    # --- roles ---
+
+    def producer(self) -> Producer:
+        """Take the producer's role now, not on the first put; a context manager that gives it back.
+
+        Does not block. Busy when the role is taken: by another process (spsc), or by another producer() of this Ring.
+        """
+        return Producer(self)
+
+    def consumer(self) -> Consumer:
+        """Take the consumer's role now, not on the first get; otherwise as :meth:`producer`."""
+        return Consumer(self)
+
+    # --- ending ---
+
+    def shutdown(self, immediate: bool = False) -> None:
+        """Refuse further puts, and wake every waiter in every process; as ``queue.Queue.shutdown``.
+
+        Gets go on until the ring is drained, then raise ShutDown; with ``immediate`` they raise it at once, and what
+        is left counts as delivered. Cannot be undone. Any process and thread may call it; does not block.
+        """
+        self._shut_down(immediate)
+
+    def close(self) -> None:
+        """Leave the ring; threads blocked in this Ring get Closed. The last to leave an empty ring removes it.
+
+        Does not block, and may be called again. BufferError while a claimed or borrowed view is open.
+        """
+        if self._begin_close():
+            self._complete_close()
+
+    def _complete_close(self) -> None:
+        """Called by close, or by the core when the last blocked call has left a ring that is being closed."""
+        _open_rings.discard(self)
+        abandoned = self._detach()
+        try:
+            if abandoned:
+                registry.remove_semaphores(self._kind, self._identity)
+                if self._place is not None:
+                    registry.remove_name(self._segment, self._place)
+        finally:
+            self._finish_close()
+            self._segment.close()
+
+    def unlink(self) -> None:
+        """Remove the ring's name; those attached go on using it. FileNotFoundError when it is gone already."""
+        if self._place is None:
+            raise ValueError("an anonymous ring has no name to unlink; close() it")
+        registry.unlink(self._place.name, path=None if self._place.name else self._place.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):  # half-built, or at interpreter exit: the kernel cleans up after us
+            self.close()
+
+    # --- travelling ---
+
+    def __reduce__(self) -> tuple[Callable[..., Ring], tuple[Any, ...]]:
+        if self._place is None:
+            return _attach_anonymous, (type(self), self._segment, self._identity, self._manner)
+        path = None if self._place.name else str(self._place.path)
+        return _attach_pickled, (type(self), self._place.name, path, self._identity, self._manner)
+
+
+def _attach_pickled(cls: type[Ring], name: str | None, path: str | None, identity: int, manner: _Manner) -> Ring:
+    ring = cls.attach(name, path=path, on_dead_peer=cast(Any, manner.on_dead_peer), spin=manner.spin)
+    if ring._identity != identity:
+        ring.close()
+        raise FileNotFoundError(
+            f"the ring {name or path!r} that this handle was made for is gone; another one has its name now"
+        )
+    return ring
+
+
+def _attach_anonymous(cls: type[Ring], memory: segment.Segment, identity: int, manner: _Manner) -> Ring:
+    ring = cls._on(memory, None, manner)
+    if ring._identity != identity:
+        ring.close()
+        raise FileNotFoundError("the anonymous ring that this handle was made for is gone")
+    return ring
+
+
+class _Role:
+    """One side of a ring, held on purpose. Methods are the ring's own, so that they cost nothing more."""
+
+    _side: int
+
+    def __init__(self, ring: Ring) -> None:
+        if self._side in ring._explicit:
+            raise registry.diagnosis.diagnose(ring, "busy", "put" if self._side == PRODUCING else "get", ring._slot, False)
+        ring._take_role(self._side)
+        ring._explicit.add(self._side)
+        self.ring = ring
+
+    def release(self) -> None:
+        """Give the role back; may be called again. Messages in the ring stay."""
+        if self._side in self.ring._explicit:
+            self.ring._explicit.discard(self._side)
+            self.ring._give_role_back(self._side)
+
+    def close(self) -> None:
+        """The same as :meth:`release`; the ring itself stays open."""
+        self.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class Producer(_Role):
+    """The producer's role of a ring, with Ring's methods for it; made by :meth:`Ring.producer`."""
+
+    _side = PRODUCING
+
+    def __init__(self, ring: Ring) -> None:
+        super().__init__(ring)
+        self.put = ring.put
+        self.put_many = ring.put_many
+        self.claim = ring.claim
+        self.shutdown = ring.shutdown
+
+
+class Consumer(_Role):
+    """The consumer's role of a ring, with Ring's methods for it; made by :meth:`Ring.consumer`."""
+
+    _side = CONSUMING
+
+    def __init__(self, ring: Ring) -> None:
+        super().__init__(ring)
+        self.get = ring.get
+        self.get_into = ring.get_into
+        self.get_many = ring.get_many
+        self.borrow = ring.borrow
+        self.shutdown = ring.shutdown
+
+    def __iter__(self) -> Iterable[bytes]:
+        return iter(self.ring)
+
+
+def _close_all() -> None:
+    for ring in [*_open_rings]:
+        with contextlib.suppress(Exception):  # views still open: their memory goes with the process
+            ring.close()
+
+
+def _attach_all_after_fork() -> None:
+    for ring in [*_open_rings]:
+        with contextlib.suppress(Exception):  # raised again, and seen, at the first use in the child
+            ring._after_fork()
+
+
+atexit.register(_close_all)
+os.register_at_fork(after_in_child=_attach_all_after_fork)
