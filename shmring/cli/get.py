@@ -1,7 +1,6 @@
 """`shmring get`: a ring to standard output."""
 
 import sys
-from contextlib import closing
 
 import click
 
@@ -35,7 +34,7 @@ def command(
     came.
     """
     on_dead_peer = "wait" if follow else "raise"
-    with closing(shmring.Ring.attach(name, timeout=wait, on_dead_peer=on_dead_peer)) as ring:
+    with shmring.Ring.attach(name, timeout=wait, on_dead_peer=on_dead_peer) as ring:
         _get_all(ring, framed, count, timeout)
 
 

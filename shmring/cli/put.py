@@ -1,7 +1,7 @@
 """`shmring put`: standard input into a ring."""
 
 import sys
-from contextlib import closing
+from typing import Any
 
 import click
 
@@ -9,7 +9,7 @@ import shmring
 from shmring.cli import options
 from shmring.cli.messages import read_frames, read_lines
 
-_FOR_CREATION = ("capacity", "kind", "slots", "persist")
+_KINDS = ("mpmc", "spsc", "semaphore")
 
 
 @click.command("put", short_help="Put standard input into a ring, a message a line.")
@@ -18,15 +18,9 @@ _FOR_CREATION = ("capacity", "kind", "slots", "persist")
 @options.wait
 @click.option("--create", is_flag=True, help="Create the ring when there is none of that name.")
 @click.option("--exclusive", is_flag=True, help="With --create: fail when the name is taken.")
-@click.option("--capacity", default="64 MiB", show_default=True, help="With --create: room for so many bytes.")
+@click.option("--capacity", help='With --create: room for so many bytes, such as "64 MiB" [default: 1 MiB].')
 @click.option("--slots", type=click.IntRange(1), help="With --create: and for so many messages.")
-@click.option(
-    "--kind",
-    type=click.Choice(["mpmc", "spsc", "semaphore"]),
-    default="mpmc",
-    show_default=True,
-    help="With --create: the kind of ring.",
-)
+@click.option("--kind", type=click.Choice(_KINDS), help="With --create: the kind of ring [default: mpmc].")
 @click.option("--persist", is_flag=True, help="With --create: the ring stays until `shmring rm`.")
 @click.option(
     "--timeout",
@@ -35,17 +29,15 @@ _FOR_CREATION = ("capacity", "kind", "slots", "persist")
     help="Give up when the ring stays full for so long [default: wait for ever].",
 )
 @click.option("--shutdown", is_flag=True, help="At the end, shut the ring down: readers end when it is drained.")
-@click.pass_context
 def command(
-    context: click.Context,
     name: str,
     framed: bool,
     wait: float | None,
     create: bool,
     exclusive: bool,
-    capacity: str,
+    capacity: str | None,
     slots: int | None,
-    kind: str,
+    kind: str | None,
     persist: bool,
     timeout: float | None,
     shutdown: bool,
@@ -54,22 +46,19 @@ def command(
 
     Lines are put as they arrive. The last one may lack its newline; empty lines are empty messages.
     """
+    wish = {"capacity": capacity, "kind": kind, "slots": slots, "persist": persist or None}
+    given: dict[str, Any] = {option: value for option, value in wish.items() if value is not None}
     if create:
-        make = shmring.Ring.create if exclusive else shmring.Ring.open
-        ring = make(name, capacity=capacity, kind=kind, slots=slots, persist=persist)
+        ring = shmring.Ring.create(name, **given) if exclusive else shmring.Ring.open(name, **given)
+    elif exclusive or given:
+        option = next(iter(given), "exclusive")
+        raise click.UsageError(f"--{option} says how to create a ring: give --create too")
     else:
-        _refuse_options_for_creation(context)
         ring = shmring.Ring.attach(name, timeout=wait)
-    with closing(ring):
+    with ring:
         _put_all(ring, framed, timeout)
         if shutdown:
             ring.shutdown()
-
-
-def _refuse_options_for_creation(context: click.Context) -> None:
-    for option in ("exclusive", *_FOR_CREATION):
-        if context.get_parameter_source(option) is not click.core.ParameterSource.DEFAULT:
-            raise click.UsageError(f"--{option} says how to create a ring: give --create too", context)
 
 
 def _put_all(ring: shmring.Ring, framed: bool, timeout: float | None) -> None:

@@ -92,9 +92,10 @@ class Programs:
 
     def check(self, replaceable: str) -> None:
         """Raise Failed when one has failed, or was killed and is not replaceable."""
-        for program in self.started:
-            if program.failed or (program.killed and program.name != replaceable):
-                raise Failed(program.how_it_ended())
+        lost = [program for program in self.started if program.killed and program.name != replaceable]
+        failed = [program for program in self.started if program.failed]
+        for program in lost + failed:  # in this order: the loss of one is why others fail
+            raise Failed(program.how_it_ended())
 
     def __enter__(self) -> "Programs":
         return self

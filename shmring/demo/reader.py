@@ -4,7 +4,6 @@ python -m shmring.demo.reader FILES [DIRECTORY]
 """
 
 import argparse
-from contextlib import closing
 from pathlib import Path
 
 import shmring
@@ -14,8 +13,11 @@ from shmring.demo.work import standard_library
 
 
 def read(files: str, directory: Path) -> None:
-    """Put every file of a directory into the ring, straight from its mapping; then shut the ring down."""
-    with closing(shmring.Ring.attach(files, timeout=programs.PATIENCE)) as ring:
+    """Put every file of a directory into the ring, straight from its mapping; then shut the ring down.
+
+    Tokenizers that die are replaced, so it waits on when none is left.
+    """
+    with shmring.Ring.attach(files, timeout=programs.PATIENCE, on_dead_peer="wait") as ring:
         for number, content in files_of(directory):
             with ring.claim(FILE.size + len(content)) as buffer:
                 buffer[FILE.size :] = content

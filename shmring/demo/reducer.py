@@ -5,7 +5,6 @@ python -m shmring.demo.reducer COUNTS
 
 import argparse
 import json
-from contextlib import closing
 
 import shmring
 from shmring.demo import programs
@@ -13,9 +12,12 @@ from shmring.demo.messages import Reduction
 
 
 def reduce(counts: str) -> Reduction:
-    """Add up until every file was counted, or nobody is left to count; then shut the ring down."""
+    """Add up until every file was counted; then shut the ring down.
+
+    Tokenizers that die are replaced, so it waits on when none is left.
+    """
     reduction = Reduction()
-    with closing(shmring.Ring.attach(counts, timeout=programs.PATIENCE)) as ring:
+    with shmring.Ring.attach(counts, timeout=programs.PATIENCE, on_dead_peer="wait") as ring:
         try:
             while not reduction.complete:
                 reduction.add(ring.get())

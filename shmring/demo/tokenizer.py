@@ -4,7 +4,6 @@ python -m shmring.demo.tokenizer FILES COUNTS
 """
 
 import argparse
-from contextlib import closing
 
 import shmring
 from shmring.demo import programs
@@ -17,8 +16,8 @@ def tokenize(files: str, counts: str) -> None:
     A file is acknowledged once its counts have been put: were we killed before, another tokenizer gets it.
     """
     with (
-        closing(shmring.Ring.attach(files, timeout=programs.PATIENCE)) as source,
-        closing(shmring.Ring.attach(counts, timeout=programs.PATIENCE)) as sink,
+        shmring.Ring.attach(files, timeout=programs.PATIENCE) as source,
+        shmring.Ring.attach(counts, timeout=programs.PATIENCE) as sink,
     ):
         try:
             while True:

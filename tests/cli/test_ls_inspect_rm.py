@@ -2,7 +2,6 @@
 
 import json
 import os
-from contextlib import closing
 
 import pytest
 
@@ -10,7 +9,7 @@ import shmring
 
 
 def test_ls_shows_a_ring_that_another_program_made(shmring_command, name):
-    with closing(shmring.Ring.create(name, capacity="1 MiB", kind="spsc")) as ring:
+    with shmring.Ring.create(name, capacity="1 MiB", kind="spsc") as ring:
         ring.put(b"x" * 1000)
         (line,) = (line for line in shmring_command("ls").stdout.decode().splitlines() if name in line)
     words = line.split()
@@ -19,7 +18,7 @@ def test_ls_shows_a_ring_that_another_program_made(shmring_command, name):
 
 
 def test_ls_as_json_is_what_the_library_says(shmring_command, name):
-    with closing(shmring.Ring.create(name, capacity="1 MiB")) as ring:
+    with shmring.Ring.create(name, capacity="1 MiB") as ring:
         ring.put(b"one")
         listed = json.loads(shmring_command("ls", "--json").stdout)
         (shown,) = (entry for entry in listed if entry["name"] == name)
@@ -37,12 +36,12 @@ def test_ls_says_which_ring_stays_as_it_holds_undelivered_messages(shmring_comma
 
 def test_a_long_name_is_never_cut_short_in_a_pipe(shmring_command, name):
     long = name + "x" * (200 - len(name))
-    with closing(shmring.Ring.create(long, capacity="1 MiB")):
+    with shmring.Ring.create(long, capacity="1 MiB"):
         assert long in shmring_command("ls").stdout.decode().split()
 
 
 def test_inspect_shows_who_is_attached(shmring_command, started_command, name):
-    with closing(shmring.Ring.create(name, capacity="1 MiB")) as ring, ring.consumer() as consumer:
+    with shmring.Ring.create(name, capacity="1 MiB") as ring, ring.consumer() as consumer:
         put = started_command("put", name)
         put.stdin.write(b"hello\n")
         assert consumer.get() == b"hello"
@@ -64,9 +63,9 @@ def test_a_missing_ring_is_exit_code_3(shmring_command, name, command):
 
 
 def test_rm_frees_the_name_at_once(shmring_command, name):
-    with closing(shmring.Ring.create(name, capacity="1 MiB")) as first:
+    with shmring.Ring.create(name, capacity="1 MiB") as first:
         assert shmring_command("rm", name).returncode == 0
-        with closing(shmring.Ring.create(name, capacity="1 MiB")) as second:
+        with shmring.Ring.create(name, capacity="1 MiB") as second:
             first.put(b"old")
             assert second.stats().messages_put == 0
 

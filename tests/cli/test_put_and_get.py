@@ -6,7 +6,6 @@ import signal
 import struct
 import subprocess
 import sys
-from contextlib import closing
 
 import pytest
 
@@ -44,7 +43,7 @@ def test_a_last_line_without_a_newline_is_a_message(shmring_command, name):
 
 def test_an_empty_line_is_an_empty_message(shmring_command, name):
     shmring_command("put", name, *CREATE, "--shutdown", stdin=b"\n\nx\n\n")
-    with closing(shmring.Ring.attach(name)) as ring:
+    with shmring.Ring.attach(name) as ring:
         assert list(ring) == [b"", b"", b"x", b""]
 
 
@@ -86,7 +85,7 @@ def test_text_that_is_put_as_frames_is_recognized(shmring_command, name):
 
 
 def test_a_line_is_put_when_it_arrives_and_not_when_input_ends(started_command, name):
-    with closing(shmring.Ring.create(name, capacity="1 MiB")) as ring:
+    with shmring.Ring.create(name, capacity="1 MiB") as ring:
         put = started_command("put", name)
         put.stdin.write(b"first\nsec")
         assert ring.get() == b"first"
@@ -109,7 +108,7 @@ def test_a_timeout_of_zero_takes_what_is_there(shmring_command, name):
 
 
 def test_a_timeout_without_any_message_is_exit_code_5(shmring_command, name):
-    with closing(shmring.Ring.create(name, capacity="1 MiB")):
+    with shmring.Ring.create(name, capacity="1 MiB"):
         got = shmring_command("get", name, "--timeout", "0")
     assert (got.stdout, got.returncode) == (b"", 5)
     assert b"no message came for 0 s, after 0" in got.stderr
@@ -124,7 +123,7 @@ def test_fewer_messages_than_were_asked_for_is_exit_code_5(shmring_command, name
 
 
 def test_a_ring_that_stays_full_ends_put_and_says_how_far_it_got(shmring_command, name):
-    with closing(shmring.Ring.create(name, capacity="1 MiB", slots=2)) as ring:
+    with shmring.Ring.create(name, capacity="1 MiB", slots=2) as ring:
         put = shmring_command("put", name, "--timeout", "0.01", stdin=b"1\n2\n3\n4\n")
         assert put.returncode == 5
         assert b"no room for message 3 within 0.01 s; the 2 before it were put" in put.stderr
@@ -148,13 +147,13 @@ def test_an_endless_line_is_refused_before_it_fills_the_memory(started_command, 
 
 
 def test_a_ring_that_was_shut_down_takes_nothing(shmring_command, name):
-    with closing(shmring.Ring.create(name, capacity="1 MiB")) as ring:
+    with shmring.Ring.create(name, capacity="1 MiB") as ring:
         ring.shutdown()
         assert shmring_command("put", name, stdin=b"x\n").returncode == 10
 
 
 def test_a_second_consumer_of_a_spsc_ring_is_told_who_has_it(shmring_command, name):
-    with closing(shmring.Ring.create(name, capacity="1 MiB", kind="spsc")) as ring, ring.consumer():
+    with shmring.Ring.create(name, capacity="1 MiB", kind="spsc") as ring, ring.consumer():
         got = shmring_command("get", name, "--timeout", "0")
     assert got.returncode == 11
     assert str(os.getpid()).encode() in got.stderr
@@ -175,7 +174,7 @@ def test_get_waits_for_its_ring_to_appear(started_command, shmring_command, name
 
 
 def test_create_takes_a_ring_that_exists_and_exclusive_refuses_it(shmring_command, name):
-    with closing(shmring.Ring.create(name, capacity="1 MiB")) as ring:
+    with shmring.Ring.create(name, capacity="1 MiB") as ring:
         assert shmring_command("put", name, "--create", stdin=b"x\n").returncode == 0
         assert ring.get() == b"x"
         assert shmring_command("put", name, "--create", "--exclusive").returncode == 4
@@ -205,7 +204,7 @@ def test_wrong_usage_is_exit_code_2_with_a_message(shmring_command, wrong):
 
 
 def test_a_message_nobody_could_read_goes_back_into_the_ring(started_command, name):
-    with closing(shmring.Ring.create(name, capacity="1 MiB")) as ring:
+    with shmring.Ring.create(name, capacity="1 MiB") as ring:
         get = started_command("get", name)
         get.stdout.close()
         ring.put(b"keep me")
@@ -217,7 +216,7 @@ def test_a_message_nobody_could_read_goes_back_into_the_ring(started_command, na
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
 @pytest.mark.parametrize("command", ["put", "get"])
 def test_a_signal_ends_it_in_order(started_command, name, command, number, code):
-    with closing(shmring.Ring.create(name, capacity="1 MiB", slots=1)) as ring:
+    with shmring.Ring.create(name, capacity="1 MiB", slots=1) as ring:
         blocked = started_command(command, name)
         if command == "put":
             blocked.stdin.write(b"1\n2\n3\n")
@@ -229,7 +228,7 @@ def test_a_signal_ends_it_in_order(started_command, name, command, number, code)
 
 
 def test_get_ends_when_its_only_writer_was_killed(started_command, name):
-    with closing(shmring.Ring.create(name, capacity="1 MiB")):
+    with shmring.Ring.create(name, capacity="1 MiB"):
         put = started_command("put", name)
         put.stdin.write(b"last words\n")
         until_someone_takes("producer", name)
@@ -241,7 +240,7 @@ def test_get_ends_when_its_only_writer_was_killed(started_command, name):
 
 
 def test_get_with_follow_goes_on_with_the_next_writer(started_command, shmring_command, name):
-    with closing(shmring.Ring.create(name, capacity="1 MiB")):
+    with shmring.Ring.create(name, capacity="1 MiB"):
         put = started_command("put", name)
         put.stdin.write(b"one\n")
         until_someone_takes("producer", name)
