@@ -1,0 +1,5 @@
+import shmring
+
+with shmring.Ring.attach("greetings", timeout=10) as ring:
+    for message in ring:
+        print(message.decode())
