@@ -9,9 +9,10 @@ def main() -> NoReturn:
     try:
         from shmring.cli.main import run
     except ModuleNotFoundError as error:
-        if error.name not in ("click", "rich"):
+        missing = (error.name or "").partition(".")[0]
+        if missing not in ("click", "rich"):
             raise
-        sys.exit(f'shmring: the command line needs {error.name}, which is missing: pip install "shmring[cli]"')
+        sys.exit(f'shmring: the command line needs {missing}, which is missing: pip install "shmring[cli]"')
     sys.exit(run())
 
 

@@ -70,7 +70,7 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     }
     for entry in left["shared memory"]:
         (SHM / entry).unlink(missing_ok=True)
-    found = "; ".join(f"{what}: {', '.join(entries)}" for what, entries in left.items() if entries)
+    found = "; ".join(f"{len(entries)} {what}: {', '.join(entries[:5])}" for what, entries in left.items() if entries)
     if found and not request.node.stash.get(_failed, False):
         pytest.fail(f"left behind: {found}")
 

@@ -40,11 +40,13 @@ def command(
 
 def _get_all(ring: shmring.Ring, framed: bool, count: int | None, timeout: float | None) -> None:
     write = write_frame if framed else write_line
+    # Not sys.stdout.buffer, which is unbuffered, and writes in parts, where Python was told so (python -u).
+    output = open(sys.stdout.fileno(), "wb", closefd=False)  # noqa: SIM115 (each message is flushed)
     done = 0
     while count is None or done < count:
         try:
             with ring.borrow(timeout) as message:
-                write(sys.stdout.buffer, message)
+                write(output, message)
         except shmring.ShutDown:
             if count is None:
                 return

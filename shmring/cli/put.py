@@ -68,10 +68,9 @@ def _put_all(ring: shmring.Ring, framed: bool, timeout: float | None) -> None:
     for messages in batches:
         begin = 0
         while begin < len(messages):
-            put = ring.put_many(messages[begin:], timeout=timeout)
-            if not put:
-                raise shmring.Full(
-                    f"no room for message {done + 1} within {timeout:g} s; the {done} before it were put"
-                )
+            try:
+                put = ring.put_many(messages[begin:], timeout=timeout)
+            except shmring.Full as full:
+                raise shmring.Full(f"{full}; message {done + 1} and what follows were not put") from None
             begin += put
             done += put

@@ -23,7 +23,7 @@ def end_with(work: Callable[[], None], name: str) -> None:
     """Do a program's work; an error of the ring is one line on standard error and exit code 1."""
     try:
         work()
-    except (shmring.ShmringError, OSError) as error:
+    except (shmring.ShmringError, OSError, ValueError) as error:
         sys.exit(f"{name}: {type(error).__name__}: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
@@ -105,6 +105,7 @@ class Programs:
     ) -> None:
         for program in self.started:
             program.process.terminate()
+            program.process.send_signal(signal.SIGCONT)  # one that was stopped dies of the former only now
         for program in self.started:
             program.process.wait()
         self._cleanup.close()

@@ -57,6 +57,7 @@ def test_tokenizers_that_are_killed_again_and_again_fail_the_run(library):
 
 def test_a_program_that_fails_is_quoted(library):
     def no_such_ring(programs):
+        named(programs, "reader")[0].process.send_signal(signal.SIGSTOP)  # else it may all be done before
         programs.start("shmring.demo.tokenizer", "bad/name", "x")
 
     with pytest.raises(Failed, match=r"the tokenizer \(pid \d+\) ended with exit code 1:\n.*bad/name"):
