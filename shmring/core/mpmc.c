@@ -231,6 +231,20 @@ static enum sr_result take_returned(struct sr_endpoint *self, uint64_t limit, st
     return SR_EMPTY;
 }
 
+/* The read position is out of date. Mostly others have moved it. But a taker that died before it helped leaves it behind,
+ * and when its record has come back, been taken again and been reclaimed, nothing there leads on: go where the ring
+ * begins now. Everything before reclaim_position is finished. */
+static bool catch_up(struct sr_endpoint *self, uint64_t position) {
+    struct sr_header *header = self->header;
+    uint64_t reclaimed = SR_LOAD(&header->reclaim_position, acquire); /* SYNC: room-reclaimed (acquire) */
+    if (sr_index(&self->geometry, reclaimed) < self->geometry.granules &&
+        sr_distance(&self->geometry, position, reclaimed) > 0) {
+        SR_CAS(&header->read_position, &position, reclaimed, acq_rel); /* SYNC: position-moved (release) */
+        return true;
+    }
+    return moved_on(&header->read_position, position);
+}
+
 enum sr_result sr_mpmc_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record) {
     const struct sr_geometry *g = &self->geometry;
     struct sr_header *header = self->header;
@@ -247,7 +261,7 @@ enum sr_result sr_mpmc_try_take(struct sr_endpoint *self, uint64_t limit, struct
         if (age > 0)
             return SR_EMPTY; /* nobody has claimed here */
         if (age < 0 || sr_state_of(seen) == SR_FREE) {
-            if (!moved_on(&header->read_position, position))
+            if (!catch_up(self, position))
                 return SR_CORRUPT;
             continue;
         }
