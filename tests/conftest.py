@@ -168,10 +168,14 @@ def open_descriptors() -> dict[int, str]:
 
 
 def leaked_descriptors(before: dict[int, str]) -> list[str]:
-    """Return the descriptors that are new, or refer to something else than before."""
+    """Return the descriptors that are new, or refer to something else than before.
+
+    Less those of multiprocessing's servers, and of its heap (`pym-...`, under Value and Array), which it keeps and
+    uses again.
+    """
     kept = {descriptor for _, descriptor in multiprocessing_servers()}
     return [
         f"{number} ({target})"
         for number, target in sorted(open_descriptors().items())
-        if before.get(number) != target and number not in kept
+        if before.get(number) != target and number not in kept and "/pym-" not in target
     ]

@@ -12,7 +12,7 @@ from typing import Any
 from shmring.demo.measured import Measured
 from shmring.demo.messages import FILE, Reduction, files_of, now, tokenized
 from shmring.demo.on_rings import waiting
-from shmring.demo.programs import Failed
+from shmring.demo.programs import Failed, signals_deferred
 
 _LOOK = 0.1  # seconds between two looks at the processes
 
@@ -63,16 +63,16 @@ def _queue(context: SpawnContext, waiting: int, cleanup: contextlib.ExitStack) -
 @contextlib.contextmanager
 def _running(stages: list[SpawnProcess]) -> Iterator[None]:
     """Start the processes, deaf to this terminal's Ctrl-C; in the end none of them runs."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     started = []
     try:
         for stage in stages:
-            stage.start()
-            started.append(stage)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            with signals_deferred():
+                before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the process inherits it
+                stage.start()
+                started.append(stage)
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for stage in started:
             stage.terminate()
         for stage in started:

@@ -45,6 +45,7 @@ def run(
             on_file(shmring.inspect(counts).messages_got)
             notes += _replace_killed(programs, workers, tokenizer)
             programs.check(replaceable="tokenizer")
+        notes += [f"{worker.how_it_ended()}; the others did its work" for worker in workers if worker.killed]
         return _result(reducer, notes)
 
 

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import IO
@@ -27,6 +27,22 @@ def end_with(work: Callable[[], None], name: str) -> None:
         sys.exit(f"{name}: {type(error).__name__}: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+@contextlib.contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Serve signals only when the block is over: one in the midst of starting a program would lose track of it."""
+    arrived: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number in before:
+        signal.signal(number, lambda number, frame: arrived.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in arrived:
+            signal.raise_signal(number)
 
 
 @dataclass
@@ -74,15 +90,16 @@ class Programs:
         output, complaint = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
         self._cleanup.callback(output.close)
         self._cleanup.callback(complaint.close)
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", module, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=complaint,
-            process_group=0,
-        )
-        program = Program(module.rpartition(".")[2], process, output, complaint)
-        self.started.append(program)
+        with signals_deferred():
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", module, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=complaint,
+                process_group=0,
+            )
+            program = Program(module.rpartition(".")[2], process, output, complaint)
+            self.started.append(program)
         return program
 
     @property

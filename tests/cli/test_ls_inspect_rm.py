@@ -12,6 +12,7 @@ def test_ls_shows_a_ring_that_another_program_made(shmring_command, name):
     with shmring.Ring.create(name, capacity="1 MiB", kind="spsc") as ring:
         ring.put(b"x" * 1000)
         (line,) = (line for line in shmring_command("ls").stdout.decode().splitlines() if name in line)
+        ring.unlink()
     words = line.split()
     assert words[:3] == [name, "spsc", "ready"]
     assert "MiB" in words
@@ -23,6 +24,7 @@ def test_ls_as_json_is_what_the_library_says(shmring_command, name):
         listed = json.loads(shmring_command("ls", "--json").stdout)
         (shown,) = (entry for entry in listed if entry["name"] == name)
         info = shmring.inspect(name).asdict()
+        ring.unlink()
     assert shown.keys() == info.keys()
     assert (shown["messages"], shown["messages_put"], shown["kind"]) == (1, 1, "mpmc")
 
@@ -47,6 +49,7 @@ def test_inspect_shows_who_is_attached(shmring_command, started_command, name):
         assert consumer.get() == b"hello"
         shown = json.loads(shmring_command("inspect", name, "--json").stdout)
         table = shmring_command("inspect", name).stdout.decode()
+        put.communicate()
     roles = {attachment["pid"]: attachment["role"] for attachment in shown["attachments"]}
     assert roles[put.pid] == "producer"
     assert roles[os.getpid()] == "consumer"

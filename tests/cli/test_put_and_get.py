@@ -225,6 +225,7 @@ def test_a_signal_ends_it_in_order(started_command, name, command, number, code)
         assert blocked.wait() == code
         assert blocked.stderr.read() == b""
         assert len(shmring.inspect(ring.name).attachments) == 1
+        ring.unlink()
 
 
 def test_get_ends_when_its_only_writer_was_killed(started_command, name):

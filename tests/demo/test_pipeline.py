@@ -27,7 +27,7 @@ def test_the_pipeline_on_queues_counts_the_same(library):
 def test_a_tokenizer_that_is_killed_is_replaced_and_nothing_is_lost(library):
     measured = on_rings.run(library, 2, on_started=lambda programs: named(programs, "tokenizer")[0].process.kill())
     assert measured.counts == count_in_one_process(library)
-    assert "was killed by SIGKILL; another took its place" in measured.notes[0]
+    assert [note for note in measured.notes if "was killed by SIGKILL" in note]
 
 
 @pytest.mark.parametrize("victim", ["reader", "reducer"])
@@ -60,5 +60,7 @@ def test_a_program_that_fails_is_quoted(library):
         named(programs, "reader")[0].process.send_signal(signal.SIGSTOP)  # else it may all be done before
         programs.start("shmring.demo.tokenizer", "bad/name", "x")
 
-    with pytest.raises(Failed, match=r"the tokenizer \(pid \d+\) ended with exit code 1:\n.*bad/name"):
+    with pytest.raises(
+        Failed, match=r"the tokenizer \(pid \d+\) ended with exit code 1:\ntokenizer: ValueError: .*bad/name"
+    ):
         on_rings.run(library, 2, on_started=no_such_ring)
