@@ -50,8 +50,8 @@ def run(
 
 
 def waiting(tokenizers: int) -> int:
-    """Return how many messages may wait between two stages; more would only lengthen the hops."""
-    return 2 * tokenizers
+    """Return how many messages may be between two stages: enough to work on beside one large file."""
+    return 16 * tokenizers
 
 
 @contextlib.contextmanager

@@ -1,6 +1,8 @@
 """`shmring demo`, and the same without the command line's extra."""
 
+import contextlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -34,6 +36,25 @@ def test_it_prints_the_result_and_that_it_was_checked(library, command):
     assert re.search(r"^shmring\.Ring .* µs|ms", ended.stdout, re.MULTILINE)
     assert re.search(r"^multiprocessing\.Queue ", ended.stdout, re.MULTILINE)
     assert "Every pipeline gave the same as one process." in ended.stdout
+
+
+@pytest.mark.parametrize("command", [COMMAND, WITHOUT_EXTRA], ids=["with the extra", "without"])
+def test_a_terminal_sees_how_far_it_is(library, command):
+    terminal, end = os.openpty()
+    with open(terminal, "rb", buffering=0) as screen:
+        demo = subprocess.Popen(
+            [*command, "--files-from", library, "--tokenizers", "2", "--no-queues"],
+            stdout=subprocess.DEVNULL,
+            stderr=end,
+        )
+        os.close(end)
+        shown = b""
+        with contextlib.suppress(OSError):  # a terminal that nobody writes to any more is an I/O error
+            while chunk := screen.read(4096):
+                shown += chunk
+        assert demo.wait() == 0
+    assert b"one process" in shown
+    assert b"shmring.Ring, 2 tokenizers" in shown
 
 
 def test_it_speaks_json(library):

@@ -1,0 +1,56 @@
+"""What an installation has to contain, beside what importing it shows."""
+
+import re
+import shutil
+import subprocess
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import shmring
+from shmring import _core
+
+ROOT = Path(__file__).resolve().parent.parent
+INSTALLED = Path(shmring.__file__).parent
+HEADERS = sorted(path.name for path in (ROOT / "shmring/core").glob("*.h") if not path.name.startswith("py_"))
+
+
+def test_the_tests_run_against_an_installation_and_not_against_the_checkout():
+    assert not INSTALLED.is_relative_to(ROOT) or "site-packages" in INSTALLED.parts
+
+
+def test_every_file_that_says_the_version_says_the_same():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    (meson,) = re.findall(r"^  version: '(.*)',$", (ROOT / "meson.build").read_text(), re.MULTILINE)
+    assert {project, meson, shmring.__version__, metadata.version("shmring")} == {shmring.__version__}
+
+
+def test_the_core_is_built_for_the_limited_api():
+    assert ".abi3." in Path(_core.__file__).name
+
+
+def test_every_module_of_the_checkout_is_installed():
+    for path in (ROOT / "shmring").rglob("*.py"):
+        assert (INSTALLED / path.relative_to(ROOT / "shmring")).exists()
+
+
+@pytest.mark.parametrize("name", ["py.typed", "_core.pyi", "core/LAYOUT.md"])
+def test_types_and_layout_are_installed(name):
+    assert (INSTALLED / name).exists()
+
+
+def test_the_headers_are_where_get_include_says():
+    assert [name for name in HEADERS if not (Path(shmring.get_include()) / name).exists()] == []
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_a_c_program_can_include_each_header_by_itself(header, tmp_path):
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        pytest.skip("no C compiler on this machine")
+    program = tmp_path / "program.c"
+    program.write_text(f'#include "{header}"\nint main(void) {{ return 0; }}\n')
+    flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-I", shmring.get_include()]
+    subprocess.run([compiler, *flags, str(program)], check=True)
