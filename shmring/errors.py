@@ -1,0 +1,108 @@
+"""What can go wrong, as exceptions. Each also derives from what a Python programmer already catches.
+
+::
+
+    ShmringError
+    ├── Full (queue.Full)               no room in time
+    ├── Empty (queue.Empty)             no message in time
+    ├── ShutDown (queue.ShutDown)       the ring was shut down (the base where Python has it, from 3.13)
+    ├── Closed (ValueError)             you closed it
+    ├── PeerDied (BrokenPipeError)      every counterpart is dead
+    ├── Busy (RuntimeError)             somebody has the role, or the endpoint is in use
+    ├── MessageTooLong (ValueError)     longer than half the capacity
+    ├── NoSpace (OSError, ENOSPC)       the memory cannot be reserved
+    ├── LayoutMismatch (ValueError)     not a ring, another layout version, or another ring than asked for
+    ├── Corrupt (ValueError)            shared memory holds what no program of ours writes
+    └── NotReady (TimeoutError)         half made, and not finished in time
+
+FileExistsError, FileNotFoundError and PermissionError are Python's own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import queue
+from typing import Any
+
+
+class ShmringError(Exception):
+    """The root of every error of shmring's own."""
+
+
+class Full(ShmringError, queue.Full):
+    """No room for the message in time."""
+
+
+class Empty(ShmringError, queue.Empty):
+    """No message in time."""
+
+
+_QueueShutDown: type[Exception] = getattr(queue, "ShutDown", Exception)
+
+
+class ShutDown(ShmringError, _QueueShutDown):
+    """The ring was shut down: no more puts, or nothing left to get."""
+
+
+class Closed(ShmringError, ValueError):
+    """This process closed the ring, or the record at hand is not its own any more."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DeadPeer:
+    """A counterpart that died: ``when`` is when its death was found, in seconds since the epoch."""
+
+    pid: int
+    role: str
+    when: float
+
+
+class PeerDied(ShmringError, BrokenPipeError):
+    """Every counterpart has died, and everything they had committed was delivered. ``peers`` names them."""
+
+    peers: tuple[DeadPeer, ...]
+
+    def __init__(self, message: str = "", peers: tuple[DeadPeer, ...] = ()) -> None:
+        super().__init__(message)
+        self.errno = errno.EPIPE
+        self.peers = peers
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.peers)
+
+
+class Busy(ShmringError, RuntimeError):
+    """The role has a holder, or the endpoint is in use by an open claim, borrow or another thread."""
+
+
+class MessageTooLong(ShmringError, ValueError):
+    """The message is longer than the ring takes."""
+
+
+class NoSpace(ShmringError, OSError):
+    """The memory cannot be reserved: ``needed`` and ``free`` are bytes, ``path`` is where."""
+
+    def __init__(self, needed: int, free: int, path: str) -> None:
+        hint = "ask for less, remove what is not used (shmring ls), or give that file system more room"
+        if path.startswith("/dev/shm"):
+            hint += ": in a container, start it with a larger --shm-size"
+        super().__init__(errno.ENOSPC, f"{needed} bytes are needed and {free} are free on {path}; {hint}")
+        self.needed = needed
+        self.free = free
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.needed, self.free, self.path)
+
+
+class LayoutMismatch(ShmringError, ValueError):
+    """Not a ring, a ring of another layout version, or another ring than was asked for."""
+
+
+class Corrupt(ShmringError, ValueError):
+    """Shared memory holds what no program of ours writes."""
+
+
+class NotReady(ShmringError, TimeoutError):
+    """It exists, but whoever makes it has not finished."""

@@ -1,0 +1,425 @@
+"""Segments on POSIX: shm_open through posix_ipc, memfd, MAP_ANONYMOUS and files, over the standard library's mmap.
+
+Creating a named segment takes a few system calls. A process killed between the first and the last leaves a name with an
+empty or unreserved segment, which `unlink` removes; rings do not go this way (registry.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import mmap
+import os
+import pathlib
+import stat
+import sys
+from collections.abc import Callable
+from typing import Any, Literal, Self
+
+import posix_ipc
+
+from shmring import _core
+from shmring.errors import NotReady
+from shmring.segment import transfer
+from shmring.segment.names import check_name, os_name
+from shmring.segment.reserve import check_free, reserve
+from shmring.segment.sizes import parse_size
+
+_PREFIX = "shmring-segment."
+_MAP_HUGETLB = 0x40000
+_POPULATE_READ, _POPULATE_WRITE = 22, 23
+_HUGE_PAGE = 2 * 1024 * 1024
+_ADVICE = {
+    "normal": "MADV_NORMAL",
+    "sequential": "MADV_SEQUENTIAL",
+    "random": "MADV_RANDOM",
+    "willneed": "MADV_WILLNEED",
+    "dontneed": "MADV_DONTNEED",
+    "hugepage": "MADV_HUGEPAGE",
+    "nohugepage": "MADV_NOHUGEPAGE",
+}
+
+
+class Segment(mmap.mmap):
+    """One mapping: bytes-like, writable unless ``readonly``, seen by other processes unless ``private``.
+
+    Supports the buffer protocol: ``memoryview(segment)``, ``numpy.frombuffer(segment)``, slices. Any process and thread
+    may use it; nothing orders their accesses. Made by the functions of this package.
+    """
+
+    fd: int
+    name: str | None
+    path: str | None
+    readonly: bool
+    private: bool
+    huge: bool
+
+    @classmethod
+    def _map(
+        cls,
+        fd: int,
+        size: int,
+        *,
+        name: str | None = None,
+        path: str | None = None,
+        readonly: bool = False,
+        private: bool = False,
+        huge: bool = False,
+        offset: int = 0,
+    ) -> Self:
+        """Map a descriptor (-1: anonymous memory), which the segment then owns; it is closed on failure too."""
+        flags = mmap.MAP_PRIVATE if private else mmap.MAP_SHARED
+        if fd < 0:
+            flags |= mmap.MAP_ANONYMOUS | (_MAP_HUGETLB if huge else 0)
+        protection = mmap.PROT_READ if readonly else mmap.PROT_READ | mmap.PROT_WRITE
+        try:
+            self = cls(fd, size, flags, protection, offset=offset)
+        except BaseException:
+            if fd >= 0:
+                os.close(fd)
+            raise
+        self.fd, self.name, self.path, self.readonly, self.private, self.huge = fd, name, path, readonly, private, huge
+        return self
+
+    @property
+    def size(self) -> int:  # type: ignore[override]
+        """Length of the mapping in bytes."""
+        return len(self)
+
+    def fileno(self) -> int:
+        """The descriptor behind the mapping; ValueError for anonymous memory that has none."""
+        if self.fd < 0:
+            raise ValueError("this anonymous segment has no descriptor; make it with transferable=True")
+        return self.fd
+
+    def _range(self, offset: int, length: int | None) -> tuple[int, int]:
+        """A checked byte range whose start is on a page, as the kernel wants it."""
+        page = _HUGE_PAGE if self.huge else mmap.PAGESIZE
+        if not 0 <= offset <= len(self):
+            raise ValueError(f"offset is {offset}; it is 0 to {len(self)} in this segment")
+        if offset % page:
+            below = offset // page * page
+            raise ValueError(
+                f"offset is {offset}; it must be a multiple of the page size, {page}: {below} or {below + page}"
+            )
+        length = len(self) - offset if length is None else length
+        if not 0 <= length <= len(self) - offset:
+            raise ValueError(f"length is {length}; it is 0 to {len(self) - offset} from offset {offset}")
+        return offset, length
+
+    def flush(self, offset: int = 0, length: int | None = None, mode: Literal["sync", "async"] = "sync") -> None:
+        """Write changes back to the file (msync): "sync" blocks until they are stored, "async" only begins it.
+
+        ``offset`` is a multiple of the page size; ValueError with the nearest ones otherwise.
+        """
+        if mode not in ("sync", "async"):
+            raise ValueError(f'mode is {mode!r}; it is "sync" or "async"')
+        offset, length = self._range(offset, length)
+        if length and not self.readonly:
+            _core.sync(self, offset, length, mode == "sync")
+
+    def advise(self, advice: str, offset: int = 0, length: int | None = None) -> None:
+        """Tell the kernel how the range will be used (madvise): normal, sequential, random, willneed, dontneed,
+        hugepage or nohugepage. "dontneed" drops the changes of a private view.
+        """
+        if advice not in _ADVICE:
+            raise ValueError(f"advice is {advice!r}; it is one of {', '.join(_ADVICE)}")
+        option = getattr(mmap, _ADVICE[advice], None)
+        if option is None:
+            raise NotImplementedError(f"this platform has no advice {advice!r}")
+        offset, length = self._range(offset, length)
+        if not length:
+            return
+        try:
+            self.madvise(option, offset, length)
+        except OSError as error:
+            if error.errno == errno.EINVAL and "huge" in advice:
+                raise OSError(errno.EINVAL, "this kernel was built without transparent huge pages") from None
+            raise
+
+    def prefault(self) -> None:
+        """Bring every page in now, so that no later access waits for one. Blocks while the kernel does it."""
+        option = _POPULATE_READ if self.readonly else _POPULATE_WRITE
+        try:
+            self.madvise(option)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            self.madvise(mmap.MADV_WILLNEED)  # kernels before 5.14: as good as they can
+
+    def lock(self) -> None:
+        """Keep the segment in memory, out of swap (mlock). PermissionError or MemoryError name the limit."""
+        try:
+            _core.lock(self)
+        except OSError as error:
+            if error.errno not in (errno.ENOMEM, errno.EPERM, errno.EAGAIN):
+                raise
+            import resource
+
+            soft, hard = (
+                "unlimited" if limit == resource.RLIM_INFINITY else f"{limit} bytes"
+                for limit in resource.getrlimit(resource.RLIMIT_MEMLOCK)
+            )
+            raise PermissionError(
+                error.errno,
+                f"{len(self)} bytes cannot be locked: RLIMIT_MEMLOCK is {soft} of at most {hard}; raise it (ulimit -l, "
+                "LimitMEMLOCK=) or lock less",
+            ) from None
+
+    def unlock(self) -> None:
+        """Undo :meth:`lock`."""
+        _core.unlock(self)
+
+    def grow(self, size: int | str) -> None:
+        """Make the segment and this mapping larger; the new bytes are zero and reserved. Never shrinks.
+
+        BufferError while views or arrays of it are alive. Other processes see the new bytes once they map again.
+        """
+        new = parse_size(size, what="size")
+        if new < len(self):
+            raise ValueError(f"size is {new}; the segment has {len(self)} bytes, and grow() never shrinks")
+        if self.fd < 0 or self.readonly or self.private:
+            raise ValueError("only a shared, writable segment with a descriptor can grow")
+        try:
+            memoryview(self).release()
+            if os.fstat(self.fd).st_size < new:
+                reserve(self.fd, new, self.path or "memory")
+            self.resize(new)
+        except BufferError:
+            raise BufferError(
+                "views of this segment are alive; release memoryviews and delete arrays of it before grow()"
+            ) from None
+
+    def view(self, *, readonly: bool = False, private: bool = False, offset: int = 0, length: int | None = None) -> Self:
+        """Map the same memory again: read-only, or private (copy-on-write: changes stay here). Closed on its own."""
+        if self.fd < 0:
+            raise ValueError("this anonymous segment has no descriptor to map again; make it with transferable=True")
+        offset, length = self._range(offset, length)
+        if not length:
+            raise ValueError(f"length is 0; a view has 1 to {len(self) - offset} bytes from offset {offset}")
+        return self._map(
+            os.dup(self.fd),
+            length,
+            name=self.name,
+            path=self.path,
+            readonly=readonly or (self.readonly and not private),
+            private=private,
+            huge=self.huge,
+            offset=offset,
+        )
+
+    def close(self) -> None:
+        """Unmap; may be called again. BufferError while views or arrays of it are alive."""
+        try:
+            super().close()
+        except BufferError:
+            raise BufferError(
+                "views of this segment are alive; release memoryviews and delete arrays of it before close()"
+            ) from None
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        fd = getattr(self, "fd", -1)
+        if fd >= 0:
+            with contextlib.suppress(OSError, TypeError):  # the interpreter may be half gone
+                os.close(fd)
+
+    def __exit__(self, *details: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return "<Segment closed>"
+        kind = repr(self.name) if self.name else repr(self.path) if self.path else "anonymous"
+        manner = (" readonly" if self.readonly else "") + (" private" if self.private else "")
+        return f"<Segment {kind} {len(self)} bytes{manner}>"
+
+    def __reduce__(self) -> tuple[Callable[..., Segment], tuple[Any, ...]]:
+        if self.name is not None:
+            return attach, (self.name,)
+        if self.path is not None:
+            return file, (self.path,)
+        if self.fd < 0:
+            raise TypeError("this anonymous segment goes to forked children only; make it with transferable=True")
+        return _from_transfer, (transfer.Descriptor(self.fd), len(self))
+
+
+def _from_transfer(descriptor: transfer.Descriptor, size: int) -> Segment:
+    return Segment._map(descriptor.detach(), size)
+
+
+def create(
+    name: str, size: int | str, *, mode: int = 0o600, reserve: bool = True, huge_pages: bool = False
+) -> Segment:
+    """Make a named segment (shm_open), zeroed. FileExistsError when the name is taken; NoSpace when it cannot be reserved.
+
+    It stays until :func:`unlink`. ``reserve=False`` makes it sparse: cheaper, and a full ``/dev/shm`` is then a SIGBUS
+    at the write that finds it full.
+    """
+    if huge_pages:
+        raise ValueError(
+            "named segments have no explicit huge pages; use anonymous(transferable=True, huge_pages=True), a file on "
+            'hugetlbfs, or advise("hugepage")'
+        )
+    bytes_ = parse_size(size, what="size")
+    full = os_name(_PREFIX, name)
+    try:
+        memory = posix_ipc.SharedMemory(full, posix_ipc.O_CREX, mode=mode)
+    except posix_ipc.ExistentialError:
+        raise FileExistsError(
+            errno.EEXIST, f"segment {name!r} exists; attach it, or segment.unlink({name!r}) first"
+        ) from None
+    except posix_ipc.PermissionsError as error:
+        raise PermissionError(errno.EACCES, f"segment {name!r} cannot be created: {error}") from None
+    try:
+        os.fchmod(memory.fd, mode)  # as asked for, whatever the umask
+        _allocate(memory.fd, bytes_, "/dev/shm" if sys.platform == "linux" else "shared memory", reserve)
+    except BaseException:
+        os.close(memory.fd)
+        posix_ipc.unlink_shared_memory(full)
+        raise
+    return Segment._map(memory.fd, bytes_, name=name)
+
+
+def attach(name: str, *, readonly: bool = False, private: bool = False) -> Segment:
+    """Map a named segment. FileNotFoundError, PermissionError; NotReady when its creator has not sized it yet."""
+    return attach_named(os_name(_PREFIX, name), name=check_name(name), readonly=readonly, private=private)
+
+
+def attach_named(full: str, *, name: str, readonly: bool = False, private: bool = False) -> Segment:
+    """The same by the operating system's name; for registry.py."""
+    try:
+        memory = posix_ipc.SharedMemory(full, read_only=readonly or private)
+    except posix_ipc.ExistentialError:
+        raise FileNotFoundError(
+            errno.ENOENT, f"there is no shared memory named {name!r}; create it first, or check the spelling"
+        ) from None
+    except posix_ipc.PermissionsError:
+        raise PermissionError(
+            errno.EACCES, f"shared memory {name!r} belongs to another user; its creator can allow others with mode="
+        ) from None
+    size = os.fstat(memory.fd).st_size
+    if not size:
+        os.close(memory.fd)
+        raise NotReady(f"shared memory {name!r} has no size yet; its creator has not finished")
+    return Segment._map(memory.fd, size, name=name, readonly=readonly, private=private)
+
+
+def unlink(name: str) -> None:
+    """Remove a named segment's name; those who have it mapped keep it. FileNotFoundError."""
+    try:
+        posix_ipc.unlink_shared_memory(os_name(_PREFIX, name))
+    except posix_ipc.ExistentialError:
+        raise FileNotFoundError(errno.ENOENT, f"there is no segment named {name!r}") from None
+
+
+def anonymous(
+    size: int | str, *, transferable: bool = False, reserve: bool = True, huge_pages: bool = False
+) -> Segment:
+    """Memory without a name, shared with forked children; with ``transferable`` (a memfd) also by pickling it.
+
+    NoSpace when it cannot be reserved; OSError with the remedy when no huge pages are configured.
+    """
+    bytes_ = parse_size(size, what="size")
+    if huge_pages and bytes_ % _HUGE_PAGE:
+        raise ValueError(f"size is {bytes_}; with huge pages it must be a multiple of {_HUGE_PAGE}")
+    try:
+        if not transferable:
+            if reserve:
+                check_free(None, bytes_, "memory")
+            return Segment._map(-1, bytes_, huge=huge_pages)
+        if sys.platform != "linux":
+            raise NotImplementedError("transferable anonymous segments need memfd_create, which only Linux has")
+        fd = os.memfd_create("shmring", os.MFD_CLOEXEC | (os.MFD_HUGETLB if huge_pages else 0))
+        try:
+            _allocate(fd, bytes_, "memory", reserve)
+        except BaseException:
+            os.close(fd)
+            raise
+        return Segment._map(fd, bytes_, huge=huge_pages)
+    except OSError as error:
+        if not huge_pages or error.errno not in (errno.ENOMEM, errno.ENOSPC, errno.EINVAL):
+            raise
+        pages = bytes_ // _HUGE_PAGE
+        raise OSError(
+            errno.ENOMEM,
+            f"{pages} huge pages are not free; reserve them first: sysctl vm.nr_hugepages={pages} (as root)",
+        ) from None
+
+
+def file(
+    path: str | os.PathLike[str],
+    size: int | str | None = None,
+    *,
+    create: bool = False,
+    mode: int = 0o600,
+    readonly: bool = False,
+    private: bool = False,
+    reserve: bool = True,
+) -> Segment:
+    """Map a file (``size=None``: all of it), or with ``create=True`` make a new one of this size.
+
+    Symbolic links are not followed. FileNotFoundError, FileExistsError, NoSpace, NotReady (an empty file), ValueError
+    (more than the file has: grow() it).
+    """
+    where = str(pathlib.Path(path))
+    wanted = None if size is None else parse_size(size, what="size")
+    if create and (wanted is None or readonly or private):
+        raise ValueError("a new file needs a size, and is mapped shared and writable")
+    access = os.O_RDONLY if readonly or private else os.O_RDWR
+    try:
+        fd = os.open(
+            where, access | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT | os.O_EXCL if create else 0), mode
+        )
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "this is a symbolic link, which is not followed; give the file itself", where) from None
+        raise
+    try:
+        if create:
+            assert wanted is not None
+            os.fchmod(fd, mode)
+            _allocate(fd, wanted, where, reserve)
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{where} is not a regular file, so it cannot be mapped")
+        if not status.st_size:
+            raise NotReady(f"{where} is empty; whoever creates it has not finished")
+        if wanted is not None and wanted > status.st_size:
+            raise ValueError(f"size is {wanted}; {where} has {status.st_size} bytes: map those, then grow()")
+    except BaseException:
+        os.close(fd)
+        if create:
+            os.unlink(where)
+        raise
+    return Segment._map(fd, wanted or status.st_size, path=where, readonly=readonly, private=private)
+
+
+def unnamed(directory: str | os.PathLike[str], size: int, *, mode: int, title: str) -> Segment:
+    """A reserved file in this directory that has no name yet; for registry.py, which links it to one.
+
+    A process killed before that leaves nothing. Linux: O_TMPFILE.
+    """
+    try:
+        fd = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode)
+    except FileNotFoundError:
+        raise FileNotFoundError(errno.ENOENT, f"there is no folder {directory} for {title}") from None
+    except OSError as error:
+        error.strerror = f"{error.strerror} (creating {title})"
+        raise
+    try:
+        os.fchmod(fd, mode)
+        reserve(fd, size, str(directory))
+    except BaseException:
+        os.close(fd)
+        raise
+    return Segment._map(fd, size)
+
+
+def _allocate(fd: int, size: int, path: str, storage: bool) -> None:
+    if storage:
+        reserve(fd, size, path)
+    else:
+        os.ftruncate(fd, size)

@@ -1,0 +1,42 @@
+"""Sizes in bytes, as numbers or as text such as "64 MiB"."""
+
+from __future__ import annotations
+
+import decimal
+import operator
+import re
+
+_UNITS = {"": 1, "b": 1}
+for _power, _letter in enumerate("kmgt", start=1):
+    _UNITS[f"{_letter}ib"] = 1024**_power
+    _UNITS[f"{_letter}b"] = 1000**_power
+    _UNITS[_letter] = 1024**_power
+
+_TEXT = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", re.ASCII)
+
+
+def parse_size(size: object, *, limit: int = 2**40, what: str = "capacity") -> int:
+    """Bytes: an int, or text with a unit ("4096", "64 MiB", "1.5 GiB", "10 kB").
+
+    TypeError for anything else; ValueError for text that is none of these and for less than 1 or more than ``limit``.
+    """
+    allowed = f'{what} is 1 to {limit} bytes, as an int or as text such as "64 MiB"'
+    if isinstance(size, str):
+        match = _TEXT.fullmatch(size) if len(size) < 100 else None
+        unit = _UNITS.get(match[2].lower()) if match else None
+        if match is None or unit is None:
+            raise ValueError(f"{what} is {size[:100]!r}; {allowed}")
+        exact = decimal.Decimal(match[1]) * unit
+        count = int(exact)
+        if count != exact:
+            raise ValueError(f"{what} is {size!r}, which is no whole number of bytes; {allowed}")
+    elif isinstance(size, bool):
+        raise TypeError(f"{what} is {size!r}; {allowed}")
+    else:
+        try:
+            count = operator.index(size)  # type: ignore[arg-type]
+        except TypeError:
+            raise TypeError(f"{what} is {size!r}; {allowed}") from None
+    if not 1 <= count <= limit:
+        raise ValueError(f"{what} is {size!r}; {allowed}")
+    return count

@@ -1,0 +1,54 @@
+"""Sending a descriptor inside a pickle: by inheritance where a child is being started, else by the sender's /proc."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+def _inherit(fd: int) -> Any | None:
+    """A DupFd of whichever package is starting a child right now, or None."""
+    for package in ("multiprocessing", "multiprocess"):
+        context = sys.modules.get(f"{package}.context")
+        reduction = sys.modules.get(f"{package}.reduction")
+        if context is not None and reduction is not None and context.get_spawning_popen() is not None:
+            return reduction.DupFd(fd)
+    return None
+
+
+class Descriptor:
+    """A descriptor on its way to another process of this machine; the receiver detaches it once."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def __reduce__(self) -> tuple[Callable[..., Descriptor], tuple[Any, ...]]:
+        inherited = _inherit(self._fd)
+        if inherited is not None:
+            return _from_inherited, (inherited,)
+        status = os.fstat(self._fd)
+        return _from_sender, (os.getpid(), self._fd, status.st_dev, status.st_ino)
+
+    def detach(self) -> int:
+        """The descriptor, now the caller's to close."""
+        fd, self._fd = self._fd, -1
+        return fd
+
+
+def _from_inherited(inherited: Any) -> Descriptor:
+    return Descriptor(inherited.detach())
+
+
+def _from_sender(pid: int, fd: int, device: int, inode: int) -> Descriptor:
+    gone = f"the sender (pid {pid}) has closed this anonymous memory, or is not on this machine; give it a name instead"
+    try:
+        mine = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise FileNotFoundError(gone) from None
+    status = os.fstat(mine)
+    if (status.st_dev, status.st_ino) != (device, inode):
+        os.close(mine)
+        raise FileNotFoundError(gone)
+    return Descriptor(mine)
