@@ -137,7 +137,7 @@ bool sr_spsc_claim_is_open(struct sr_endpoint *self) {
 
 enum sr_result sr_spsc_adopt(struct sr_endpoint *self, uint32_t role) {
     const struct sr_geometry *g = &self->geometry;
-    /* The predecessor wrote these; the compare-and-swap that gave us its role ordered them (SYNC: role-passed). */
+    /* The predecessor wrote these; the compare-and-swap that gave us its role ordered them: role-passed in LAYOUT.md. */
     uint64_t written = SR_LOAD(&self->header->write_position, acquire);
     uint64_t read = SR_LOAD(&self->header->read_position, acquire);
     int64_t used = sr_distance(g, read, written);

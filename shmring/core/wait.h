@@ -7,7 +7,7 @@
  *   park(event, ticket)
  *
  * Either the waiter's look sees the change, or the waker sees that it is armed; the two fences exclude "neither"
- * (SYNC: park-or-seen). No count of waiters is kept, so that one that dies leaves nothing wrong behind.
+ * (park-or-seen in LAYOUT.md). No count of waiters is kept, so that one that dies leaves nothing wrong behind.
  */
 #ifndef SHMRING_WAIT_H
 #define SHMRING_WAIT_H
