@@ -54,7 +54,7 @@ static enum sr_result settle_borrow(struct lease *self) {
     struct ring *ring = self->ring;
     if (!self->keep)
         return sr_hand_back(&ring->endpoint, &self->record);
-    sr_count_got(ring, &self->record);
+    sr_count_got(ring, 1, self->record.length, self->record.redelivered);
     enum sr_result result = sr_acknowledge(&ring->endpoint, &self->record);
     sr_announce_room(&ring->endpoint);
     return result;

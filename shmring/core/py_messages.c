@@ -81,15 +81,17 @@ PyObject *sr_ring_put(PyObject *object, PyObject *const *args, Py_ssize_t count,
     return answer;
 }
 
-/* Copies a taken record into a new bytes object and acknowledges it; the caller announces the room. */
+/* Copies a taken record into a new bytes object and acknowledges it; the caller counts it and announces the room. */
 static inline PyObject *deliver(struct ring *self, struct sr_record *record) {
-    PyObject *message = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)record->length);
+    bool is_short = record->length < LONG_ENOUGH_TO_LET_OTHERS_RUN;
+    PyObject *message =
+        PyBytes_FromStringAndSize(is_short ? (const char *)record->payload : NULL, (Py_ssize_t)record->length);
     if (SR_UNLIKELY(!message)) {
         sr_hand_back(&self->endpoint, record);
         return NULL;
     }
-    sr_copy(self, CONSUMING, PyBytes_AsString(message), record->payload, record->length);
-    sr_count_got(self, record);
+    if (SR_UNLIKELY(!is_short))
+        sr_copy(self, CONSUMING, PyBytes_AsString(message), record->payload, record->length);
     enum sr_result result = sr_acknowledge(&self->endpoint, record);
     if (SR_UNLIKELY(result != SR_OK)) {
         Py_DECREF(message);
@@ -106,6 +108,8 @@ static inline PyObject *get_one(struct ring *self, int64_t timeout_ns, enum sr_r
     if (SR_UNLIKELY(*result != SR_OK))
         return NULL;
     PyObject *message = deliver(self, &record);
+    if (SR_LIKELY(message != NULL))
+        sr_count_got(self, 1, record.length, record.redelivered);
     sr_announce_room(&self->endpoint);
     return message;
 }
@@ -160,7 +164,7 @@ PyObject *sr_ring_get_into(PyObject *object, PyObject *const *args, Py_ssize_t c
     PyObject *answer = NULL;
     if (SR_LIKELY(result == SR_OK)) {
         sr_copy(self, CONSUMING, buffer.buf, record.payload, record.length);
-        sr_count_got(self, &record);
+        sr_count_got(self, 1, record.length, record.redelivered);
         result = sr_acknowledge(&self->endpoint, &record);
         sr_announce_room(&self->endpoint);
     }
@@ -275,6 +279,64 @@ PyObject *sr_ring_put_many(PyObject *object, PyObject *const *args, Py_ssize_t c
     return fine ? PyLong_FromSsize_t(batch.done) : NULL;
 }
 
+/* Messages on their way into a list. A chunk at a time, because a list with gaps must not be seen by other threads. */
+struct harvest {
+    PyObject *list;
+    PyObject *chunk[BATCH_BETWEEN_ANNOUNCEMENTS];
+    int count;
+    uint64_t bytes;
+    uint64_t redelivered;
+};
+
+/* Moves the chunk into the list, counts it and tells producers of the room. */
+static bool store(struct ring *self, struct harvest *harvest) {
+    if (!harvest->count)
+        return true;
+    sr_count_got(self, (uint64_t)harvest->count, harvest->bytes, harvest->redelivered);
+    sr_announce_room(&self->endpoint);
+    PyObject *more = PyList_New(harvest->count);
+    for (int i = 0; i < harvest->count; i++) {
+        if (more)
+            PyList_SetItem(more, i, harvest->chunk[i]);
+        else
+            Py_DECREF(harvest->chunk[i]);
+    }
+    harvest->count = 0;
+    harvest->bytes = harvest->redelivered = 0;
+    if (!harvest->list) {
+        harvest->list = more;
+        return more != NULL;
+    }
+    Py_ssize_t end = PyList_Size(harvest->list);
+    bool fine = more && PyList_SetSlice(harvest->list, end, end, more) == 0;
+    Py_XDECREF(more);
+    return fine;
+}
+
+/* From the first record on; NULL with an exception set when not even one could be stored. */
+static PyObject *take_what_is_there(struct ring *self, Py_ssize_t limit, struct sr_record *record) {
+    struct harvest harvest = {.list = NULL};
+    uint64_t granules = 0;
+    bool fine = true;
+    do {
+        granules += sr_granules_for(record->length);
+        PyObject *message = deliver(self, record);
+        if (!message)
+            break;
+        harvest.chunk[harvest.count++] = message;
+        harvest.bytes += record->length;
+        harvest.redelivered += record->redelivered;
+        if (harvest.count == BATCH_BETWEEN_ANNOUNCEMENTS)
+            fine = store(self, &harvest);
+        /* One ring's worth at most: a fast producer must not keep us for ever. */
+        fine = fine && --limit && granules < self->endpoint.geometry.granules && !self->gate[CONSUMING];
+    } while (fine && sr_try_take(&self->endpoint, UINT64_MAX, record) == SR_OK);
+    store(self, &harvest);
+    if (harvest.list)
+        PyErr_Clear(); /* out of memory after some: those first; the message itself was handed back */
+    return harvest.list;
+}
+
 PyObject *sr_ring_get_many(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
     static const struct arguments EXPECTED = {"get_many", "limit", false};
     struct ring *self = (struct ring *)object;
@@ -293,40 +355,13 @@ PyObject *sr_ring_get_many(PyObject *object, PyObject *const *args, Py_ssize_t c
     }
     if (!sr_gate_open(self, CONSUMING) && !sr_pass_gate(self, CONSUMING))
         return NULL;
-    PyObject *messages = PyList_New(0);
-    if (!messages)
-        return NULL;
     struct sr_record record;
     enum sr_result result = sr_try_take(&self->endpoint, UINT64_MAX, &record);
     if (result != SR_OK)
         result = wait_and_take(self, UINT64_MAX, timeout_ns, &record);
-    /* One ring's worth at most: a fast producer must not keep us for ever. */
-    uint64_t granules = 0;
-    int unannounced = 0;
-    while (result == SR_OK) {
-        granules += sr_granules_for(record.length);
-        PyObject *message = deliver(self, &record);
-        if (!message || PyList_Append(messages, message) != 0) {
-            Py_XDECREF(message);
-            break;
-        }
-        Py_DECREF(message);
-        if (++unannounced == BATCH_BETWEEN_ANNOUNCEMENTS) {
-            sr_announce_room(&self->endpoint);
-            unannounced = 0;
-        }
-        if (--limit == 0 || granules >= self->endpoint.geometry.granules || self->gate[CONSUMING])
-            break;
-        result = sr_try_take(&self->endpoint, UINT64_MAX, &record);
-    }
-    sr_announce_room(&self->endpoint);
-    if (PyList_Size(messages) == 0) {
-        Py_CLEAR(messages);
-        if (!PyErr_Occurred())
-            sr_raise(self, result, CONSUMING, 0, timeout_ns);
-    } else {
-        PyErr_Clear(); /* out of memory after some: those first; the message itself was handed back */
-    }
+    if (result != SR_OK)
+        sr_raise(self, result, CONSUMING, 0, timeout_ns);
+    PyObject *messages = result == SR_OK ? take_what_is_there(self, limit, &record) : NULL;
     sr_call_end(self, CONSUMING);
     return messages;
 }

@@ -70,7 +70,8 @@ static inline void sr_call_end(struct ring *self, enum side side) {
 }
 extern PyType_Spec sr_ring_spec;
 
-/* Shared memory copies let other threads run when they are long. */
+/* Copies let other threads run when they are long. */
+enum { LONG_ENOUGH_TO_LET_OTHERS_RUN = 64 * 1024 };
 void sr_copy(struct ring *self, enum side side, void *destination, const void *source, size_t length);
 
 static inline bool sr_gate_open(struct ring *self, enum side side) {
@@ -84,11 +85,11 @@ static inline void sr_count_put(struct ring *self, uint64_t length) {
     sr_count(&self->endpoint.self->messages_put, 1);
     sr_count(&self->endpoint.self->bytes_put, length);
 }
-static inline void sr_count_got(struct ring *self, const struct sr_record *record) {
-    sr_count(&self->endpoint.self->messages_got, 1);
-    sr_count(&self->endpoint.self->bytes_got, record->length);
-    if (SR_UNLIKELY(record->redelivered))
-        sr_count(&self->endpoint.self->redelivered, 1);
+static inline void sr_count_got(struct ring *self, uint64_t messages, uint64_t bytes, uint64_t redelivered) {
+    sr_count(&self->endpoint.self->messages_got, messages);
+    sr_count(&self->endpoint.self->bytes_got, bytes);
+    if (SR_UNLIKELY(redelivered))
+        sr_count(&self->endpoint.self->redelivered, redelivered);
 }
 
 /* py_messages.c */

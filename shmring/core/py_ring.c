@@ -61,7 +61,6 @@ void sr_leave(struct ring *self) {
 }
 
 void sr_copy(struct ring *self, enum side side, void *destination, const void *source, size_t length) {
-    enum { LONG_ENOUGH_TO_LET_OTHERS_RUN = 64 * 1024 };
     if (length < LONG_ENOUGH_TO_LET_OTHERS_RUN) {
         SR_PAYLOAD_READ(destination, source, length);
         return;
