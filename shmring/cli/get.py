@@ -16,7 +16,7 @@ from shmring.cli.messages import write_frame, write_line
 @click.option("--count", type=click.IntRange(1), metavar="N", help="End after so many messages.")
 @click.option(
     "--timeout",
-    type=options.Seconds(),
+    type=options.seconds,
     metavar="SECONDS",
     help="End when no message comes for so long; 0 takes what is there [default: wait for ever].",
 )
@@ -33,8 +33,7 @@ def command(
     A --timeout that ends it is an error (exit code 5) when --count messages were asked for, or when none
     came.
     """
-    on_dead_peer = "wait" if follow else "raise"
-    with shmring.Ring.attach(name, timeout=wait, on_dead_peer=on_dead_peer) as ring:
+    with shmring.Ring.attach(name, timeout=wait, on_dead_peer="wait" if follow else "raise") as ring:
         _get_all(ring, framed, count, timeout)
 
 

@@ -13,26 +13,21 @@ framed = click.option(
 )
 
 
-class Seconds(click.ParamType):
-    """A number of seconds, zero or more; "inf" waits for ever."""
-
-    name = "seconds"
-
-    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
-        """Return the seconds; None, as the library says it, for ever."""
-        try:
-            seconds = float(value)
-        except ValueError:
-            seconds = math.nan
-        if not seconds >= 0:
-            self.fail(f"{value!r} is not a number of seconds, zero or more (or inf)", param, ctx)
-        return None if math.isinf(seconds) else seconds
+def seconds(value: str) -> float | None:
+    """Return a number of seconds, zero or more; for "inf" None, as the library says "for ever"."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not number >= 0:
+        raise click.BadParameter(f"{value!r} is not a number of seconds, zero or more (or inf)")
+    return None if math.isinf(number) else number
 
 
 wait = click.option(
     "--wait",
-    type=Seconds(),
-    default=0,
+    type=seconds,
+    default="0",
     metavar="SECONDS",
     help="Wait so long for the ring to appear [default: not at all]; inf waits for ever.",
 )

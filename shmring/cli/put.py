@@ -24,7 +24,7 @@ _KINDS = ("mpmc", "spsc", "semaphore")
 @click.option("--persist", is_flag=True, help="With --create: the ring stays until `shmring rm`.")
 @click.option(
     "--timeout",
-    type=options.Seconds(),
+    type=options.seconds,
     metavar="SECONDS",
     help="Give up when the ring stays full for so long [default: wait for ever].",
 )
@@ -63,7 +63,8 @@ def command(
 
 def _put_all(ring: shmring.Ring, framed: bool, timeout: float | None) -> None:
     """Put everything that standard input has; say how far it got when the ring stops it."""
-    batches = (read_frames if framed else read_lines)(sys.stdin.buffer, ring.max_message)
+    source = open(sys.stdin.fileno(), "rb", closefd=False)  # noqa: SIM115 (standard input is not ours to close)
+    batches = (read_frames if framed else read_lines)(source, ring.max_message)
     done = 0
     for messages in batches:
         begin = 0

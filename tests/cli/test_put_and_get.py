@@ -87,10 +87,10 @@ def test_text_that_is_put_as_frames_is_recognized(shmring_command, name):
 def test_a_line_is_put_when_it_arrives_and_not_when_input_ends(started_command, name):
     with shmring.Ring.create(name, capacity="1 MiB") as ring:
         put = started_command("put", name)
-        put.stdin.write(b"first\nsec")
+        put.stdin.write(b"first\nlast w")
         assert ring.get() == b"first"
-        put.stdin.write(b"ond\n")
-        assert ring.get() == b"second"
+        put.stdin.write(b"ords\n")
+        assert ring.get() == b"last words"
         put.stdin.close()
         assert put.wait() == 0
 
