@@ -25,6 +25,7 @@ class BadInput(ValueError):
 OK = Exit(0, "done")
 ERROR = Exit(1, "an error that has no code of its own", (shmring.MessageTooLong, shmring.Closed, BadInput))
 USAGE = Exit(2, "wrong usage: an unknown option, a name or a capacity that is not one")
+UNUSABLE = Exit(8, "not a ring, a damaged one, or one of another layout", (shmring.Corrupt, shmring.LayoutMismatch))
 OUTPUT_CLOSED = Exit(141, "the reader of standard output has gone", (BrokenPipeError,))
 
 # What --help shows. The first row with a matching cause counts, so a specific cause stands before its base.
@@ -37,7 +38,7 @@ TABLE = (
     Exit(5, "timed out: the ring stayed full, empty or unfinished", (shmring.Full, shmring.Empty, TimeoutError)),
     Exit(6, "every process at the other end has died", (shmring.PeerDied,)),
     Exit(7, "no space left for the ring", (shmring.NoSpace,)),
-    Exit(8, "not a ring, a damaged one, or one of another layout", (shmring.Corrupt, shmring.LayoutMismatch)),
+    UNUSABLE,
     Exit(9, "not permitted", (PermissionError,)),
     Exit(10, "the ring was shut down and takes no more messages", (shmring.ShutDown,)),
     Exit(11, "somebody else holds that end of the ring", (shmring.Busy,)),

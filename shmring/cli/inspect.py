@@ -5,26 +5,31 @@ from datetime import datetime
 import click
 
 import shmring
-from shmring.cli import options, text
+from shmring.cli import exits, options, text
 from shmring.cli.ls import state
 
 _COLUMNS = ("SLOT", "PID", "ROLE", "ALIVE", "ATTACHED", "LAST ACTIVE", "PUT", "GOT")
+_UNUSABLE = ("corrupt", "other-layout", "not-a-ring")
 _ALIVE = {True: "yes", False: "no", None: "unknown"}
 
 
 @click.command("inspect", short_help="Show everything about one ring.")
 @options.name
 @options.as_json
-def command(name: str, as_json: bool) -> None:
-    """Show the ring NAME: kind, capacity, fill, positions, counters, creator, age, and who is attached."""
+def command(name: str, as_json: bool) -> int:
+    """Show the ring NAME: kind, capacity, fill, positions, counters, creator, age, and who is attached.
+
+    What has a ring's name and is not a usable one is shown too, and ends with exit code 8.
+    """
     ring = shmring.inspect(name)
     if as_json:
         text.print_json(ring.asdict())
-        return
-    text.print_facts(_facts(ring))
-    if ring.attachments:
-        print()
-        text.print_table(_COLUMNS, (_row(attachment) for attachment in ring.attachments))
+    else:
+        text.print_facts(_facts(ring))
+        if ring.attachments:
+            print()
+            text.print_table(_COLUMNS, (_row(attachment) for attachment in ring.attachments))
+    return (exits.UNUSABLE if ring.state in _UNUSABLE else exits.OK).code
 
 
 def _facts(ring: shmring.RingInfo) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from shmring.demo.work import find_files
 
 _COUNTS_CAPACITY = 16 << 20
 _SMALLEST_CAPACITY = 16 << 20
+_MOST_KILLED = 10  # tokenizers; beyond that it is a file that kills them, or the lack of memory
 _LOOK = 0.1  # seconds between two looks at the programs
 
 
@@ -77,8 +78,8 @@ def _replace_killed(programs: Programs, workers: list[Program], tokenizer: tuple
     notes = []
     for index, worker in enumerate(workers):
         if worker.killed:
-            if programs.killed > len(workers):
-                raise Failed(f"{worker.how_it_ended()}, and so were all the others: something kills them")
+            if programs.killed > _MOST_KILLED:
+                raise Failed(f"{worker.how_it_ended()}, and so were {_MOST_KILLED} before it: something kills them")
             workers[index] = programs.start(*tokenizer)
             notes.append(f"{worker.how_it_ended()}; another took its place")
     return notes

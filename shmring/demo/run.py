@@ -36,6 +36,9 @@ def demonstrate(directory: Path, tokenizers: int, rounds: int, queues: bool, as_
     except Failed as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("demo: interrupted; every program was ended, and the rings are removed", file=sys.stderr)
+        raise
     alone = _alone(directory, total)
     differing = [run.transport for runs_of in runs.values() for run in runs_of if run.counts != alone.counts]
     shown = [*(_median(runs_of) for runs_of in runs.values()), alone]

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +57,18 @@ def test_inspect_shows_who_is_attached(shmring_command, started_command, name):
     assert all(attachment["alive"] for attachment in shown["attachments"])
     assert str(put.pid) in table
     assert "1 MiB (1048576 bytes)" in table
+
+
+def test_what_is_no_ring_is_shown_as_that_and_can_be_removed(shmring_command, name):
+    Path(f"/dev/shm/shmring.{name}").write_bytes(b"no ring at all" * 1000)
+    (line,) = (line for line in shmring_command("ls").stdout.decode().splitlines() if name in line)
+    assert "not-a-ring" in line
+    inspected = shmring_command("inspect", name)
+    assert (b"not-a-ring" in inspected.stdout, inspected.returncode) == (True, 8)
+    assert shmring_command("get", name).returncode == 8
+    assert shmring_command("put", name, "--create").returncode in (4, 8)
+    assert shmring_command("rm", name).returncode == 0
+    assert shmring_command("inspect", name).returncode == 3
 
 
 @pytest.mark.parametrize("command", ["inspect", "rm"])
