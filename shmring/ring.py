@@ -5,8 +5,10 @@ from __future__ import annotations
 import atexit
 import contextlib
 import dataclasses
+import importlib
 import operator
 import os
+import sys
 import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
@@ -240,6 +242,7 @@ class Ring(_core.Ring):
         ring._identity, ring._kind, ring._explicit = shot["identity"], shot["kind"], set()
         ring._slots = shot["slots"] or None
         _open_rings.add(ring)
+        _close_at_exit_of_workers()
         return ring
 
     def _check_wish(self, wish: Wish, capacity: bool, kind: bool, slots: bool) -> None:
@@ -435,7 +438,29 @@ def _attach_all_after_fork() -> None:
     for ring in [*_open_rings]:
         with contextlib.suppress(Exception):  # raised again, and seen, at the first use in the child
             ring._after_fork()
+    if _open_rings:
+        _close_at_exit_of_workers()
 
 
+def _close_at_exit_of_workers() -> None:
+    """Processes of multiprocessing and multiprocess leave by os._exit, past atexit: use their finalizers as well.
+
+    A worker clears the finalizers that it finds when it begins, then runs what was registered for after the fork.
+    """
+    for package in ("multiprocessing", "multiprocess"):
+        if package in sys.modules and (package, os.getpid()) not in _finalized:
+            _finalized.add((package, os.getpid()))
+            util = importlib.import_module(f"{package}.util")
+            util.Finalize(None, _close_all, exitpriority=0)
+            util.register_after_fork(_close_all, _finalize_after_fork)
+
+
+def _finalize_after_fork(close_all: Callable[[], None]) -> None:
+    for package in ("multiprocessing", "multiprocess"):
+        if package in sys.modules:
+            importlib.import_module(f"{package}.util").Finalize(None, close_all, exitpriority=0)
+
+
+_finalized: set[tuple[str, int]] = set()
 atexit.register(_close_all)
 os.register_at_fork(after_in_child=_attach_all_after_fork)

@@ -12,7 +12,7 @@ void sr_os_start(void);
 
 int64_t sr_os_monotonic_ns(void);
 int64_t sr_os_realtime_ns(void);
-unsigned sr_os_processors(void); /* that this process may run on */
+unsigned sr_os_processors(void); /* that are online */
 uint32_t sr_os_process_id(void);
 void sr_os_yield(void);
 void sr_os_sleep_ns(int64_t duration_ns);

@@ -50,10 +50,9 @@ int64_t sr_os_monotonic_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
 int64_t sr_os_realtime_ns(void) { return clock_ns(CLOCK_REALTIME); }
 
 unsigned sr_os_processors(void) {
-    cpu_set_t allowed;
-    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
-        return 1;
-    return (unsigned)CPU_COUNT(&allowed);
+    /* The machine's, not this process's: whom we wait for may be pinned elsewhere. */
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online > 0 ? (unsigned)online : 1;
 }
 
 uint32_t sr_os_process_id(void) { return (uint32_t)getpid(); }

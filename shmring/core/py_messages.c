@@ -230,10 +230,12 @@ static int put_item(struct batch *batch, PyObject *item) {
     return (int)result;
 }
 
-static bool put_list(struct batch *batch, PyObject *list) {
-    /* The list may change while the interpreter is let go: ask for its length each time, and hold on to the item. */
-    for (Py_ssize_t i = 0; i < PyList_Size(list); i++) {
-        PyObject *item = Py_NewRef(PyList_GetItem(list, i));
+/* A list or tuple: its items are at hand, so that announcements can be saved. */
+static bool put_sequence(struct batch *batch, PyObject *sequence) {
+    /* A list may change while the interpreter is let go: ask for its length each time, and hold on to the item. */
+    bool is_list = PyList_CheckExact(sequence);
+    for (Py_ssize_t i = 0; i < (is_list ? PyList_Size(sequence) : PyTuple_Size(sequence)); i++) {
+        PyObject *item = Py_NewRef(is_list ? PyList_GetItem(sequence, i) : PyTuple_GetItem(sequence, i));
         int result = put_item(batch, item);
         Py_DECREF(item);
         if (result != SR_OK)
@@ -242,6 +244,8 @@ static bool put_list(struct batch *batch, PyObject *list) {
     return true;
 }
 
+/* Any other iterable: its next item may be long in coming, so what went in is announced first. Its code may also close
+ * this ring, or use it. */
 static bool put_iterable(struct batch *batch, PyObject *iterable) {
     PyObject *iterator = PyObject_GetIter(iterable);
     if (!iterator)
@@ -249,11 +253,10 @@ static bool put_iterable(struct batch *batch, PyObject *iterable) {
     int result = SR_OK;
     PyObject *item;
     while (result == SR_OK && (item = PyIter_Next(iterator))) {
-        result = put_item(batch, item);
+        struct ring *self = batch->ring;
+        result = sr_gate_open(self, PRODUCING) || sr_pass_gate(self, PRODUCING) ? put_item(batch, item) : -1;
+        announce_puts(batch);
         Py_DECREF(item);
-        /* The iterable's own code may close the ring, or put to it. */
-        if (result == SR_OK && !sr_gate_open(batch->ring, PRODUCING) && !sr_pass_gate(batch->ring, PRODUCING))
-            result = -1;
     }
     Py_DECREF(iterator);
     return result >= 0 && !PyErr_Occurred();
@@ -272,9 +275,9 @@ PyObject *sr_ring_put_many(PyObject *object, PyObject *const *args, Py_ssize_t c
                             (PyObject *)Py_TYPE(iterable));
     if (!sr_gate_open(self, PRODUCING) && !sr_pass_gate(self, PRODUCING))
         return NULL;
-    bool fine = PyList_CheckExact(iterable) ? put_list(&batch, iterable) : put_iterable(&batch, iterable);
-    if (self->attached)
-        announce_puts(&batch);
+    bool is_sequence = PyList_CheckExact(iterable) || PyTuple_CheckExact(iterable);
+    bool fine = is_sequence ? put_sequence(&batch, iterable) : put_iterable(&batch, iterable);
+    announce_puts(&batch);
     sr_call_end(self, PRODUCING);
     return fine ? PyLong_FromSsize_t(batch.done) : NULL;
 }
