@@ -27,7 +27,8 @@ from shmring.errors import (
     ShmringError,
     ShutDown,
 )
-from shmring.registry import AttachmentInfo, RingInfo, get_include, inspect, list, unlink
+from shmring.registry import AttachmentInfo, RingInfo, get_include, inspect, unlink
+from shmring.registry import list_rings as list
 from shmring.ring import Consumer, Producer, Ring, RingStats
 
 __version__ = "0.1.0"

@@ -1,8 +1,10 @@
 """The typed face of the C core. Internal: the public names are in shmring and shmring.segment."""
 
-from collections.abc import Buffer, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self, final
+
+from typing_extensions import Buffer
 
 LAYOUT_VERSION: int
 ATTACHMENTS: int
@@ -31,6 +33,7 @@ def token_lock(token: int, byte: int, /) -> bool: ...
 def sync(buffer: Buffer, offset: int, length: int, wait: bool, /) -> None: ...
 def lock(buffer: Buffer, /) -> None: ...
 def unlock(buffer: Buffer, /) -> None: ...
+
 @final
 class Lease:
     @property

@@ -23,6 +23,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import queue
+import sys
 from typing import Any
 
 
@@ -38,7 +39,10 @@ class Empty(ShmringError, queue.Empty):
     """No message in time."""
 
 
-_QueueShutDown: type[Exception] = getattr(queue, "ShutDown", Exception)
+if sys.version_info >= (3, 13):
+    from queue import ShutDown as _QueueShutDown
+else:
+    _QueueShutDown = Exception
 
 
 class ShutDown(ShmringError, _QueueShutDown):

@@ -251,7 +251,7 @@ def wait_for_segment(place: Place, timeout: float | None) -> segment.Segment:
         pause = min(0.02, pause * 1.5)
 
 
-def _unusable(place: Place, state: str) -> Exception:
+def _unusable(place: Place, state: str) -> BaseException:
     known = diagnosis.diagnose(None, state, "get", 0, False)
     return type(known)(f"{place.title} ({place.path}): {known}")
 
@@ -396,7 +396,7 @@ def inspect(name: str | None = None, *, path: str | os.PathLike[str] | None = No
     return info_of(place_of(name, path))
 
 
-def list() -> list[RingInfo]:  # noqa: A001 - the public name is shmring.list
+def list_rings() -> list[RingInfo]:
     """Every named ring that this user may look at, sorted by name. Never blocks; those of others are left out."""
     found = []
     for entry in sorted(os.listdir(_SHARED_MEMORY)):

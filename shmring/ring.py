@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from shmring import _core, registry, segment
-from shmring.diagnosis import CONSUMING, PRODUCING
+from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
 from shmring.errors import LayoutMismatch
 from shmring.registry import Place, Wish
 from shmring.segment.sizes import parse_size
@@ -78,9 +78,7 @@ def _manner(on_dead_peer: str, spin: float | Literal["auto"]) -> _Manner:
     return _Manner(on_dead_peer, spin)
 
 
-def _wish(
-    kind: str, capacity: int | str, slots: int | None, mode: int, persist: bool, anonymous: bool = False
-) -> Wish:
+def _wish(kind: str, capacity: int | str, slots: int | None, mode: int, persist: bool, anonymous: bool = False) -> Wish:
     if kind not in KINDS:
         raise ValueError(f"kind is {kind!r}; it is one of {', '.join(map(repr, KINDS))}")
     count = 0
@@ -88,7 +86,7 @@ def _wish(
         count = operator.index(slots)
         if isinstance(slots, bool) or not 1 <= count <= SLOTS_LIMIT:
             raise ValueError(f"slots is {slots!r}; it is 1 to {SLOTS_LIMIT} messages, or None for as many as fit")
-    if not isinstance(mode, int) or mode & ~0o777 or not mode & 0o600 == 0o600:
+    if not isinstance(mode, int) or mode & ~0o777 or mode & 0o600 != 0o600:
         shown = oct(mode) if isinstance(mode, int) else repr(mode)
         raise ValueError(f"mode is {shown}; it is permission bits that let the owner read and write, such as 0o600")
     if persist and anonymous:
@@ -374,7 +372,8 @@ class _Role:
 
     def __init__(self, ring: Ring) -> None:
         if self._side in ring._explicit:
-            raise registry.diagnosis.diagnose(ring, "busy", "put" if self._side == PRODUCING else "get", ring._slot, False)
+            verb = "put" if self._side == PRODUCING else "get"
+            raise diagnose(ring, "busy", verb, ring._slot, False)
         ring._take_role(self._side)
         ring._explicit.add(self._side)
         self.ring = ring

@@ -95,8 +95,8 @@ enum sr_result sr_attach(struct sr_endpoint *self, int segment_fd, bool inherite
         else if (take_slot(self, SR_SLOT_FREE) || take_slot(self, SR_SLOT_DIED))
             result = SR_OK;
         else
-            result = sr_reap(self) && (take_slot(self, SR_SLOT_FREE) || take_slot(self, SR_SLOT_DIED)) ? SR_OK
-                                                                                                       : SR_NO_SLOT;
+            result =
+                sr_reap(self) && (take_slot(self, SR_SLOT_FREE) || take_slot(self, SR_SLOT_DIED)) ? SR_OK : SR_NO_SLOT;
         sr_os_token_unlock(self->token, LIFECYCLE_BYTE);
     }
     if (result != SR_OK) {

@@ -10,9 +10,9 @@
 
 /* Lets the host language breathe. Both may be called on any thread that called sr_claim or sr_take. */
 struct sr_hooks {
-    void (*suspend)(void *context);      /* before the first long spin: release the interpreter */
-    void (*resume)(void *context);       /* before returning */
-    bool (*interrupted)(void *context);  /* while suspended: serve signals; true to give up */
+    void (*suspend)(void *context);     /* before the first long spin: release the interpreter */
+    void (*resume)(void *context);      /* before returning */
+    bool (*interrupted)(void *context); /* while suspended: serve signals; true to give up */
 };
 
 struct sr_wait {
@@ -26,7 +26,8 @@ struct sr_wait {
 enum { SR_SPIN_ADAPTIVE = -1 };
 
 /* Block until there is room, or a message, or the reason why there will be none. */
-enum sr_result sr_claim(struct sr_endpoint *self, uint64_t length, const struct sr_wait *wait, struct sr_record *record);
+enum sr_result sr_claim(struct sr_endpoint *self, uint64_t length, const struct sr_wait *wait,
+                        struct sr_record *record);
 enum sr_result sr_take(struct sr_endpoint *self, uint64_t limit, const struct sr_wait *wait, struct sr_record *record);
 
 /* Raises the shutdown state and wakes everybody. */

@@ -206,7 +206,7 @@ static enum sr_result take_returned(struct sr_endpoint *self, uint64_t limit, st
         uint64_t word = SR_LOAD(&self->words[sr_index(g, position)], acquire);
         int64_t age = sr_age(g, position, word);
         if (age > 0)
-            break; /* the end of what was claimed */
+            break;                                     /* the end of what was claimed */
         if (age < 0 || sr_state_of(word) == SR_FREE) { /* reclaimed under us: begin again */
             if (!moved_on(&header->reclaim_position, position) && age < 0)
                 return SR_CORRUPT;

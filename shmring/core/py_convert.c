@@ -71,9 +71,10 @@ bool sr_contiguous_bytes(PyObject *object, Py_buffer *buffer) {
         return true;
     if (PyErr_ExceptionMatches(PyExc_BufferError)) {
         PyErr_Clear();
-        PyErr_Format(PyExc_BufferError,
-                     "%R is not contiguous in memory; copy it first, as in bytes(view) or numpy.ascontiguousarray(array)",
-                     (PyObject *)Py_TYPE(object));
+        PyErr_Format(
+            PyExc_BufferError,
+            "%R is not contiguous in memory; copy it first, as in bytes(view) or numpy.ascontiguousarray(array)",
+            (PyObject *)Py_TYPE(object));
     } else if (PyErr_ExceptionMatches(PyExc_TypeError)) {
         PyErr_Clear();
         PyErr_Format(PyExc_TypeError, "a message is bytes, bytearray, memoryview or any other buffer, not %R%s",

@@ -100,9 +100,8 @@ static PyObject *lease_enter(PyObject *object, PyObject *unused) {
         return NULL;
     struct call call;
     sr_call_begin(&call, ring, self->side, timeout_ns);
-    enum sr_result result = self->side == PRODUCING
-                                ? sr_claim(&ring->endpoint, self->length, &call.wait, &self->record)
-                                : sr_take(&ring->endpoint, UINT64_MAX, &call.wait, &self->record);
+    enum sr_result result = self->side == PRODUCING ? sr_claim(&ring->endpoint, self->length, &call.wait, &self->record)
+                                                    : sr_take(&ring->endpoint, UINT64_MAX, &call.wait, &self->record);
     if (result != SR_OK) {
         sr_raise(ring, result, self->side, self->length, timeout_ns);
         sr_call_end(ring, self->side);
@@ -149,13 +148,14 @@ static PyObject *lease_exit(PyObject *object, PyObject *args) {
         self->keep = !failed && self->side == CONSUMING;
         if (failed)
             Py_RETURN_FALSE;
-        PyErr_SetString(PyExc_BufferError,
-                        self->side == PRODUCING
-                            ? "a view of the claimed memory is still in use, so the claim will be aborted when it goes; "
-                              "delete slices and arrays of the buffer inside the with block"
-                            : "a view of the borrowed message is still in use; it stays valid, and its room is given "
-                              "back when the last view goes: copy what you keep (bytes(view), array.copy()) and delete "
-                              "the others inside the with block");
+        PyErr_SetString(
+            PyExc_BufferError,
+            self->side == PRODUCING
+                ? "a view of the claimed memory is still in use, so the claim will be aborted when it goes; "
+                  "delete slices and arrays of the buffer inside the with block"
+                : "a view of the borrowed message is still in use; it stays valid, and its room is given "
+                  "back when the last view goes: copy what you keep (bytes(view), array.copy()) and delete "
+                  "the others inside the with block");
         return NULL;
     }
     self->keep = !failed;

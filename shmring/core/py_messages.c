@@ -75,8 +75,8 @@ PyObject *sr_ring_put(PyObject *object, PyObject *const *args, Py_ssize_t count,
     }
     size_t length = message.length;
     close_message(&message);
-    PyObject *answer = SR_LIKELY(result == SR_OK) ? Py_NewRef(Py_None)
-                                                  : sr_raise(self, result, PRODUCING, length, timeout_ns);
+    PyObject *answer =
+        SR_LIKELY(result == SR_OK) ? Py_NewRef(Py_None) : sr_raise(self, result, PRODUCING, length, timeout_ns);
     sr_call_end(self, PRODUCING);
     return answer;
 }
@@ -119,8 +119,8 @@ PyObject *sr_ring_get(PyObject *object, PyObject *const *args, Py_ssize_t count,
     struct ring *self = (struct ring *)object;
     PyObject *timeout = NULL;
     int64_t timeout_ns = INT64_MAX;
-    if (SR_UNLIKELY(count || names) && (!sr_parse_arguments(&EXPECTED, args, count, names, NULL, &timeout) ||
-                                        !sr_parse_timeout(timeout, &timeout_ns)))
+    if (SR_UNLIKELY(count || names) &&
+        (!sr_parse_arguments(&EXPECTED, args, count, names, NULL, &timeout) || !sr_parse_timeout(timeout, &timeout_ns)))
         return NULL;
     if (!sr_gate_open(self, CONSUMING) && !sr_pass_gate(self, CONSUMING))
         return NULL;
@@ -213,8 +213,7 @@ static int put_item(struct batch *batch, PyObject *item) {
         if (!batch->call_begun)
             sr_call_begin(&batch->call, self, PRODUCING, batch->timeout_ns);
         batch->call_begun = true;
-        result = result == SR_TOO_LONG ? result
-                                       : sr_claim(&self->endpoint, message.length, &batch->call.wait, &record);
+        result = result == SR_TOO_LONG ? result : sr_claim(&self->endpoint, message.length, &batch->call.wait, &record);
     }
     if (SR_LIKELY(result == SR_OK)) {
         result = fill(self, &record, &message);
@@ -354,7 +353,8 @@ PyObject *sr_ring_get_many(PyObject *object, PyObject *const *args, Py_ssize_t c
         if (limit == -1 && PyErr_Occurred())
             return NULL;
         if (limit < 1)
-            return PyErr_Format(PyExc_ValueError, "limit is %zd; it must be at least 1, or None for all there is", limit);
+            return PyErr_Format(PyExc_ValueError, "limit is %zd; it must be at least 1, or None for all there is",
+                                limit);
     }
     if (!sr_gate_open(self, CONSUMING) && !sr_pass_gate(self, CONSUMING))
         return NULL;

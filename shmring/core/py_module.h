@@ -49,7 +49,7 @@ struct call {
 bool sr_parse_timeout(PyObject *timeout, int64_t *timeout_ns);
 struct arguments {
     const char *function;
-    const char *first;  /* name of the one other parameter, or NULL */
+    const char *first; /* name of the one other parameter, or NULL */
     bool first_required;
 };
 bool sr_parse_arguments(const struct arguments *expected, PyObject *const *args, Py_ssize_t count, PyObject *names,
@@ -79,7 +79,8 @@ static inline bool sr_gate_open(struct ring *self, enum side side) {
 }
 
 static inline void sr_count(sr_atomic_u64 *counter, uint64_t amount) {
-    SR_STORE(counter, SR_LOAD(counter, relaxed) + amount, relaxed); /* ours alone; the interpreter lock guards threads */
+    SR_STORE(counter, SR_LOAD(counter, relaxed) + amount,
+             relaxed); /* ours alone; the interpreter lock guards threads */
 }
 static inline void sr_count_put(struct ring *self, uint64_t length) {
     sr_count(&self->endpoint.self->messages_put, 1);

@@ -3,7 +3,8 @@
 
 #include "py_module.h"
 
-static bool plan(const char *kind, unsigned long long capacity, unsigned long long slots, struct sr_geometry *geometry) {
+static bool plan(const char *kind, unsigned long long capacity, unsigned long long slots,
+                 struct sr_geometry *geometry) {
     static const char *const KINDS[] = {"spsc", "mpmc", "semaphore"};
     for (uint32_t i = 0; i < 3; i++) {
         if (strcmp(kind, KINDS[i]) == 0)
@@ -20,14 +21,15 @@ static PyObject *segment_size(PyObject *module, PyObject *args) {
     if (!PyArg_ParseTuple(args, "sKK", &kind, &capacity, &slots))
         return NULL;
     if (!plan(kind, capacity, slots, &geometry))
-        return PyErr_Format(PyExc_ValueError, "no ring has kind %s, capacity %llu and %llu slots", kind, capacity, slots);
+        return PyErr_Format(PyExc_ValueError, "no ring has kind %s, capacity %llu and %llu slots", kind, capacity,
+                            slots);
     return PyLong_FromUnsignedLongLong(geometry.segment_size);
 }
 
 static PyObject *format(PyObject *module, PyObject *args, PyObject *kwargs) {
     (void)module;
-    static char *keywords[] = {"segment", "kind", "capacity", "slots", "name",
-                               "codec",   "flags", "mode",    "identity", NULL};
+    static char *keywords[] = {"segment", "kind",  "capacity", "slots",    "name",
+                               "codec",   "flags", "mode",     "identity", NULL};
     PyObject *segment;
     const char *kind;
     unsigned long long capacity, slots, identity;
@@ -63,9 +65,9 @@ static PyObject *check(PyObject *module, PyObject *segment) {
     enum sr_result result = sr_geometry_read(&geometry, buffer.buf, (uint64_t)buffer.len);
     bool retired = result == SR_OK && SR_LOAD(&((struct sr_header *)buffer.buf)->state, acquire) == SR_SEGMENT_RETIRED;
     PyBuffer_Release(&buffer);
-    return PyUnicode_FromString(result == SR_OK          ? retired ? "retired" : "ready"
-                                : result == SR_NOT_READY ? "incomplete"
-                                : result == SR_NOT_A_RING ? "not_a_ring"
+    return PyUnicode_FromString(result == SR_OK             ? retired ? "retired" : "ready"
+                                : result == SR_NOT_READY    ? "incomplete"
+                                : result == SR_NOT_A_RING   ? "not_a_ring"
                                 : result == SR_OTHER_LAYOUT ? "other_layout"
                                                             : "corrupt");
 }
@@ -136,11 +138,11 @@ static PyObject *token_lock(PyObject *module, PyObject *args) {
 }
 
 PyMethodDef sr_segment_methods[] = {
-    {"segment_size", segment_size, METH_VARARGS, PyDoc_STR("Bytes that a ring of this kind, capacity and slots takes.")},
+    {"segment_size", segment_size, METH_VARARGS,
+     PyDoc_STR("Bytes that a ring of this kind, capacity and slots takes.")},
     {"format", (PyCFunction)(void (*)(void))format, METH_VARARGS | METH_KEYWORDS,
      PyDoc_STR("Write a header into a zeroed segment; the ring is born with its last store.")},
-    {"check", check, METH_O,
-     PyDoc_STR("'ready', 'retired', 'incomplete', 'not_a_ring', 'other_layout' or 'corrupt'.")},
+    {"check", check, METH_O, PyDoc_STR("'ready', 'retired', 'incomplete', 'not_a_ring', 'other_layout' or 'corrupt'.")},
     {"count_living", count_living, METH_VARARGS, PyDoc_STR("(attachments alive, messages undelivered)")},
     {"retire", retire, METH_O, PyDoc_STR("Refuse further attachments; under the lifecycle lock.")},
     {"token_open", token_open, METH_O, PyDoc_STR("A descriptor for byte locks on the segment behind this one.")},

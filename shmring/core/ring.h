@@ -183,7 +183,7 @@ static inline void sr_scrub(const struct sr_endpoint *self, uint64_t position, u
 /* --- try-operations, one set a kind --- */
 enum sr_result sr_spsc_try_claim(struct sr_endpoint *self, uint64_t length, struct sr_record *record);
 void sr_spsc_commit(struct sr_endpoint *self, struct sr_record *record); /* not yet visible: */
-void sr_spsc_publish(struct sr_endpoint *self);                         /* ... now everything committed is */
+void sr_spsc_publish(struct sr_endpoint *self);                          /* ... now everything committed is */
 void sr_spsc_abort(struct sr_endpoint *self, struct sr_record *record);
 enum sr_result sr_spsc_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record);
 void sr_spsc_acknowledge(struct sr_endpoint *self, struct sr_record *record); /* room not yet given back: */

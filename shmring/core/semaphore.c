@@ -86,7 +86,7 @@ void sr_semaphore_repair(struct sr_endpoint *self, uint64_t dead_owner) {
     uint64_t in_flight = contents.ready + contents.claimed + contents.taken;
     for (int full = sr_os_semaphore_value(self->semaphores.full); full >= 0 && (uint64_t)full < contents.ready; full++)
         sr_os_semaphore_post(self->semaphores.full);
-    for (int empty = sr_os_semaphore_value(self->semaphores.empty);
-         empty >= 0 && (uint64_t)empty + in_flight < slots; empty++)
+    for (int empty = sr_os_semaphore_value(self->semaphores.empty); empty >= 0 && (uint64_t)empty + in_flight < slots;
+         empty++)
         sr_os_semaphore_post(self->semaphores.empty);
 }

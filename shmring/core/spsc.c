@@ -98,7 +98,8 @@ enum sr_result sr_spsc_try_take(struct sr_endpoint *self, uint64_t limit, struct
         record->length = sr_length_of(g, word);
         record->payload = sr_payload_at(self, position);
         record->redelivered = self->redeliver;
-        __builtin_prefetch(record->payload + 4 * SR_GRANULE); /* for a stream of short messages; harmless past the end */
+        __builtin_prefetch(record->payload +
+                           4 * SR_GRANULE); /* for a stream of short messages; harmless past the end */
         return record->length > limit ? SR_TOO_LONG : SR_OK;
     }
 }

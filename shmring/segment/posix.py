@@ -190,7 +190,9 @@ class Segment(mmap.mmap):
                 "views of this segment are alive; release memoryviews and delete arrays of it before grow()"
             ) from None
 
-    def view(self, *, readonly: bool = False, private: bool = False, offset: int = 0, length: int | None = None) -> Self:
+    def view(
+        self, *, readonly: bool = False, private: bool = False, offset: int = 0, length: int | None = None
+    ) -> Self:
         """Map the same memory again: read-only, or private (copy-on-write: changes stay here). Closed on its own."""
         if self.fd < 0:
             raise ValueError("this anonymous segment has no descriptor to map again; make it with transferable=True")
@@ -250,10 +252,8 @@ def _from_transfer(descriptor: transfer.Descriptor, size: int) -> Segment:
     return Segment._map(descriptor.detach(), size)
 
 
-def create(
-    name: str, size: int | str, *, mode: int = 0o600, reserve: bool = True, huge_pages: bool = False
-) -> Segment:
-    """Make a named segment (shm_open), zeroed. FileExistsError when the name is taken; NoSpace when it cannot be reserved.
+def create(name: str, size: int | str, *, mode: int = 0o600, reserve: bool = True, huge_pages: bool = False) -> Segment:
+    """Make a named segment (shm_open), zeroed. FileExistsError when the name is taken; NoSpace for no room.
 
     It stays until :func:`unlink`. ``reserve=False`` makes it sparse: cheaper, and a full ``/dev/shm`` is then a SIGBUS
     at the write that finds it full.
@@ -370,12 +370,11 @@ def file(
         raise ValueError("a new file needs a size, and is mapped shared and writable")
     access = os.O_RDONLY if readonly or private else os.O_RDWR
     try:
-        fd = os.open(
-            where, access | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT | os.O_EXCL if create else 0), mode
-        )
+        fd = os.open(where, access | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT | os.O_EXCL if create else 0), mode)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise OSError(errno.ELOOP, "this is a symbolic link, which is not followed; give the file itself", where) from None
+            reason = "this is a symbolic link, which is not followed; give the file itself"
+            raise OSError(errno.ELOOP, reason, where) from None
         raise
     try:
         if create:
