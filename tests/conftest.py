@@ -82,12 +82,18 @@ def shared_objects() -> set[str]:
 
 def leaked_objects(before: set[str]) -> list[str]:
     """Return the new segments and semaphores, less those that a program outside this test run has mapped."""
-    new = shared_objects() - before
+    new = {entry for entry in shared_objects() - before if not named_by_another_run(entry)}
     if not new:
         return []
     ours = descendants() | {os.getpid()}
     foreign = "".join(maps_of(pid) for pid in processes() if pid not in ours)
     return sorted(entry for entry in new & shared_objects() if f"{SHM}/{entry}" not in foreign)
+
+
+def named_by_another_run(entry: str) -> bool:
+    """Tell a ring that a test run beside this one has named, see the fixture `name`."""
+    match = re.match(r"shmring\.test-([0-9]+)-", entry)
+    return match is not None and int(match[1]) != os.getpid()
 
 
 def processes() -> list[int]:
