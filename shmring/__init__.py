@@ -11,6 +11,14 @@ Layers, each importing only what stands to its left (tests/test_layering.py hold
 ``ring``      what a user holds
 """
 
+try:
+    from shmring import _core as _core
+except ImportError as error:
+    raise ImportError(
+        f"{__path__[0]} has no compiled core for this Python; if it is the source tree, it hides the installed package: "
+        "run from another folder, or set PYTHONSAFEPATH=1, or use `make`, which does"
+    ) from error
+
 from shmring import segment
 from shmring.errors import (
     Busy,
