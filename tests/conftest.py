@@ -18,6 +18,7 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parent.parent
 SHM = Path("/dev/shm")
 PROC = Path("/proc")
+TAG = f"test-{os.getpid()}-"
 
 if not any((CHECKOUT / "shmring").glob("_core*.so")):
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != CHECKOUT]
@@ -39,7 +40,7 @@ def pytest_report_header() -> str:
 def name(request: pytest.FixtureRequest) -> str:
     """Return a ring name that no other test and no other run uses."""
     test = re.sub(r"[^A-Za-z0-9]+", "-", request.node.name)[:60]
-    return f"test-{os.getpid()}-{next(_counter)}-{test}"
+    return f"{TAG}{next(_counter)}-{test}"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -69,7 +70,8 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         "file descriptors": leaked_descriptors(descriptors),
     }
     for entry in left["shared memory"]:
-        (SHM / entry).unlink(missing_ok=True)
+        if TAG in entry:
+            (SHM / entry).unlink(missing_ok=True)
     found = "; ".join(f"{len(entries)} {what}: {', '.join(entries[:5])}" for what, entries in left.items() if entries)
     if found and not request.node.stash.get(_failed, False):
         pytest.fail(f"left behind: {found}")
@@ -81,19 +83,22 @@ def shared_objects() -> set[str]:
 
 
 def leaked_objects(before: set[str]) -> list[str]:
-    """Return the new segments and semaphores, less those that a program outside this test run has mapped."""
-    new = {entry for entry in shared_objects() - before if not named_by_another_run(entry)}
-    if not new:
-        return []
+    """Return the new segments and semaphores that are ours.
+
+    Sure of that are those with our tag in their names. Any other is counted only while no process but ours uses
+    shmring: this may be a machine where somebody works with it, or runs the tests a second time.
+    """
+    new = shared_objects() - before
+    untagged = {entry for entry in new if TAG not in entry}
+    if untagged and somebody_else_uses_shmring():
+        new -= untagged
+    return sorted(new & shared_objects())
+
+
+def somebody_else_uses_shmring() -> bool:
+    """Whether a process outside this test run has our core loaded."""
     ours = descendants() | {os.getpid()}
-    foreign = "".join(maps_of(pid) for pid in processes() if pid not in ours)
-    return sorted(entry for entry in new & shared_objects() if f"{SHM}/{entry}" not in foreign)
-
-
-def named_by_another_run(entry: str) -> bool:
-    """Tell a ring that a test run beside this one has named, see the fixture `name`."""
-    match = re.match(r"shmring\.test-([0-9]+)-", entry)
-    return match is not None and int(match[1]) != os.getpid()
+    return any("/shmring/_core." in maps_of(pid) for pid in processes() if pid not in ours)
 
 
 def processes() -> list[int]:
