@@ -15,7 +15,7 @@ try:
     from shmring import _core as _core
 except ImportError as error:
     raise ImportError(
-        f"{__path__[0]} has no compiled core for this Python; if it is the source tree, it hides the installed package: "
+        f"{__path__[0]} has no compiled core for this Python; if it is the source tree, it hides the installed one: "
         "run from another folder, or set PYTHONSAFEPATH=1, or use `make`, which does"
     ) from error
 
