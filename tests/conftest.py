@@ -18,7 +18,7 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parent.parent
 SHM = Path("/dev/shm")
 PROC = Path("/proc")
-TAG = f"test-{os.getpid()}-"
+TAGS = (f"test-{os.getpid()}-", f"demo-{os.getpid()}-")
 
 if not any((CHECKOUT / "shmring").glob("_core*.so")):
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != CHECKOUT]
@@ -40,7 +40,7 @@ def pytest_report_header() -> str:
 def name(request: pytest.FixtureRequest) -> str:
     """Return a ring name that no other test and no other run uses."""
     test = re.sub(r"[^A-Za-z0-9]+", "-", request.node.name)[:60]
-    return f"{TAG}{next(_counter)}-{test}"
+    return f"{TAGS[0]}{next(_counter)}-{test}"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -70,8 +70,7 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         "file descriptors": leaked_descriptors(descriptors),
     }
     for entry in left["shared memory"]:
-        if TAG in entry:
-            (SHM / entry).unlink(missing_ok=True)
+        (SHM / entry).unlink(missing_ok=True)
     found = "; ".join(f"{len(entries)} {what}: {', '.join(entries[:5])}" for what, entries in left.items() if entries)
     if found and not request.node.stash.get(_failed, False):
         pytest.fail(f"left behind: {found}")
@@ -83,16 +82,17 @@ def shared_objects() -> set[str]:
 
 
 def leaked_objects(before: set[str]) -> list[str]:
-    """Return the new segments and semaphores that are ours.
+    """Return the new segments and semaphores that are ours, on a machine where others may use shmring as well.
 
-    Sure of that are those with our tag in their names. Any other is counted only while no process but ours uses
-    shmring: this may be a machine where somebody works with it, or runs the tests a second time.
+    A ring of ours has one of our tags in its name. A semaphore's name says nothing, so one counts only while no
+    process but ours uses shmring.
     """
     new = shared_objects() - before
-    untagged = {entry for entry in new if TAG not in entry}
-    if untagged and somebody_else_uses_shmring():
-        new -= untagged
-    return sorted(new & shared_objects())
+    ours = {entry for entry in new if any(tag in entry for tag in TAGS)}
+    semaphores = {entry for entry in new if entry.startswith("sem.")}
+    if semaphores and not somebody_else_uses_shmring():
+        ours |= semaphores & shared_objects()
+    return sorted(ours)
 
 
 def somebody_else_uses_shmring() -> bool:
