@@ -5,6 +5,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
+def _show(text: str) -> None:
+    print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
+
+
 @contextmanager
 def line(label: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show a line while the block runs; yield what tells it how far things are."""
@@ -14,8 +18,9 @@ def line(label: str, total: int) -> Iterator[Callable[[int], None]]:
     try:
         import rich.progress
     except ModuleNotFoundError:
-        yield lambda done: print(f"\r{label}: {done} of {total} files\x1b[K", end="", file=sys.stderr, flush=True)
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        _show(f"{label} ...")
+        yield lambda done: _show(f"{label}: {done} of {total} files")
+        _show("")
         return
     with rich.progress.Progress(
         *rich.progress.Progress.get_default_columns(),
