@@ -60,7 +60,8 @@ def _terminated_in_order() -> Iterator[None]:
     def raise_terminated(number: int, frame: FrameType | None) -> None:
         raise exits.Terminated
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
+    before = {number: signal.getsignal(number) for number in map(signal.Signals.__getitem__, names)}
     ours = [number for number, handler in before.items() if handler != signal.SIG_IGN]  # nohup stays
     for number in ours:
         signal.signal(number, raise_terminated)

@@ -16,7 +16,8 @@ from shmring.demo.work import Counts, count_in_one_process, find_files
 
 def default_tokenizers() -> int:
     """Return one tokenizer for each CPU but one, and at least two."""
-    return max(2, len(os.sched_getaffinity(0)) - 1)
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(2, cpus - 1)
 
 
 def demonstrate(directory: Path, tokenizers: int, rounds: int, queues: bool, as_json: bool) -> int:
