@@ -1,0 +1,91 @@
+/* classic_ring.h - the classic fixed-slot single-producer single-consumer ring, as in every textbook: two positions, each
+ * side caching the other's. The yardstick of the benches, not a part of the library: no names, no waiting, no death. */
+#ifndef CLASSIC_RING_H
+#define CLASSIC_RING_H
+
+#define _GNU_SOURCE
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+struct classic_ring {
+    _Alignas(128) _Atomic uint64_t write_position;
+    _Alignas(128) _Atomic uint64_t read_position;
+    _Alignas(128) uint64_t slots;
+    uint64_t slot_bytes;
+    _Alignas(4096) unsigned char data[];
+};
+
+static inline void relax(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("yield");
+#endif
+}
+
+static inline struct classic_ring *classic_ring_new(uint64_t capacity, uint64_t slot_bytes) {
+    uint64_t slots = 1;
+    while (slots * 2 * slot_bytes <= capacity)
+        slots *= 2;
+    size_t bytes = sizeof(struct classic_ring) + slots * slot_bytes;
+    struct classic_ring *ring =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (ring == MAP_FAILED) {
+        perror("mmap");
+        exit(1);
+    }
+    ring->slots = slots;
+    ring->slot_bytes = slot_bytes;
+    return ring;
+}
+
+static inline unsigned char *slot_of(struct classic_ring *ring, uint64_t position) {
+    return ring->data + (position & (ring->slots - 1)) * ring->slot_bytes;
+}
+
+static inline void classic_put(struct classic_ring *ring, uint64_t *mine, uint64_t *seen, const void *message,
+                               size_t length) {
+    while (*mine - *seen == ring->slots) {
+        *seen = atomic_load_explicit(&ring->read_position, memory_order_acquire);
+        if (*mine - *seen == ring->slots)
+            relax();
+    }
+    memcpy(slot_of(ring, *mine), message, length);
+    atomic_store_explicit(&ring->write_position, ++*mine, memory_order_release);
+}
+
+/* The next message, in place; classic_done gives its slot back. */
+static inline unsigned char *classic_next(struct classic_ring *ring, uint64_t mine, uint64_t *seen) {
+    while (mine == *seen) {
+        *seen = atomic_load_explicit(&ring->write_position, memory_order_acquire);
+        if (mine == *seen)
+            relax();
+    }
+    return slot_of(ring, mine);
+}
+static inline void classic_done(struct classic_ring *ring, uint64_t *mine) {
+    atomic_store_explicit(&ring->read_position, ++*mine, memory_order_release);
+}
+
+static inline void pin(int cpu) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    sched_setaffinity(0, sizeof set, &set); /* fewer CPUs than that: measured unpinned */
+}
+
+static inline double seconds_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+#endif

@@ -1,0 +1,1 @@
+"""Other people's queues, each used as its own documentation recommends. One file each; `open` makes a Channel."""
