@@ -37,12 +37,11 @@ lint: $(VENV)/installed $(VENV)/group-test $(VENV)/group-lint
 	$(VENV)/bin/codespell
 
 bench: $(VENV)/installed $(VENV)/extra-bench
-	$(PY) bench/one_to_one_throughput.py $(ARGS)
-	$(PY) bench/one_to_one_latency.py $(ARGS)
+	for bench in one_to_one_throughput one_to_one_latency growth idle; do \
+		$(PY) bench/$$bench.py $(ARGS) || exit 1; done
 
 bench-smoke: $(VENV)/installed $(VENV)/extra-bench
-	$(PY) bench/one_to_one_throughput.py --smoke
-	$(PY) bench/one_to_one_latency.py --smoke
+	for bench in one_to_one_throughput one_to_one_latency; do $(PY) bench/$$bench.py --smoke || exit 1; done
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis
