@@ -38,7 +38,7 @@ lint: $(VENV)/installed $(VENV)/group-test $(VENV)/group-lint
 
 bench: $(VENV)/installed $(VENV)/extra-bench
 	for bench in one_to_one_throughput one_to_one_latency growth idle; do \
-		$(PY) bench/$$bench.py $(ARGS) || exit 1; done
+		$(PY) bench/$$bench.py || exit 1; done
 
 bench-smoke: $(VENV)/installed $(VENV)/extra-bench
 	for bench in one_to_one_throughput one_to_one_latency; do $(PY) bench/$$bench.py --smoke || exit 1; done
