@@ -17,9 +17,8 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from measure import machine, table
-
 import shmring
+from measure import machine, table
 
 COUNTS = (1, 2, 4, 8, 16)
 MESSAGE = bytes(range(64))
@@ -71,9 +70,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=400_000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    print(
-        f"{machine()}\n64 bytes, medians of {options.rounds} rounds, thousand messages a second (relative to 1 to 1)\n"
-    )
+    print(f"{machine()}\n64 bytes, medians of {options.rounds} rounds: thousand messages a second (to 1 to 1)\n")
     lines = []
     for kind in ("mpmc", "semaphore"):
         for shape in ("fan-in", "fan-out"):

@@ -14,9 +14,8 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from measure import Target, machine, print_targets
-
 import shmring
+from measure import Target, machine, print_targets
 
 
 def main() -> None:

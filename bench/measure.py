@@ -1,8 +1,8 @@
 """How every bench here measures: two pinned processes, interleaved rounds, medians, checked content.
 
 A contestant opens a channel; the child process produces, this one consumes. Time runs from the arrival of the first
-message to the last. Messages go round a pool of distinct ones, so that a lost, doubled or displaced one shows: the first
-message of every round of the pool is compared while timing, and every 64th round whole, byte by byte.
+message to the last. Messages go round a pool of distinct ones, so that a lost, doubled or displaced one shows: the
+first message of every round of the pool is compared while timing, and every 64th round whole, byte by byte.
 """
 
 from __future__ import annotations

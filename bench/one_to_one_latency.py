@@ -19,9 +19,8 @@ import traceback
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import limits
-from measure import Target, machine, pin, print_targets, table
-
 import shmring
+from measure import Target, machine, pin, print_targets, table
 
 SPINNING, PARKED = 1.0, 0
 

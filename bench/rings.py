@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 
-from measure import Channel, check, plain_consume, plain_produce
-
 import shmring
+from measure import Channel, check, plain_consume, plain_produce
 
 BATCH = 64
 

@@ -3,7 +3,9 @@
 #ifndef CLASSIC_RING_H
 #define CLASSIC_RING_H
 
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
