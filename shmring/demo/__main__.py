@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import shmring
 import shmring.demo
 from shmring.demo.run import default_tokenizers, demonstrate
 from shmring.demo.work import standard_library
@@ -24,5 +25,7 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
+    except (shmring.ShmringError, OSError) as error:
+        sys.exit(f"demo: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

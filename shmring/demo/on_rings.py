@@ -13,8 +13,9 @@ from shmring.demo.measured import Measured
 from shmring.demo.programs import Failed, Program, Programs
 from shmring.demo.work import find_files
 
-_COUNTS_CAPACITY = 16 << 20
-_SMALLEST_CAPACITY = 16 << 20
+_SMALLEST_CAPACITY = 4 << 20
+_ROOM_FOR_FILES = 4  # times the largest file; a message is at most half the capacity
+_ROOM_FOR_COUNTS = 16  # as JSON, what was counted in a file may be longer than the file
 _MOST_KILLED = 10  # tokenizers; beyond that it is a file that kills them, or the lack of memory
 _LOOK = 0.1  # seconds between two looks at the programs
 
@@ -32,8 +33,8 @@ def run(
     tag = f"demo-{os.getpid()}-{secrets.token_hex(4)}"
     largest = max((path.stat().st_size for path in find_files(directory)), default=0)
     with (
-        _ring(f"{tag}-files", max(_SMALLEST_CAPACITY, 4 * largest), slots=waiting(tokenizers)) as files,
-        _ring(f"{tag}-counts", _COUNTS_CAPACITY, slots=waiting(tokenizers)) as counts,
+        _ring(f"{tag}-files", _ROOM_FOR_FILES * largest, slots=waiting(tokenizers)) as files,
+        _ring(f"{tag}-counts", _ROOM_FOR_COUNTS * largest, slots=waiting(tokenizers)) as counts,
         Programs() as programs,
     ):
         reducer = programs.start("shmring.demo.reducer", counts)
@@ -56,9 +57,9 @@ def waiting(tokenizers: int) -> int:
 
 
 @contextlib.contextmanager
-def _ring(name: str, capacity: int, slots: int) -> Iterator[str]:
+def _ring(name: str, room: int, slots: int) -> Iterator[str]:
     """Create a ring for others to attach to, by its name; afterwards remove it, with whatever is in it."""
-    with contextlib.closing(shmring.Ring.create(name, capacity=capacity, slots=slots)):
+    with shmring.Ring.create(name, capacity=max(_SMALLEST_CAPACITY, room), slots=slots):
         try:
             yield name
         finally:
