@@ -120,13 +120,19 @@ enum sr_result sr_detach(struct sr_endpoint *self, bool *abandoned) {
     if (!locked)
         return SR_OK;
     sr_reap(self);
+    uint32_t flags = self->header->flags;
+    bool alone = sr_count_living(self) == 0;
+    if (!(flags & SR_FLAG_NAMED)) {
+        *abandoned = alone; /* not retired: a handle may be on its way to a process that will attach */
+        return SR_OK;
+    }
     struct sr_contents contents;
     enum sr_result result = sr_contents_read(self, &contents);
     if (result != SR_OK)
         return result;
     bool stopped = SR_LOAD(&self->header->shutdown, acquire) == SR_STOPPED;
     bool empty = stopped || contents.ready + contents.claimed + contents.taken == 0;
-    if (sr_count_living(self) == 0 && empty && !(self->header->flags & SR_FLAG_PERSIST)) {
+    if (alone && empty && !(flags & SR_FLAG_PERSIST)) {
         SR_STORE(&self->header->state, SR_SEGMENT_RETIRED, release); /* read under the lifecycle lock */
         *abandoned = true;
     }

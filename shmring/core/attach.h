@@ -19,8 +19,8 @@ void sr_format(void *base, const struct sr_geometry *plan, const struct sr_birth
  * May wait up to ten seconds for another attacher. SR_RETIRED, SR_NO_SLOT, SR_SYSTEM_ERROR. */
 enum sr_result sr_attach(struct sr_endpoint *self, int segment_fd, bool inherited);
 
-/* Gives roles and entry back. *abandoned: nobody is attached any more and nothing is undelivered; the ring is then
- * RETIRED (unless it persists), and the caller unlinks its name before sr_detach_finish lets others go on. */
+/* Gives roles and entry back. *abandoned: nobody is attached any more, and a ring with a name is empty, does not persist
+ * and is RETIRED now; the caller unlinks its name and semaphores before sr_detach_finish lets others go on. */
 enum sr_result sr_detach(struct sr_endpoint *self, bool *abandoned);
 void sr_detach_finish(struct sr_endpoint *self);
 /* In a forked child: the entry is the parent's; lets go of its token without touching anything. */

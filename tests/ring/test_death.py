@@ -1,0 +1,206 @@
+"""Killed processes: what they had committed is delivered, what they held is mended, and nobody waits for them."""
+
+import collections
+import os
+import random
+import signal
+import struct
+from collections.abc import Callable
+
+import pytest
+
+import shmring
+
+
+def killed(start: Callable, gate, function: Callable[[], None]):
+    """Run a function in a child and kill it when it opens the gate."""
+    child = start(function)
+    gate.wait()
+    child.kill(signal.SIGKILL)
+    child.abandon()
+    return child
+
+
+def test_a_producer_killed_in_a_claim_blocks_nobody(ring: shmring.Ring, start: Callable, gate) -> None:
+    def claim_for_ever() -> None:
+        ring.put(b"whole")
+        with ring.claim(100):
+            gate.open()
+            signal.pause()
+
+    killed(start, gate, claim_for_ever)
+    assert ring.get() == b"whole"
+    ring.put(b"next")
+    assert ring.get(timeout=20) == b"next"
+
+
+def test_a_message_whose_consumer_was_killed_is_delivered_again(ring: shmring.Ring, start: Callable, gate) -> None:
+    ring.put_many([b"first", b"second"])
+
+    def borrow_for_ever() -> None:
+        with ring.borrow():
+            gate.open()
+            signal.pause()
+
+    killed(start, gate, borrow_for_ever)
+    got = []
+    while len(got) < 2:
+        got.append(ring.get(timeout=20))
+    assert sorted(got) == [b"first", b"second"]
+    if ring.kind != "spsc":
+        assert ring.stats().redelivered == 1
+
+
+def test_when_every_producer_has_died_a_waiting_consumer_is_told(ring: shmring.Ring, start: Callable, gate) -> None:
+    def produce() -> None:
+        ring.put(b"last words")
+        gate.open()
+        signal.pause()
+
+    child = killed(start, gate, produce)
+    assert ring.get() == b"last words"
+    with pytest.raises(shmring.PeerDied, match=f"pid {child.pid}") as caught:
+        ring.get()
+    assert isinstance(caught.value, BrokenPipeError)
+    assert [(peer.pid, peer.role) for peer in caught.value.peers] == [(child.pid, "producer")]
+
+
+def test_when_every_consumer_has_died_a_waiting_producer_is_told(ring: shmring.Ring, start: Callable, gate) -> None:
+    def consume() -> None:
+        ring.get()
+        gate.open()
+        signal.pause()
+
+    ring.put(b"one")
+    child = killed(start, gate, consume)
+    with pytest.raises(shmring.PeerDied, match=f"pid {child.pid} "):
+        while True:
+            ring.put(bytes(1000))
+    ring.shutdown(immediate=True)
+
+
+def test_a_successor_is_enough_to_wait_on(ring: shmring.Ring, start: Callable, gate) -> None:
+    def produce() -> None:
+        ring.put(b"first")
+        gate.open()
+        signal.pause()
+
+    killed(start, gate, produce)
+    assert ring.get() == b"first"
+    successor = start(ring.put, b"second")
+    assert ring.get(timeout=20) == b"second"
+    successor.result()
+
+
+def test_a_consumer_may_choose_to_outlive_its_producers(kind: str, start: Callable, gate) -> None:
+    with shmring.Ring.create(kind=kind, capacity=4096, on_dead_peer="wait") as ring:
+
+        def produce() -> None:
+            ring.put(b"x")
+            gate.open()
+            signal.pause()
+
+        killed(start, gate, produce)
+        ring.get()
+        with pytest.raises(shmring.Empty):
+            ring.get(timeout=0.3)
+
+
+def test_a_process_that_ends_by_itself_did_not_die(ring: shmring.Ring, start: Callable) -> None:
+    def produce() -> None:
+        ring.put(b"x")
+        ring.close()
+
+    start(produce).result()
+    assert ring.get() == b"x"
+    with pytest.raises(shmring.Empty):
+        ring.get(timeout=0.2)
+
+
+def test_a_polling_consumer_gets_what_a_killed_one_held(start: Callable, gate) -> None:
+    with shmring.Ring.create(capacity=4096) as ring:
+        ring.put(b"held")
+
+        def borrow_for_ever() -> None:
+            with ring.borrow():
+                gate.open()
+                signal.pause()
+
+        killed(start, gate, borrow_for_ever)
+        message = None
+        while message is None:
+            try:
+                message = ring.get(timeout=0)
+            except shmring.Empty:
+                continue
+        assert message == b"held"
+
+
+@pytest.mark.parametrize("kind", ["mpmc", "semaphore"])
+def test_random_kills_lose_nothing_and_stop_nobody(kind: str) -> None:
+    """Producers and consumers at full speed, one killed after the other; each tells a pipe of what it did."""
+    source = random.Random(7)
+    reports, told = os.pipe()
+    os.set_blocking(reports, False)
+    record = struct.Struct("<cQQ")
+    with shmring.Ring.create(capacity=4096, kind=kind, on_dead_peer="wait") as ring:
+
+        def produce(number: int) -> None:
+            count = 0
+            while True:
+                ring.put(struct.pack("<QQ", number, count) + bytes(source.randrange(600)))
+                os.write(told, record.pack(b"P", number, count))
+                count += 1
+
+        def consume(_: int) -> None:
+            while True:
+                with ring.borrow() as view:
+                    os.write(told, record.pack(b"C", *struct.unpack_from("<QQ", view)))
+
+        put: set[tuple[int, int]] = set()
+        got: collections.Counter[tuple[int, int]] = collections.Counter()
+        children: dict[int, Callable[[int], None]] = {}
+        numbers = iter(range(10**6))
+
+        def begin(what: Callable[[int], None]) -> None:
+            number = next(numbers)
+            pid = os.fork()
+            if pid == 0:
+                source.seed(number)
+                try:
+                    what(number)
+                finally:
+                    os._exit(1)
+            children[pid] = what
+
+        def end(pid: int) -> Callable[[int], None]:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return children.pop(pid)
+
+        def listen(until: Callable[[], bool]) -> None:
+            while not until():
+                try:
+                    data = os.read(reports, record.size * 1000)
+                except BlockingIOError:
+                    continue
+                for who, number, count in record.iter_unpack(data):
+                    if who == b"P":
+                        put.add((number, count))
+                    else:
+                        got[number, count] += 1
+
+        for what in (produce, produce, consume, consume):
+            begin(what)
+        for _ in range(60):
+            enough = got.total() + source.randrange(1, 400)
+            listen(lambda enough=enough: got.total() >= enough)
+            begin(end(source.choice([*children])))
+        for pid in [pid for pid, what in children.items() if what is produce]:
+            end(pid)
+        listen(lambda: put <= got.keys())
+        for pid in [*children]:
+            end(pid)
+        ring.shutdown(immediate=True)
+    os.close(reports)
+    os.close(told)
