@@ -207,17 +207,17 @@ def reclaim(place: Place) -> str | None:
             with _lifecycle(memory) as token:
                 if not still_there(memory, place):
                     return None
-                shot = _core.snapshot(memory, memory.fd)
+                kind, _, identity, flags = _core.describe(memory)
                 living, undelivered = _core.count_living(memory, token)
                 if living:
                     return f"{living} attachment(s) are alive"
                 if undelivered:
                     return f"it holds {undelivered} undelivered message(s)"
-                if shot["flags"] & _FLAG_PERSIST:
+                if flags & _FLAG_PERSIST:
                     return "it is persistent"
                 _core.retire(memory)
                 remove_name(memory, place)
-                remove_semaphores(shot["kind"], shot["identity"])
+                remove_semaphores(kind, identity)
                 return None
     except FileNotFoundError:
         return None
@@ -427,10 +427,10 @@ def unlink(name: str | None = None, *, path: str | os.PathLike[str] | None = Non
             place.path.unlink()
             return
         with _lifecycle(memory):
-            shot = _core.snapshot(memory, memory.fd)
+            kind, _, identity, _ = _core.describe(memory)
             _core.retire(memory)
             remove_name(memory, place)
-            remove_semaphores(shot["kind"], shot["identity"])
+            remove_semaphores(kind, identity)
 
 
 def get_include() -> str:

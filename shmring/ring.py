@@ -232,13 +232,12 @@ class Ring(_core.Ring):
 
     @classmethod
     def _on(cls, memory: segment.Segment, place: Place | None, manner: _Manner) -> Self:
-        shot = _core.snapshot(memory, memory.fd)
-        semaphores = registry.semaphore_names(shot["kind"], shot["identity"])
+        kind, slots, identity, _ = _core.describe(memory)
+        semaphores = registry.semaphore_names(kind, identity)
         name = place.name if place else None
         ring = cls(memory, memory.fd, name, semaphores, manner.spin_ns, manner.outlive_peers)
         ring._segment, ring._place, ring._manner = memory, place, manner
-        ring._identity, ring._kind, ring._explicit = shot["identity"], shot["kind"], set()
-        ring._slots = shot["slots"] or None
+        ring._identity, ring._kind, ring._slots, ring._explicit = identity, kind, slots or None, set()
         _open_rings.add(ring)
         _close_at_exit_of_workers()
         return ring

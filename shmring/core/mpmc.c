@@ -199,7 +199,8 @@ static enum sr_result take_returned(struct sr_endpoint *self, uint64_t limit, st
     uint64_t returns = SR_LOAD(&header->returns, acquire);           /* SYNC: returned (acquire) */
     if (SR_LIKELY(searched == returns))
         return SR_EMPTY;
-    uint64_t position = SR_LOAD(&header->reclaim_position, acquire);
+    uint64_t start = SR_LOAD(&header->reclaim_position, acquire);
+    uint64_t position = start;
     for (;;) {
         if (sr_index(g, position) >= g->granules)
             return SR_CORRUPT;
@@ -207,10 +208,11 @@ static enum sr_result take_returned(struct sr_endpoint *self, uint64_t limit, st
         int64_t age = sr_age(g, position, word);
         if (age > 0)
             break;                                     /* the end of what was claimed */
-        if (age < 0 || sr_state_of(word) == SR_FREE) { /* reclaimed under us: begin again */
-            if (!moved_on(&header->reclaim_position, position) && age < 0)
-                return SR_CORRUPT;
+        if (age < 0 || sr_state_of(word) == SR_FREE) { /* reclaimed under us: begin again where the ring does now */
             position = SR_LOAD(&header->reclaim_position, acquire);
+            if (sr_distance(g, start, position) <= 0)
+                return SR_CORRUPT; /* it does not: no writer of ours leads here */
+            start = position;
             continue;
         }
         uint64_t span = sr_span(g, position, word);

@@ -1,0 +1,110 @@
+"""Handles travel: pickled into children of every start method, through a pipe to any program, by fork."""
+
+import base64
+import multiprocessing
+import operator
+import os
+import pathlib
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+
+import multiprocess
+import pytest
+
+import shmring
+
+
+@pytest.mark.parametrize("anonymous", [True, False], ids=["anonymous", "named"])
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("package", [multiprocessing, multiprocess], ids=["multiprocessing", "multiprocess"])
+def test_handles_are_arguments_of_processes(package, method: str, anonymous: bool, kind: str, name: str) -> None:
+    context = package.get_context(method)
+    with shmring.Ring.create(None if anonymous else name, kind=kind) as ring:
+        child = context.Process(target=operator.methodcaller("put", b"from a child"), args=(ring,))
+        child.start()
+        assert ring.get(timeout=60) == b"from a child"
+        child.join()
+        assert child.exitcode == 0
+        child.close()
+
+
+PROGRAM = """
+import base64, pickle, sys
+ring = pickle.loads(base64.b64decode(sys.argv[1]))
+ring.put(b"from a program")
+"""
+
+
+@pytest.mark.parametrize("anonymous", [True, False], ids=["anonymous", "named"])
+def test_a_handle_reaches_any_program(kind: str, name: str, anonymous: bool) -> None:
+    with shmring.Ring.create(None if anonymous else name, kind=kind) as ring:
+        text = base64.b64encode(pickle.dumps(ring)).decode()
+        subprocess.run([sys.executable, "-c", PROGRAM, text], check=True)
+        assert ring.get() == b"from a program"
+
+
+def test_a_handle_of_a_file_backed_ring_travels(kind: str, tmp_path: pathlib.Path) -> None:
+    with shmring.Ring.create(path=tmp_path / "ring", kind=kind) as ring:
+        text = base64.b64encode(pickle.dumps(ring)).decode()
+        subprocess.run([sys.executable, "-c", PROGRAM, text], check=True)
+        assert ring.get() == b"from a program"
+
+
+def test_a_handle_keeps_its_manner(name: str) -> None:
+    with shmring.Ring.create(name, spin=0, on_dead_peer="wait") as ring, pickle.loads(pickle.dumps(ring)) as copy:
+        assert copy._manner == ring._manner
+
+
+def test_a_handle_of_a_ring_that_is_gone_says_so(name: str) -> None:
+    with shmring.Ring.create(name) as ring:
+        handle = pickle.dumps(ring)
+    with pytest.raises(FileNotFoundError, match=name):
+        pickle.loads(handle)
+    with shmring.Ring.create(name), pytest.raises(FileNotFoundError, match="another one has its name"):
+        pickle.loads(handle)
+
+
+def test_a_handle_of_an_anonymous_ring_that_is_gone_says_so() -> None:
+    with shmring.Ring.create() as ring:
+        handle = pickle.dumps(ring)
+    with pytest.raises(FileNotFoundError, match="closed this anonymous memory"):
+        pickle.loads(handle)
+
+
+def test_a_forked_child_is_an_attachment_of_its_own(ring: shmring.Ring, start: Callable, gate) -> None:
+    def attached() -> tuple[int, int]:
+        return os.getpid(), ring._slot
+
+    pid, slot = start(attached).result()
+    assert pid != os.getpid()
+    assert slot != ring._slot
+
+
+def test_a_forked_child_lets_go_of_its_parent(kind: str, name: str, start: Callable, gate) -> None:
+    """A child that outlives its parent must not keep it alive in the eyes of others."""
+    answer, tell = os.pipe()
+
+    def parent() -> None:
+        ring = shmring.Ring.create(name, kind=kind, persist=True)
+        child = os.fork()
+        if child == 0:
+            gate.wait()
+            ring.close()
+            os._exit(0)
+        os.write(tell, b"%d %d" % (os.getpid(), child))
+        os.close(tell)
+        os.kill(os.getpid(), 9)
+
+    process = start(parent)
+    process.abandon()
+    os.close(tell)
+    dead, orphan = map(int, os.read(answer, 100).split())
+    alive = {entry.pid: entry.alive for entry in shmring.inspect(name).attachments}
+    gate.open()
+    os.close(answer)
+    assert alive == {dead: False, orphan: True}
+    while any(entry.alive for entry in shmring.inspect(name).attachments):
+        continue
+    shmring.unlink(name)
