@@ -6,6 +6,7 @@ import operator
 import os
 import pathlib
 import pickle
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -88,19 +89,18 @@ def test_a_forked_child_lets_go_of_its_parent(kind: str, name: str, start: Calla
 
     def parent() -> None:
         ring = shmring.Ring.create(name, kind=kind, persist=True)
-        child = os.fork()
-        if child == 0:
+        if os.fork() == 0:
+            os.write(tell, b"%d" % os.getpid())
             gate.wait()
             ring.close()
             os._exit(0)
-        os.write(tell, b"%d %d" % (os.getpid(), child))
-        os.close(tell)
-        os.kill(os.getpid(), 9)
+        signal.pause()
 
     process = start(parent)
+    dead, orphan = process.pid, int(os.read(answer, 100))
+    process.kill(signal.SIGKILL)
     process.abandon()
     os.close(tell)
-    dead, orphan = map(int, os.read(answer, 100).split())
     alive = {entry.pid: entry.alive for entry in shmring.inspect(name).attachments}
     gate.open()
     os.close(answer)
