@@ -85,7 +85,7 @@ def measure_size(length: int, rounds: int, seconds: float) -> list[Row]:
             try:
                 if name == LIMIT:
                     count = turns * len(pool)
-                    rate = count / limits.ring_seconds(length, count, capacity_for(length))
+                    rate = count / limits.ring_seconds(length, count, capacity_for(length), len(pool))
                 else:
                     rate = run(contestants(length)[name](), pool, turns)
             except (ImportError, OSError) as error:

@@ -28,9 +28,9 @@ def _run(program: str, *arguments: int) -> list[float]:
     return [float(word) for word in subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()]
 
 
-def ring_seconds(length: int, count: int, capacity: int) -> float:
-    """Seconds that the classic C ring takes for so many messages of this length."""
-    return _run("spsc_ring", length, count, capacity)[0]
+def ring_seconds(length: int, count: int, capacity: int, distinct: int) -> float:
+    """Seconds that the classic C ring takes for so many messages of this length, out of a pool of distinct ones."""
+    return _run("spsc_ring", length, count, capacity, distinct)[0]
 
 
 def cache_line_round_trip(rounds: int) -> tuple[float, float]:

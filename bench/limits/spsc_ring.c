@@ -1,20 +1,23 @@
 /* spsc_ring.c - messages a second through the classic ring: one copy in, one copy out into a reused buffer, every message
  * checked for its number at both ends.
- * usage: spsc_ring LENGTH COUNT CAPACITY; prints seconds. */
+ * usage: spsc_ring LENGTH COUNT CAPACITY POOL; prints seconds. The producer goes round POOL distinct messages, as those
+ * who are measured against this do: one message for ever would stay in its cache. */
 #include "classic_ring.h"
 
 int main(int argc, char **argv) {
-    if (argc != 4)
+    if (argc != 5)
         return 2;
     size_t length = strtoull(argv[1], NULL, 10);
     uint64_t count = strtoull(argv[2], NULL, 10);
     struct classic_ring *ring = classic_ring_new(strtoull(argv[3], NULL, 10), length);
-    unsigned char *message = aligned_alloc(4096, (length + 4095) / 4096 * 4096);
-    memset(message, 7, length);
+    uint64_t distinct = strtoull(argv[4], NULL, 10);
+    unsigned char *pool = aligned_alloc(4096, (length * distinct + 4095) / 4096 * 4096);
+    memset(pool, 7, length * distinct);
     uint64_t mine = 0, seen = 0;
     if (fork() == 0) {
         pin(0);
         for (uint64_t i = 0; i < count; i++) {
+            unsigned char *message = pool + i % distinct * length;
             memcpy(message, &i, sizeof i);
             memcpy(message + length - sizeof i, &i, sizeof i);
             classic_put(ring, &mine, &seen, message, length);
@@ -22,6 +25,7 @@ int main(int argc, char **argv) {
         _exit(0);
     }
     pin(1);
+    unsigned char *message = pool; /* a copy of its own since the fork */
     double began = 0;
     for (uint64_t i = 0; i < count; i++) {
         unsigned char *next = classic_next(ring, mine, &seen);

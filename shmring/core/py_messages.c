@@ -183,7 +183,7 @@ PyObject *sr_ring_get_into(PyObject *object, PyObject *const *args, Py_ssize_t c
 }
 
 /* Tell the other side at least so often within a batch, so that it works while we do. */
-enum { BATCH_BETWEEN_ANNOUNCEMENTS = 32 };
+enum { BATCH_BETWEEN_ANNOUNCEMENTS = 64 };
 
 struct batch {
     struct ring *ring;
