@@ -61,6 +61,7 @@ static enum sr_result spin(const struct attempt *attempt, int64_t until) {
             if (!could_change(result))
                 return result;
         }
+        sr_os_yield(); /* with more processes than CPUs, whom we wait for may be waiting for ours */
     } while (sr_os_monotonic_ns() < until && !SR_LOAD(&attempt->self->closing, relaxed));
     return result;
 }
@@ -107,6 +108,19 @@ static enum sr_result park_until_done(const struct attempt *attempt, const struc
     }
 }
 
+/* On the way out of the park: a wake may have been meant for several, or for another than us. Arm for those who still
+ * sleep, and wake one of them if we leave anything. Producers are woken all at once and need none of this; an spsc ring
+ * has one waiter a side. */
+static void pass_on(const struct attempt *attempt, enum sr_result result) {
+    struct sr_endpoint *self = attempt->self;
+    if (attempt->is_claim || self->geometry.kind == SR_KIND_SPSC)
+        return;
+    struct sr_event *items = &self->header->items;
+    sr_event_announce(items);
+    if (result != SR_OK || sr_mpmc_maybe_ready(self))
+        sr_event_wake(items, 1);
+}
+
 static enum sr_result wait_for(const struct attempt *attempt, const struct sr_wait *wait) {
     struct sr_endpoint *self = attempt->self;
     int64_t began = sr_os_monotonic_ns();
@@ -129,9 +143,7 @@ static enum sr_result wait_for(const struct attempt *attempt, const struct sr_wa
     if (could_change(result)) {
         SR_STORE(&self->self->active_ns, (uint64_t)sr_os_realtime_ns(), relaxed);
         result = park_until_done(attempt, wait);
-        /* A wake that was meant for a waiter and is not used by this one goes to the next. */
-        if (result != SR_OK)
-            sr_event_notify(attempt->is_claim ? &self->header->room : &self->header->items, 1);
+        pass_on(attempt, result);
     }
     wait->hooks->resume(wait->context);
     learn(self, attempt->is_claim, sr_os_monotonic_ns() - began);

@@ -287,3 +287,12 @@ enum sr_result sr_mpmc_try_take(struct sr_endpoint *self, uint64_t limit, struct
         return SR_OK;
     }
 }
+
+bool sr_mpmc_maybe_ready(struct sr_endpoint *self) {
+    const struct sr_geometry *g = &self->geometry;
+    uint64_t position = SR_LOAD(&self->header->read_position, acquire);
+    if (sr_index(g, position) >= g->granules)
+        return true;
+    uint64_t word = SR_LOAD(&self->words[sr_index(g, position)], acquire);
+    return sr_age(g, position, word) <= 0 && sr_state_of(word) != SR_CLAIMED;
+}

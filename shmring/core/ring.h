@@ -200,6 +200,8 @@ enum sr_result sr_mpmc_abort(struct sr_endpoint *self, struct sr_record *record)
 enum sr_result sr_mpmc_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record);
 enum sr_result sr_mpmc_acknowledge(struct sr_endpoint *self, struct sr_record *record);
 enum sr_result sr_mpmc_hand_back(struct sr_endpoint *self, struct sr_record *record);
+/* Whether a take might find something; true when in doubt. */
+bool sr_mpmc_maybe_ready(struct sr_endpoint *self);
 /* Every record of a dead owner becomes ABORTED or RETURNED; answers how many of the latter in *returned. */
 enum sr_result sr_mpmc_repair(struct sr_endpoint *self, uint64_t dead_owner, uint64_t *returned);
 

@@ -20,9 +20,10 @@ enum sr_os_wakeup sr_event_park(struct sr_event *event, uint32_t ticket, int64_t
 void sr_event_wake(struct sr_event *event, int count) {
     uint32_t armed = SR_LOAD(&event->armed, relaxed);
     SR_ADD(&event->sequence, 2, release); /* SYNC: woken (release): who sees it sees the change */
-    int woken = sr_os_unpark(&event->sequence, count);
-    /* Fewer sleepers than asked for: nobody is left. Those who announced before our addition will not fall asleep on it,
-     * those who did so after it have armed with another value, and the swap fails. */
-    if (woken < count && armed)
+    sr_os_unpark(&event->sequence, count);
+    /* Disarm, so that a burst of changes costs one call and not one each: whoever was woken arms again for those who
+     * were not (pass_on in blocking.c). Those who announced before our addition will not fall asleep on it; those who did
+     * so after it have armed with another value, and the swap fails. */
+    if (armed)
         SR_CAS(&event->armed, &armed, 0, relaxed);
 }

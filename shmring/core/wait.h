@@ -7,7 +7,8 @@
  *   park(event, ticket)
  *
  * Either the waiter's look sees the change, or the waker sees that it is armed; the two fences exclude "neither"
- * (park-or-seen in LAYOUT.md). No count of waiters is kept, so that one that dies leaves nothing wrong behind.
+ * (park-or-seen in LAYOUT.md). A waker disarms; one that was woken arms again on its way out, and wakes the next if there is
+ * more than it took, so that a burst wakes waiters one after the other. No count of waiters is kept, so that one that dies leaves nothing wrong behind.
  */
 #ifndef SHMRING_WAIT_H
 #define SHMRING_WAIT_H
