@@ -138,7 +138,8 @@ class Ring(_core.Ring):
         ``capacity`` is bytes of payload room ("64 MiB" or an int); each message takes whole granules of 64 bytes, and
         at most half the capacity. ``kind`` is "mpmc" (lock-free, any number of producers and consumers), "spsc"
         (wait-free, one of each) or "semaphore" (mutex, full and empty semaphores). ``slots`` bounds the number of
-        messages as well. ``spin`` is how long a wait spins before it parks, in seconds, or "auto".
+        messages as well (room comes back in order, so a long borrow holds up few slots). ``spin`` is how long a wait
+        spins before it parks, in seconds, or "auto".
 
         Does not block. FileExistsError when a ring of that name is in use or holds messages; NoSpace when the memory
         cannot be reserved; ValueError for values out of range.
