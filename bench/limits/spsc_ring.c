@@ -4,6 +4,8 @@
  * who are measured against this do: one message for ever would stay in its cache. */
 #include "classic_ring.h"
 
+enum { BYTES_OBJECT_HEADER = 32 };
+
 int main(int argc, char **argv) {
     if (argc != 5)
         return 2;
@@ -11,13 +13,16 @@ int main(int argc, char **argv) {
     uint64_t count = strtoull(argv[2], NULL, 10);
     struct classic_ring *ring = classic_ring_new(strtoull(argv[3], NULL, 10), length);
     uint64_t distinct = strtoull(argv[4], NULL, 10);
-    unsigned char *pool = aligned_alloc(4096, (length * distinct + 4095) / 4096 * 4096);
-    memset(pool, 7, length * distinct);
+    unsigned char **pool = malloc(distinct * sizeof *pool);
+    for (uint64_t i = 0; i < distinct; i++) {
+        pool[i] = (unsigned char *)malloc(length + BYTES_OBJECT_HEADER + 1) + BYTES_OBJECT_HEADER;
+        memset(pool[i], 7, length);
+    }
     uint64_t mine = 0, seen = 0;
     if (fork() == 0) {
         pin(0);
         for (uint64_t i = 0; i < count; i++) {
-            unsigned char *message = pool + i % distinct * length;
+            unsigned char *message = pool[i % distinct];
             memcpy(message, &i, sizeof i);
             memcpy(message + length - sizeof i, &i, sizeof i);
             classic_put(ring, &mine, &seen, message, length);
@@ -25,7 +30,7 @@ int main(int argc, char **argv) {
         _exit(0);
     }
     pin(1);
-    unsigned char *message = pool; /* a copy of its own since the fork */
+    unsigned char *message = malloc(length + 1);
     double began = 0;
     for (uint64_t i = 0; i < count; i++) {
         unsigned char *next = classic_next(ring, mine, &seen);

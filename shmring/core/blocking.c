@@ -8,8 +8,9 @@
 
 static const int64_t LOOK_UP_NS = 50000000;
 static const int64_t SPIN_FIRST_NS = 20000;
-static const int64_t SPIN_LEAST_NS = 1000;
 static const int64_t SPIN_MOST_NS = 50000;
+static const int64_t NAP_NS = 50000;
+enum { NAPS = 4 };
 enum { SPINS_WHILE_HOLDING_THE_INTERPRETER = 64 }; /* one to two microseconds */
 
 struct attempt {
@@ -28,13 +29,16 @@ static bool could_change(enum sr_result result) {
     return result == SR_FULL || result == SR_EMPTY || result == SR_CONTENDED;
 }
 
-/* The budget follows the waits: twice the usual one when spinning met it, half when it was in vain. */
+/* The budget follows the waits: at once up to twice the one that spinning met, slowly down to it, by half when spinning
+ * was in vain. But a short spin teaches nothing about a longer one, and parking itself makes the next wait long, since
+ * the other side pays for the wake: so when nothing is left, begin afresh with the most. */
 static void learn(struct sr_endpoint *self, bool is_claim, int64_t waited) {
     sr_atomic_u64 *budget = &self->spin_ns[is_claim];
     int64_t now = (int64_t)SR_LOAD(budget, relaxed); /* racing threads may lose an update: it is an estimate */
-    int64_t next = waited < SPIN_MOST_NS ? now + (2 * waited - now) / 8 : now / 2;
-    next = next < SPIN_LEAST_NS ? SPIN_LEAST_NS : next > SPIN_MOST_NS ? SPIN_MOST_NS : next;
-    SR_STORE(budget, (uint64_t)next, relaxed);
+    int64_t next = now / 2;
+    if (waited < SPIN_MOST_NS)
+        next = 2 * waited > now ? 2 * waited : now - (now - 2 * waited) / 8;
+    SR_STORE(budget, (uint64_t)(next && next < SPIN_MOST_NS ? next : SPIN_MOST_NS), relaxed);
 }
 
 static int64_t spin_budget(const struct sr_wait *wait, struct sr_endpoint *self, bool is_claim) {
@@ -108,6 +112,20 @@ static enum sr_result park_until_done(const struct attempt *attempt, const struc
     }
 }
 
+/* A full ring empties by many messages at a time: a producer that naps finds room for a batch of them, where one that
+ * parks is woken for the first, and costs the consumer a call for each. Only when the consumer is slow does it park. */
+static enum sr_result nap_until_done(const struct attempt *attempt, const struct sr_wait *wait) {
+    enum sr_result result = SR_FULL;
+    for (int nap = 0; nap < NAPS && could_change(result); nap++) {
+        int64_t left = wait->deadline_ns - sr_os_monotonic_ns();
+        if (left <= 0 || SR_LOAD(&attempt->self->closing, acquire))
+            break;
+        sr_os_sleep_ns(left < NAP_NS ? left : NAP_NS);
+        result = try_again(attempt);
+    }
+    return result;
+}
+
 /* On the way out of the park: a wake may have been meant for several, or for another than us. Arm for those who still
  * sleep, and wake one of them if we leave anything. Producers are woken all at once and need none of this; an spsc ring
  * has one waiter a side. */
@@ -140,6 +158,8 @@ static enum sr_result wait_for(const struct attempt *attempt, const struct sr_wa
         int64_t until = began + budget;
         result = spin(attempt, until < wait->deadline_ns ? until : wait->deadline_ns);
     }
+    if (could_change(result) && attempt->is_claim)
+        result = nap_until_done(attempt, wait);
     if (could_change(result)) {
         SR_STORE(&self->self->active_ns, (uint64_t)sr_os_realtime_ns(), relaxed);
         result = park_until_done(attempt, wait);

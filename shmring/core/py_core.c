@@ -2,6 +2,7 @@
 #include "py_module.h"
 
 PyObject *sr_lease_type;
+PyObject *sr_release_name;
 PyObject *sr_ring_type;
 
 static void after_fork_in_child(void) { sr_fork_generation++; }
@@ -34,7 +35,9 @@ PyMODINIT_FUNC PyInit__core(void) {
         return NULL;
     sr_ring_type = PyType_FromSpec(&sr_ring_spec);
     sr_lease_type = PyType_FromSpec(&sr_lease_spec);
-    if (!sr_ring_type || !sr_lease_type || PyModule_AddObjectRef(module, "Ring", sr_ring_type) != 0 ||
+    sr_release_name = PyUnicode_InternFromString("release");
+    if (!sr_ring_type || !sr_lease_type || !sr_release_name ||
+        PyModule_AddObjectRef(module, "Ring", sr_ring_type) != 0 ||
         PyModule_AddObjectRef(module, "Lease", sr_lease_type) != 0 ||
         PyModule_AddFunctions(module, sr_segment_methods) != 0 ||
         PyModule_AddFunctions(module, sr_snapshot_methods) != 0 ||

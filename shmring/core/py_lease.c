@@ -125,7 +125,7 @@ static PyObject *lease_enter(PyObject *object, PyObject *unused) {
 
 /* True when no view, slice or array refers to the record any more. */
 static bool views_gone(struct lease *self) {
-    PyObject *answer = PyObject_CallMethod(self->view, "release", NULL);
+    PyObject *answer = PyObject_CallMethodObjArgs(self->view, sr_release_name, NULL);
     if (!answer)
         PyErr_Clear(); /* BufferError: somebody still exports it, which we report in our own words */
     Py_XDECREF(answer);
@@ -133,16 +133,15 @@ static bool views_gone(struct lease *self) {
     return self->exports == 0;
 }
 
-static PyObject *lease_exit(PyObject *object, PyObject *args) {
+static PyObject *lease_exit(PyObject *object, PyObject *const *args, Py_ssize_t count) {
     struct lease *self = (struct lease *)object;
-    PyObject *type, *value, *traceback;
-    if (!PyArg_ParseTuple(args, "OOO", &type, &value, &traceback))
-        return NULL;
+    if (count != 3)
+        return PyErr_Format(PyExc_TypeError, "__exit__() takes the three values that `with` gives it, not %zd", count);
     if (self->state != LEASE_OPEN) {
         PyErr_SetString(PyExc_RuntimeError, "this claim or borrow is not open");
         return NULL;
     }
-    bool failed = type != Py_None;
+    bool failed = args[0] != Py_None;
     if (!views_gone(self)) {
         self->state = LEASE_LINGERING;
         self->keep = !failed && self->side == CONSUMING;
@@ -205,7 +204,8 @@ static void lease_dealloc(PyObject *object) {
 
 static PyMethodDef lease_methods[] = {
     {"__enter__", lease_enter, METH_NOARGS, PyDoc_STR("Wait, then give the memory as a memoryview.")},
-    {"__exit__", lease_exit, METH_VARARGS, PyDoc_STR("Commit or acknowledge; after an exception abort or hand back.")},
+    {"__exit__", (PyCFunction)(void (*)(void))lease_exit, METH_FASTCALL,
+     PyDoc_STR("Commit or acknowledge; after an exception abort or hand back.")},
     {NULL, NULL, 0, NULL},
 };
 

@@ -27,6 +27,7 @@ struct ring {
     bool mapped;
     bool attached;
     bool outlive_peers;
+    bool populated;
     int segment_fd;
     uint32_t generation; /* of forks; differs in a child until it has an attachment of its own */
     int64_t spin_ns;
@@ -34,6 +35,7 @@ struct ring {
 
 extern uint32_t sr_fork_generation;
 extern PyObject *sr_lease_type;
+extern PyObject *sr_release_name; /* "release", interned */
 extern PyObject *sr_ring_type;
 
 /* One blocking call: what blocking.c needs, and the interpreter's state while it is let go. */
@@ -71,7 +73,7 @@ static inline void sr_call_end(struct ring *self, enum side side) {
 extern PyType_Spec sr_ring_spec;
 
 /* Copies let other threads run when they are long. */
-enum { LONG_ENOUGH_TO_LET_OTHERS_RUN = 64 * 1024 };
+enum { LONG_ENOUGH_TO_LET_OTHERS_RUN = 256 * 1024 }; /* some tens of microseconds */
 void sr_copy(struct ring *self, enum side side, void *destination, const void *source, size_t length);
 
 static inline bool sr_gate_open(struct ring *self, enum side side) {

@@ -6,8 +6,11 @@
  */
 #include <string.h>
 
+#include "os_memory.h"
 #include "os_semaphore.h"
 #include "py_module.h"
+
+static const size_t POPULATE_MOST = 256u << 20; /* a few tens of milliseconds */
 
 uint32_t sr_fork_generation;
 
@@ -79,6 +82,7 @@ static bool attach_after_fork(struct ring *self) {
     self->calls = 0;
     self->leases = 0;
     self->claim_open = false;
+    self->populated = false;
     if (!self->attached)
         return true;
     sr_forget(&self->endpoint);
@@ -92,11 +96,24 @@ static bool attach_after_fork(struct ring *self) {
     return false;
 }
 
+/* A process that takes a role will touch every page of the arena. One fault for each would make the first time round
+ * several times slower than the others. */
+static void populate(struct ring *self) {
+    size_t length = (size_t)self->mapping.len;
+    self->populated = true;
+    self->calls++; /* nobody unmaps it meanwhile */
+    Py_BEGIN_ALLOW_THREADS sr_os_memory_populate(self->mapping.buf, length < POPULATE_MOST ? length : POPULATE_MOST);
+    Py_END_ALLOW_THREADS self->calls--;
+}
+
 bool sr_pass_gate(struct ring *self, enum side side) {
     if (self->generation != sr_fork_generation && !attach_after_fork(self))
         return false;
+    if (self->attached && !self->populated && self->gate[side] == GATE_ROLE)
+        populate(self); /* first, because other threads may change the gates while it runs */
     if (!self->attached || self->gate[side] & GATE_CLOSED) {
         sr_raise(self, SR_CLOSED, side, 0, 0);
+        sr_leave(self);
         return false;
     }
     if (self->gate[side] & GATE_BUSY) {
