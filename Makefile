@@ -1,6 +1,7 @@
 # Every target sets up what it needs in .venv, from python >= 3.11, gcc and make alone.
 #   make demo   the main job: a pipeline of separate programs over the standard library's sources
 #   make test   the tests, against the installed package (make test ARGS="-k ring")
+#   make verify the reliability programme: explorer, kill matrix, sanitizers, fuzzing (make soak: for half an hour)
 #   make lint   ruff, mypy --strict, clang-format, codespell
 #   make bench  the benchmarks, with their rivals in the same run
 # PYTHON=python3.12 chooses the interpreter for a new .venv; `make clean` removes everything that was made.
@@ -21,13 +22,20 @@ SOURCES := pyproject.toml meson.build \
 	$(shell find shmring -type f ! -path '*/__pycache__/*' ! -name '*.so' ! -name '*.o')
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint bench bench-smoke clean
+.PHONY: demo test verify soak lint bench bench-smoke clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/shmring demo $(ARGS)
 
 test: $(VENV)/installed $(VENV)/group-test
 	$(PY) -m pytest $(ARGS)
+
+verify: $(VENV)/installed $(VENV)/group-test
+	bash tests/verify-tools.sh
+	$(PY) -m pytest -m verify $(ARGS)
+
+soak: export SHMRING_EFFORT ?= 6
+soak: verify
 
 lint: $(VENV)/installed $(VENV)/group-test $(VENV)/group-lint
 	$(VENV)/bin/ruff check .

@@ -3,7 +3,7 @@
     fan-in   N producers ──▶ [ ring ] ──▶ 1 consumer
     fan-out  1 producer  ──▶ [ ring ] ──▶ N consumers
 
-python bench/growth.py [--messages 400000] [--rounds 3]
+python bench/growth.py [--messages 1500000] [--rounds 5]
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import shmring
-from measure import machine, table
+from measure import Target, machine, print_targets, table
 
 COUNTS = (1, 2, 4, 8, 16)
 MESSAGE = bytes(range(64))
@@ -65,21 +65,24 @@ def rate(kind: str, producers: int, consumers: int, messages: int) -> float:
 
 
 def main() -> None:
-    """Run and print."""
+    """Run and print. Ratios are taken within a round, because a shared machine changes its pace between rounds."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--messages", type=int, default=400_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--messages", type=int, default=1_500_000)
+    parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    print(f"{machine()}\n64 bytes, medians of {options.rounds} rounds: thousand messages a second (to 1 to 1)\n")
-    lines = []
+    print(f"{machine()}\n64 bytes, {options.rounds} rounds: thousand messages a second (to 1 to 1), both medians\n")
+    lines, targets = [], []
     for kind in ("mpmc", "semaphore"):
         for shape in ("fan-in", "fan-out"):
-            rates = []
-            for count in COUNTS:
-                sides = (count, 1) if shape == "fan-in" else (1, count)
-                rates.append(statistics.median(rate(kind, *sides, options.messages) for _ in range(options.rounds)))
-            lines.append([f"{kind} {shape}", *(f"{one / 1e3:.0f} ({one / rates[0]:.2f})" for one in rates)])
+            sides = [(count, 1) if shape == "fan-in" else (1, count) for count in COUNTS]
+            rounds = [[rate(kind, *each, options.messages) for each in sides] for _ in range(options.rounds)]
+            rates = [statistics.median(column) for column in zip(*rounds, strict=True)]
+            ratios = [statistics.median(row[i] / row[0] for row in rounds) for i in range(len(COUNTS))]
+            cells = [f"{one / 1e3:.0f} ({ratio:.2f})" for one, ratio in zip(rates, ratios, strict=True)]
+            lines.append([f"{kind} {shape}", *cells])
+            targets.append(Target(f"{kind} {shape}, least share of the 1-to-1 rate", min(ratios), 0.5))
     table(["processes", *map(str, COUNTS)], lines)
+    print_targets(targets)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import itertools
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ if not any((CHECKOUT / "shmring").glob("_core*.so")):
 
 _counter = itertools.count()
 _failed = pytest.StashKey[bool]()
+_figures: list[str] = []
 
 
 def pytest_report_header() -> str:
@@ -41,6 +42,30 @@ def name(request: pytest.FixtureRequest) -> str:
     """Return a ring name that no other test and no other run uses."""
     test = re.sub(r"[^A-Za-z0-9]+", "-", request.node.name)[:60]
     return f"{TAGS[0]}{next(_counter)}-{test}"
+
+
+@pytest.fixture(scope="session")
+def effort() -> float:
+    """Return how many times as long as in `make verify` a part of the programme is to run; `make soak` says more."""
+    return float(os.environ.get("SHMRING_EFFORT", "1"))
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Return a function that notes what was done and counted; the summary lists it all."""
+
+    def note(text: str) -> None:
+        _figures.append(f"{request.node.path.stem.removeprefix('test_')}: {text}")
+
+    return note
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List what the reliability programme counted."""
+    if _figures:
+        terminalreporter.section("figures")
+        for line in _figures:
+            terminalreporter.write_line(line)
 
 
 @pytest.hookimpl(wrapper=True)

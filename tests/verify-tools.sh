@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Installs what the reliability programme needs beside gcc, where it is missing: clang with libFuzzer, Relacy, cross
+# compilers and qemu. Debian and Ubuntu; elsewhere says what is missing, and the parts that need it fail.
+set -euo pipefail
+declare -A needed=(
+    [clang]=clang
+    [qemu-aarch64-static]=qemu-user-static
+    [aarch64-linux-gnu-gcc]=gcc-aarch64-linux-gnu
+    [arm-linux-gnueabihf-gcc]=gcc-arm-linux-gnueabihf
+    [i686-linux-gnu-gcc]=gcc-i686-linux-gnu
+    [s390x-linux-gnu-gcc]=gcc-s390x-linux-gnu
+    [powerpc-linux-gnu-gcc]=gcc-powerpc-linux-gnu
+)
+packages=()
+for program in "${!needed[@]}"; do
+    command -v "$program" >/dev/null || packages+=("${needed[$program]}")
+done
+[ -e /usr/include/relacy/relacy.hpp ] || packages+=(relacy-dev)
+((${#packages[@]})) || exit 0
+if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
+    echo "missing for make verify: ${packages[*]} (Debian's names); install them, or run as root" >&2
+    exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
