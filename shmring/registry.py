@@ -15,6 +15,7 @@ import dataclasses
 import errno
 import os
 import pathlib
+import pwd
 import secrets
 import stat
 import time
@@ -227,8 +228,43 @@ def reclaim(place: Place) -> str | None:
         return f"what is there is a damaged ring; remove {place.path} if it is yours"
 
 
-def wait_for_segment(place: Place, timeout: float | None) -> segment.Segment:
-    """Map a ring, waiting up to ``timeout`` seconds (None: for ever) for it to appear and be ready."""
+def user_id(owner: int | str | None) -> int | None:
+    """The number of a user given by number or name; ValueError or TypeError when there is none."""
+    if owner is None or (isinstance(owner, int) and not isinstance(owner, bool) and owner >= 0):
+        return owner
+    if not isinstance(owner, str):
+        raise TypeError(f"owner is {owner!r}; it is a user's name or number, or None for yourself and root")
+    try:
+        return pwd.getpwnam(owner).pw_uid
+    except KeyError:
+        raise ValueError(f"owner is {owner!r}; this machine knows no such user") from None
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return f"{pwd.getpwuid(uid).pw_name!r}"
+    except KeyError:
+        return str(uid)
+
+
+def check_owner(memory: segment.Segment, place: Place, owner: int | None) -> None:
+    """PermissionError for a ring that a stranger may have planted under this name, for us to put messages into."""
+    found = os.fstat(memory.fd).st_uid
+    if found == owner or (owner is None and found in (0, os.geteuid())):
+        return
+    wanted = "you or root" if owner is None else f"user {_user_name(owner)}"
+    raise PermissionError(
+        errno.EACCES,
+        f"{place.title} belongs to user {_user_name(found)}, not to {wanted}: somebody may have planted it. If you trust "
+        f"that user, pass owner={_user_name(found)}",
+    )
+
+
+def wait_for_segment(place: Place, timeout: float | None, owner: int | None = None) -> segment.Segment:
+    """Map a ring, waiting up to ``timeout`` seconds (None: for ever) for it to appear and be ready.
+
+    PermissionError when it belongs to another user than ``owner`` (None: this one, or root).
+    """
     give_up = None if timeout is None else time.monotonic() + timeout
     pause = 0.0005
     while True:
@@ -238,7 +274,12 @@ def wait_for_segment(place: Place, timeout: float | None) -> segment.Segment:
         except (FileNotFoundError, NotReady) as error:
             problem = error
         else:
-            state = _core.check(memory)
+            try:
+                check_owner(memory, place, owner)
+                state = _core.check(memory)
+            except BaseException:
+                memory.close()
+                raise
             if state == "ready":
                 return memory
             memory.close()

@@ -60,6 +60,7 @@ class _Manner:
 
     on_dead_peer: str
     spin: float | Literal["auto"]
+    owner: int | None = None
 
     @property
     def spin_ns(self) -> int:
@@ -70,12 +71,12 @@ class _Manner:
         return self.on_dead_peer == "wait"
 
 
-def _manner(on_dead_peer: str, spin: float | Literal["auto"]) -> _Manner:
+def _manner(on_dead_peer: str, spin: float | Literal["auto"], owner: int | str | None = None) -> _Manner:
     if on_dead_peer not in ("raise", "wait"):
         raise ValueError(f"on_dead_peer is {on_dead_peer!r}; it is 'raise' (PeerDied) or 'wait'")
     if spin != "auto" and not (isinstance(spin, (int, float)) and 0 <= spin <= 10):
         raise ValueError(f"spin is {spin!r}; it is 'auto' or seconds from 0 (never spin) to 10")
-    return _Manner(on_dead_peer, spin)
+    return _Manner(on_dead_peer, spin, registry.user_id(owner))
 
 
 def _wish(kind: str, capacity: int | str, slots: int | None, mode: int, persist: bool, anonymous: bool = False) -> Wish:
@@ -169,20 +170,22 @@ class Ring(_core.Ring):
         timeout: float | None = 0,
         *,
         path: str | os.PathLike[str] | None = None,
+        owner: int | str | None = None,
         on_dead_peer: Literal["raise", "wait"] = "raise",
         spin: float | Literal["auto"] = "auto",
     ) -> Self:
         """Attach to a ring that exists, waiting up to ``timeout`` seconds for it to appear (None: for ever).
 
-        FileNotFoundError when it does not appear; NotReady when it does but stays half made; LayoutMismatch, Corrupt
-        or PermissionError when it cannot be used.
+        Anybody can make a ring of any name, so it must belong to you or to root, or else to the user that you name as
+        ``owner``. FileNotFoundError when it does not appear; NotReady when it does but stays half made; LayoutMismatch,
+        Corrupt or PermissionError when it cannot be used.
         """
-        manner = _manner(on_dead_peer, spin)
+        manner = _manner(on_dead_peer, spin, owner)
         place = registry.place_of(name, path)
         if timeout is not None and not 0 <= timeout < float("inf"):
             raise ValueError(f"timeout is {timeout!r}; it is a number of seconds from 0, or None to wait for ever")
         while True:
-            memory = registry.wait_for_segment(place, timeout)
+            memory = registry.wait_for_segment(place, timeout, manner.owner)
             try:
                 return cls._on(memory, place, manner)
             except FileNotFoundError:  # removed between the opening and the attaching: look again
@@ -202,6 +205,7 @@ class Ring(_core.Ring):
         slots: int | None = None,
         persist: bool = False,
         mode: int = 0o600,
+        owner: int | str | None = None,
         on_dead_peer: Literal["raise", "wait"] = "raise",
         spin: float | Literal["auto"] = "auto",
     ) -> Self:
@@ -215,7 +219,7 @@ class Ring(_core.Ring):
         while True:
             if registry.reclaim(place) is not None:
                 with contextlib.suppress(FileNotFoundError):
-                    ring = cls.attach(name, path=path, on_dead_peer=on_dead_peer, spin=spin)
+                    ring = cls.attach(name, path=path, owner=owner, on_dead_peer=on_dead_peer, spin=spin)
                     ring._check_wish(wish, capacity is not None, kind is not None, slots is not None)
                     return ring
             with contextlib.suppress(FileExistsError):
@@ -348,7 +352,9 @@ class Ring(_core.Ring):
 
 
 def _attach_pickled(cls: type[Ring], name: str | None, path: str | None, identity: int, manner: _Manner) -> Ring:
-    ring = cls.attach(name, path=path, on_dead_peer=cast(Any, manner.on_dead_peer), spin=manner.spin)
+    ring = cls.attach(
+        name, path=path, owner=manner.owner, on_dead_peer=cast(Any, manner.on_dead_peer), spin=manner.spin
+    )
     if ring._identity != identity:
         ring.close()
         raise FileNotFoundError(
