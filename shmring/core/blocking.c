@@ -42,14 +42,14 @@ static void learn(struct sr_endpoint *self, bool is_claim, int64_t waited) {
 }
 
 static int64_t spin_budget(const struct sr_wait *wait, struct sr_endpoint *self, bool is_claim) {
+    if (wait->spin_ns != SR_SPIN_ADAPTIVE)
+        return wait->spin_ns;
     static sr_atomic_u32 processors; /* asked once; the same answer whoever writes it first */
     uint32_t known = SR_LOAD(&processors, relaxed);
     if (!known) {
         known = sr_os_processors();
         SR_STORE(&processors, known, relaxed);
     }
-    if (wait->spin_ns != SR_SPIN_ADAPTIVE)
-        return wait->spin_ns;
     if (known < 2)
         return 0; /* whoever we wait for needs this very CPU */
     int64_t learned = (int64_t)SR_LOAD(&self->spin_ns[is_claim], relaxed);
@@ -75,6 +75,8 @@ static enum sr_result look_after_peers(const struct attempt *attempt, const stru
     struct sr_endpoint *self = attempt->self;
     if (wait->hooks->interrupted(wait->context))
         return SR_INTERRUPTED;
+    if (SR_LOAD(&self->damaged, relaxed))
+        return SR_CORRUPT;
     sr_reap(self);
     struct sr_peers peers = sr_peers_of(self, attempt->is_claim ? SR_ROLE_CONSUMER : SR_ROLE_PRODUCER);
     if (peers.alive || !peers.died || wait->outlive_peers)
@@ -183,6 +185,8 @@ static enum sr_result poll(const struct attempt *attempt, enum sr_result result)
             now = sr_os_monotonic_ns();
         }
     }
+    if (SR_LOAD(&self->damaged, relaxed))
+        return SR_CORRUPT;
     uint64_t last = SR_LOAD(&self->last_reap_ns, relaxed);
     if (could_change(result) && now - (int64_t)last > LOOK_UP_NS) {
         SR_STORE(&self->last_reap_ns, (uint64_t)now, relaxed);

@@ -5,10 +5,18 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "atomics.h"
+
 bool sr_os_memory_sync(void *address, size_t length, bool wait);
 bool sr_os_memory_lock(const void *address, size_t length);
 bool sr_os_memory_unlock(const void *address, size_t length);
 /* Maps pages that exist already before they are touched, many at a time. Only a matter of speed: may do nothing. */
 void sr_os_memory_populate(void *address, size_t length);
+
+/* A file that somebody truncates takes its pages from under a mapping, and the next access is a SIGBUS. While a mapping is
+ * guarded, such an access finds zeros of its own instead, and *damaged becomes 1. Any other SIGBUS goes to whoever handled
+ * it before. Guards are changed by one thread at a time; false: too many of them. */
+bool sr_os_memory_guard(void *address, size_t length, sr_atomic_u32 *damaged);
+void sr_os_memory_unguard(void *address);
 
 #endif

@@ -1,7 +1,13 @@
-/* os_memory_posix.c - msync, mlock and madvise. */
+/* os_memory_posix.c - msync, mlock, madvise, and the guard against truncated files. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include "os_memory.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 bool sr_os_memory_sync(void *address, size_t length, bool wait) {
     return msync(address, length, wait ? MS_SYNC : MS_ASYNC) == 0;
@@ -17,4 +23,85 @@ void sr_os_memory_populate(void *address, size_t length) {
 #endif
     /* For reading: that maps the neighbours of each page along, writable where the mapping is. */
     (void)madvise(address, length, MADV_POPULATE_READ);
+}
+
+/* What the handler looks through. An entry is free while its length is 0. */
+struct guard {
+    sr_atomic_u64 address;
+    sr_atomic_u64 length;
+    sr_atomic_u32 *damaged;
+};
+enum { GUARDS = 1024 };
+static struct guard guards[GUARDS];
+static sr_atomic_u32 guards_used; /* entries from here on never were in use */
+static struct sigaction chained;
+
+/* Puts a page of zeros where the file has none any more. Async-signal-safe: a loop, a store and a system call. */
+static bool patch(uint64_t address) {
+    uint32_t used = SR_LOAD(&guards_used, acquire);
+    for (uint32_t i = 0; i < used; i++) {
+        uint64_t length = SR_LOAD(&guards[i].length, acquire); /* pairs with the release in sr_os_memory_guard */
+        uint64_t begin = SR_LOAD(&guards[i].address, relaxed);
+        if (!length || address - begin >= length)
+            continue;
+        SR_STORE(guards[i].damaged, 1, release);
+        uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+        void *at = (void *)(uintptr_t)(address & ~(page - 1));
+        return mmap(at, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED;
+    }
+    return false;
+}
+
+static void on_sigbus(int number, siginfo_t *info, void *context) {
+    int error = errno;
+    bool patched = info->si_code == BUS_ADRERR && patch((uint64_t)(uintptr_t)info->si_addr);
+    errno = error;
+    if (patched)
+        return;
+    if (chained.sa_flags & SA_SIGINFO) {
+        chained.sa_sigaction(number, info, context);
+    } else if (chained.sa_handler == SIG_DFL || chained.sa_handler == SIG_IGN) {
+        signal(number, SIG_DFL); /* the access is tried again, and ends the process as it would have */
+        if (info->si_code <= 0)
+            raise(number); /* no access: somebody sent it */
+    } else {
+        chained.sa_handler(number);
+    }
+}
+
+/* Comes first, also when somebody (faulthandler.enable) has put a handler over ours since. */
+static void stand_guard(void) {
+    struct sigaction now;
+    if (sigaction(SIGBUS, NULL, &now) != 0 || (now.sa_flags & SA_SIGINFO && now.sa_sigaction == on_sigbus))
+        return;
+    chained = now;
+    struct sigaction ours = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+    sigemptyset(&ours.sa_mask);
+    (void)sigaction(SIGBUS, &ours, NULL);
+}
+
+bool sr_os_memory_guard(void *address, size_t length, sr_atomic_u32 *damaged) {
+    stand_guard();
+    uint32_t used = SR_LOAD(&guards_used, relaxed);
+    uint32_t i = 0;
+    while (i < used && SR_LOAD(&guards[i].length, relaxed))
+        i++;
+    if (i == GUARDS)
+        return false;
+    guards[i].damaged = damaged;
+    SR_STORE(&guards[i].address, (uint64_t)(uintptr_t)address, relaxed);
+    SR_STORE(&guards[i].length, length, release); /* the handler sees all of it, or none */
+    if (i == used)
+        SR_STORE(&guards_used, used + 1, release);
+    return true;
+}
+
+void sr_os_memory_unguard(void *address) {
+    uint32_t used = SR_LOAD(&guards_used, relaxed);
+    for (uint32_t i = 0; i < used; i++)
+        if (SR_LOAD(&guards[i].length, relaxed) &&
+            SR_LOAD(&guards[i].address, relaxed) == (uint64_t)(uintptr_t)address) {
+            SR_STORE(&guards[i].length, 0, release);
+            return;
+        }
 }

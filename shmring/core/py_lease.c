@@ -159,6 +159,8 @@ static PyObject *lease_exit(PyObject *object, PyObject *const *args, Py_ssize_t 
     }
     self->keep = !failed;
     enum sr_result result = settle(self);
+    if (SR_LOAD(&self->ring->endpoint.damaged, relaxed) && !failed)
+        return sr_raise(self->ring, SR_CORRUPT, self->side, 0, 0);
     if (result != SR_OK && !failed)
         return sr_raise(self->ring, result == SR_CLOSED ? SR_STALE : result, self->side, self->record.length, 0);
     Py_RETURN_FALSE;

@@ -77,8 +77,7 @@ PyObject *sr_ring_put(PyObject *object, PyObject *const *args, Py_ssize_t count,
     close_message(&message);
     PyObject *answer =
         SR_LIKELY(result == SR_OK) ? Py_NewRef(Py_None) : sr_raise(self, result, PRODUCING, length, timeout_ns);
-    sr_call_end(self, PRODUCING);
-    return answer;
+    return sr_answer(self, PRODUCING, answer);
 }
 
 /* Copies a taken record into a new bytes object and acknowledges it; the caller counts it and announces the room. */
@@ -128,8 +127,7 @@ PyObject *sr_ring_get(PyObject *object, PyObject *const *args, Py_ssize_t count,
     PyObject *message = get_one(self, timeout_ns, &result);
     if (SR_UNLIKELY(result != SR_OK))
         sr_raise(self, result, CONSUMING, 0, timeout_ns);
-    sr_call_end(self, CONSUMING);
-    return message;
+    return sr_answer(self, CONSUMING, message);
 }
 
 PyObject *sr_ring_next(PyObject *object) {
@@ -140,8 +138,7 @@ PyObject *sr_ring_next(PyObject *object) {
     PyObject *message = get_one(self, INT64_MAX, &result);
     if (SR_UNLIKELY(result != SR_OK && result != SR_SHUT_DOWN)) /* shut down and drained: the end of the iteration */
         sr_raise(self, result, CONSUMING, 0, INT64_MAX);
-    sr_call_end(self, CONSUMING);
-    return message;
+    return sr_answer(self, CONSUMING, message);
 }
 
 PyObject *sr_ring_get_into(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
@@ -178,8 +175,7 @@ PyObject *sr_ring_get_into(PyObject *object, PyObject *const *args, Py_ssize_t c
     else
         sr_raise(self, result, CONSUMING, 0, timeout_ns);
     PyBuffer_Release(&buffer);
-    sr_call_end(self, CONSUMING);
-    return answer;
+    return sr_answer(self, CONSUMING, answer);
 }
 
 /* Tell the other side at least so often within a batch, so that it works while we do. */
@@ -277,8 +273,7 @@ PyObject *sr_ring_put_many(PyObject *object, PyObject *const *args, Py_ssize_t c
     bool is_sequence = PyList_CheckExact(iterable) || PyTuple_CheckExact(iterable);
     bool fine = is_sequence ? put_sequence(&batch, iterable) : put_iterable(&batch, iterable);
     announce_puts(&batch);
-    sr_call_end(self, PRODUCING);
-    return fine ? PyLong_FromSsize_t(batch.done) : NULL;
+    return sr_answer(self, PRODUCING, fine ? PyLong_FromSsize_t(batch.done) : NULL);
 }
 
 /* Messages on their way into a list. A chunk at a time, because a list with gaps must not be seen by other threads. */
@@ -365,8 +360,7 @@ PyObject *sr_ring_get_many(PyObject *object, PyObject *const *args, Py_ssize_t c
     if (result != SR_OK)
         sr_raise(self, result, CONSUMING, 0, timeout_ns);
     PyObject *messages = result == SR_OK ? take_what_is_there(self, limit, &record) : NULL;
-    sr_call_end(self, CONSUMING);
-    return messages;
+    return sr_answer(self, CONSUMING, messages);
 }
 
 PyObject *sr_ring_claim(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {

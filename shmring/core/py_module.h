@@ -70,6 +70,15 @@ static inline void sr_call_end(struct ring *self, enum side side) {
     if (SR_UNLIKELY(self->gate[side] & GATE_CLOSED))
         sr_leave(self);
 }
+/* What a call answers: nothing that it did counts when pages were taken from under it. */
+static inline PyObject *sr_answer(struct ring *self, enum side side, PyObject *answer) {
+    if (SR_UNLIKELY(SR_LOAD(&self->endpoint.damaged, relaxed)) && answer) {
+        Py_DECREF(answer);
+        answer = sr_raise(self, SR_CORRUPT, side, 0, 0);
+    }
+    sr_call_end(self, side);
+    return answer;
+}
 extern PyType_Spec sr_ring_spec;
 
 /* Copies let other threads run when they are long. */

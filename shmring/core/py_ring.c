@@ -161,8 +161,10 @@ static bool open_semaphores(struct sr_semaphores *semaphores, PyObject *names) {
 
 static void unmap(struct ring *self) {
     close_semaphores(&self->endpoint.semaphores);
-    if (self->mapped)
+    if (self->mapped) {
+        sr_os_memory_unguard(self->mapping.buf);
         PyBuffer_Release(&self->mapping);
+    }
     self->mapped = false;
 }
 
@@ -190,6 +192,8 @@ static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
     self->segment_fd = fd;
     self->spin_ns = spin_ns;
     self->outlive_peers = outlive_peers;
+    /* With too many rings open the last ones go unguarded, as any other mapping does. */
+    (void)sr_os_memory_guard(self->mapping.buf, (size_t)self->mapping.len, &self->endpoint.damaged);
     struct sr_geometry geometry;
     enum sr_result result = sr_geometry_read(&geometry, self->mapping.buf, (uint64_t)self->mapping.len);
     if (result == SR_OK) {

@@ -104,7 +104,9 @@ PyObject *sr_ring_snapshot(PyObject *object, PyObject *unused) {
 PyObject *sr_ring_totals(PyObject *object, PyObject *unused) {
     (void)unused;
     struct ring *self = (struct ring *)object;
-    return self->attached ? totals(&self->endpoint) : sr_raise(self, SR_CLOSED, CONSUMING, 0, 0);
+    if (!self->attached)
+        return sr_raise(self, SR_CLOSED, CONSUMING, 0, 0);
+    return sr_answer(self, CONSUMING, totals(&self->endpoint));
 }
 
 /* _core.snapshot(buffer, fd): the same for a ring that we are not attached to. */

@@ -70,6 +70,7 @@ struct sr_endpoint {
     struct sr_semaphores semaphores;
     sr_atomic_u32 closing; /* somebody is closing this endpoint: waiters leave */
     sr_atomic_u32 reaping;
+    sr_atomic_u32 damaged;      /* pages of the segment were taken away under us: set by the guard of os_memory.h */
     sr_atomic_u64 spin_ns[2];   /* adaptive spin budget of each side, see blocking.c */
     sr_atomic_u64 last_reap_ns; /* of the calls that do not wait */
     /* spsc: the producer's and the consumer's own positions, and what each last saw of the other's. */
