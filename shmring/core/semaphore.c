@@ -1,9 +1,10 @@
 /* semaphore.c - the textbook bounded buffer (Dijkstra, EWD 123, 1965): a mutex, a count of empty slots, a count of full
  * ones, all three semaphores of the operating system.
  *
- * Inside the mutex runs the claim or take of mpmc.c, uncontended; the payload is copied outside it. So the mutex gives
- * the classic order of events, but safety does not hang on it: a holder that dies can be passed over, and a count that a
- * death made too small can be topped up, since a permit too many only costs a look.
+ * Inside the mutex runs the claim or take of mpmc.c, uncontended; the payload is copied outside it. Whoever wants the
+ * mutex writes its name into mutex_holder first, and only then does it touch the semaphore, so that at most one touches
+ * it at a time: after a death the name says who held it, and the semaphore whether it did so yet. A count that a death
+ * made too small is topped up, since a permit too many only costs a look.
  *
  * Waiting is not sem_wait: shutdown, close, deadlines, signals, dead peers and room in bytes must wake the same sleeper,
  * and a semaphore can only count. blocking.c waits, as for every kind.
@@ -12,15 +13,19 @@
 #include "ring.h"
 
 static bool enter(struct sr_endpoint *self) {
-    if (!sr_os_semaphore_try_wait(self->semaphores.mutex))
+    uint64_t nobody = 0;
+    /* SYNC: mutex-held (acquire; pairs with the release in leave and in sr_semaphore_repair). */
+    if (!SR_CAS(&self->header->mutex_holder, &nobody, self->owner | SR_HELD, acquire))
         return false;
-    SR_STORE(&self->header->mutex_holder, self->owner | SR_HELD, relaxed); /* told to sr_semaphore_repair */
-    return true;
+    if (sr_os_semaphore_try_wait(self->semaphores.mutex))
+        return true;
+    SR_STORE(&self->header->mutex_holder, 0, release); /* taken away by hand: somebody called sem_wait on it */
+    return false;
 }
 
 static void leave(struct sr_endpoint *self) {
-    SR_STORE(&self->header->mutex_holder, 0, relaxed);
     sr_os_semaphore_post(self->semaphores.mutex);
+    SR_STORE(&self->header->mutex_holder, 0, release); /* SYNC: mutex-held (release) */
 }
 
 enum sr_result sr_semaphore_try_claim(struct sr_endpoint *self, uint64_t length, struct sr_record *record) {
@@ -77,8 +82,12 @@ enum sr_result sr_semaphore_hand_back(struct sr_endpoint *self, struct sr_record
 
 void sr_semaphore_repair(struct sr_endpoint *self, uint64_t dead_owner) {
     uint64_t holder = dead_owner | SR_HELD;
-    if (SR_CAS(&self->header->mutex_holder, &holder, 0, acq_rel))
-        sr_os_semaphore_post(self->semaphores.mutex);
+    /* SYNC: mutex-held (acquire): what it did inside. */
+    if (SR_LOAD(&self->header->mutex_holder, acquire) == holder) {
+        if (sr_os_semaphore_value(self->semaphores.mutex) == 0)
+            sr_os_semaphore_post(self->semaphores.mutex);
+        SR_CAS(&self->header->mutex_holder, &holder, 0, release); /* SYNC: mutex-held (release) */
+    }
     struct sr_contents contents;
     if (sr_contents_read(self, &contents) != SR_OK)
         return;

@@ -1,0 +1,534 @@
+/* rings.c - the configurations: the core's own algorithms, waiting included, in small rings that wrap.
+ * usage: rings NAME [LIMIT]; prints executions, pruned, steps, and what failed or "-". `rings` alone lists the names. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "blocking.h"
+#include "explorer.h"
+#include "os_semaphore.h"
+
+enum { MESSAGES = 16, GRANULES = 4, TAKERS = 3 };
+
+static _Alignas(4096) unsigned char segment[SR_PAGE * 12];
+static struct sr_header *const header = (struct sr_header *)segment;
+static struct sr_endpoint ends[EXPLORE_THREADS + 1]; /* one a thread, and one to look after them */
+static uint32_t alive;
+static uint32_t semaphores[3];
+static struct sr_record left; /* a record that somebody holds from the start */
+
+static struct {
+    bool committed[MESSAGES + 1];
+    int seen[MESSAGES + 1], redelivered[MESSAGES + 1];
+    bool victim_may_redeliver;
+} told;
+
+/* --- a ring, and a fresh one for each execution --- */
+static void make(uint32_t kind, uint64_t granules, uint64_t slots) {
+    struct sr_geometry plan;
+    if (sr_geometry_plan(&plan, kind, granules * SR_GRANULE, slots) != SR_OK || plan.segment_size > sizeof segment)
+        abort();
+    memset(header, 0, sizeof *header);
+    memset(segment + plan.words_offset, 0, granules * sizeof(uint64_t));
+    memset(segment + plan.attachments_offset, 0, 8 * sizeof(struct sr_attachment));
+    header->write_position = header->read_position = header->reclaim_position = sr_first_position(&plan);
+    memset(&told, 0, sizeof told);
+    alive = 1;
+    semaphores[0] = 1;
+    semaphores[1] = 0;
+    semaphores[2] = (uint32_t)sr_semaphore_slots(&plan);
+    for (uint32_t i = 0; i <= EXPLORE_THREADS; i++) {
+        memset(&ends[i], 0, sizeof ends[i]);
+        sr_endpoint_bind(&ends[i], segment, &plan);
+        ends[i].slot = i;
+        ends[i].owner = 1u << SR_SLOT_BITS | i;
+        ends[i].self = &ends[i].attachments[i];
+        ends[i].semaphores = (struct sr_semaphores){&semaphores[0], &semaphores[1], &semaphores[2]};
+        if (kind == SR_KIND_SPSC) {
+            sr_spsc_adopt(&ends[i], SR_ROLE_PRODUCER);
+            sr_spsc_adopt(&ends[i], SR_ROLE_CONSUMER);
+        }
+    }
+    header->role_owner[0] = ends[0].owner | SR_HELD;
+    header->role_owner[1] = ends[1].owner | SR_HELD;
+}
+
+static void spsc2(void) { make(SR_KIND_SPSC, 2, 0); }
+static void spsc4(void) { make(SR_KIND_SPSC, 4, 0); }
+static void mpmc2(void) { make(SR_KIND_MPMC, 2, 0); }
+static void mpmc4(void) { make(SR_KIND_MPMC, 4, 0); }
+static void mpmc2_one(void) { make(SR_KIND_MPMC, 2, 1); }
+/* One message further, so that the second wraps. */
+static void mpmc2_turned(void);
+static void semaphore2(void) { make(SR_KIND_SEMAPHORE, 2, 0); }
+
+/* --- what the platform would do --- */
+int64_t sr_os_monotonic_ns(void) { return 0; }
+int64_t sr_os_realtime_ns(void) { return 0; }
+unsigned sr_os_processors(void) { return 2; }
+void sr_os_yield(void) {}
+void sr_os_sleep_ns(int64_t duration_ns) { (void)duration_ns; }
+int sr_os_unpark(sr_atomic_u32 *word, int count) { return explore_unpark(word, count); }
+enum sr_os_wakeup sr_os_park(sr_atomic_u32 *word, uint32_t expected, int64_t timeout_ns) {
+    (void)timeout_ns;
+    explore_park(word, expected);
+    return SR_OS_WOKEN;
+}
+int sr_reap(struct sr_endpoint *self) { return self == NULL; }
+struct sr_peers sr_peers_of(const struct sr_endpoint *self, uint32_t role) {
+    return (struct sr_peers){.alive = self != NULL && role};
+}
+bool sr_os_semaphore_try_wait(void *semaphore) {
+    uint32_t value = SR_LOAD((uint32_t *)semaphore, acquire);
+    while (value)
+        if (SR_CAS((uint32_t *)semaphore, &value, value - 1, acq_rel))
+            return true;
+    return false;
+}
+void sr_os_semaphore_post(void *semaphore) { SR_ADD((uint32_t *)semaphore, 1, release); }
+int sr_os_semaphore_value(void *semaphore) { return (int)SR_LOAD((uint32_t *)semaphore, acquire); }
+
+static void hook(void *context) { (void)context; }
+static bool never(void *context) { return context != NULL; }
+static const struct sr_hooks HOOKS = {hook, hook, never};
+static const struct sr_wait FOR_EVER = {.deadline_ns = INT64_MAX, .hooks = &HOOKS};
+
+/* --- what a thread does --- */
+static void touch(const struct sr_record *record, bool is_write) {
+    for (uint64_t i = 0; i < sr_granules_for(record->length); i++)
+        explore_data(record->payload + i * SR_GRANULE, is_write);
+}
+
+static enum sr_result fill(struct sr_endpoint *self, struct sr_record *record, uint32_t id) {
+    touch(record, true);
+    memcpy(record->payload, &id, sizeof id);
+    enum sr_result result = sr_commit(self, record);
+    EXPECT(result == SR_OK);
+    if (self->geometry.kind == SR_KIND_SPSC)
+        sr_spsc_publish(self);
+    told.committed[id] = true;
+    return result;
+}
+
+static bool put_long(int thread, uint32_t id, uint64_t length) {
+    struct sr_record record;
+    enum sr_result result = sr_try_claim(&ends[thread], length, &record);
+    EXPECT(result == SR_OK || result == SR_FULL || result == SR_SHUT_DOWN || result == SR_CONTENDED);
+    return result == SR_OK && fill(&ends[thread], &record, id) == SR_OK;
+}
+static bool put(int thread, uint32_t id) { return put_long(thread, id, 64); }
+
+static uint32_t look(const struct sr_record *record) {
+    touch(record, false);
+    uint32_t id;
+    memcpy(&id, record->payload, sizeof id);
+    EXPECT(id >= 1 && id <= MESSAGES);
+    return id <= MESSAGES ? id : 0;
+}
+
+static void note(uint32_t id, bool redelivered) {
+    told.seen[id]++;
+    told.redelivered[id] += redelivered;
+}
+
+static void finish(struct sr_endpoint *self, struct sr_record *record) {
+    uint32_t id = look(record);
+    note(id, record->redelivered);
+    EXPECT(sr_acknowledge(self, record) == SR_OK);
+    if (self->geometry.kind == SR_KIND_SPSC)
+        sr_spsc_give_back_room(self);
+}
+
+/* The id of what it took, or 0. */
+static uint32_t get(int thread) {
+    struct sr_record record;
+    enum sr_result result = sr_try_take(&ends[thread], UINT64_MAX, &record);
+    EXPECT(result == SR_OK || result == SR_EMPTY || result == SR_SHUT_DOWN || result == SR_CONTENDED);
+    if (result != SR_OK)
+        return 0;
+    uint32_t id;
+    memcpy(&id, record.payload, sizeof id);
+    finish(&ends[thread], &record);
+    return id;
+}
+
+static void produce(int thread, uint32_t first, int tries) {
+    uint32_t id = first;
+    for (int i = 0; i < tries; i++)
+        id += put(thread, id);
+}
+
+/* Ids of one producer, which has four of its own, arrive in order, but for those that come again. */
+static void consume(int thread, int tries) {
+    uint32_t last[4] = {0};
+    for (int i = 0; i < tries; i++) {
+        uint32_t id = get(thread);
+        if (id && !told.redelivered[id]) {
+            EXPECT(id > last[(id - 1) / 4]);
+            last[(id - 1) / 4] = id;
+        }
+    }
+}
+
+static void wait_and_get(int thread) {
+    struct sr_record record;
+    EXPECT(sr_take(&ends[thread], UINT64_MAX, &FOR_EVER, &record) == SR_OK);
+    finish(&ends[thread], &record);
+    sr_event_notify(&header->room, SR_WAKE_ALL);
+}
+
+/* Claimed beforehand: only the commits and what follows them matter to those who wait. */
+static struct sr_record open[2];
+static void claim_two(int first, int second) {
+    EXPECT(sr_try_claim(&ends[first], 64, &open[0]) == SR_OK);
+    EXPECT(sr_try_claim(&ends[second], 64, &open[1]) == SR_OK);
+}
+static void commit_and_tell(int thread, int which, uint32_t id) {
+    fill(&ends[thread], &open[which], id);
+    sr_event_notify(&header->items, 1);
+}
+
+/* --- what must hold afterwards --- */
+enum { OTHER = EXPLORE_THREADS };
+
+static void drain(void) {
+    if (ends[OTHER].geometry.kind == SR_KIND_SPSC)
+        sr_spsc_adopt(&ends[OTHER], SR_ROLE_CONSUMER);
+    while (get(OTHER))
+        ;
+    for (int id = 1; id <= MESSAGES; id++) {
+        EXPECT(!told.committed[id] || told.seen[id] >= 1); /* nothing lost */
+        EXPECT(told.seen[id] <= 1 + told.redelivered[id]); /* nothing twice but as redelivered */
+        EXPECT(told.committed[id] || !told.seen[id] || told.victim_may_redeliver); /* nothing made up */
+    }
+}
+
+static void drained_and_usable(void) {
+    drain();
+    for (int i = 0; i < 5; i++) { /* the ring goes on, right round */
+        memset(told.seen, 0, sizeof told.seen);
+        EXPECT(put(OTHER, 7));
+        EXPECT(get(OTHER) == 7);
+    }
+}
+
+static void repair(int thread, int dead) {
+    uint64_t returned;
+    EXPECT(sr_mpmc_repair(&ends[thread], ends[dead].owner, &returned) == SR_OK);
+    if (ends[dead].geometry.kind == SR_KIND_SEMAPHORE)
+        sr_semaphore_repair(&ends[thread], ends[dead].owner);
+}
+
+/* After a death: whatever was not repaired yet is repaired now. */
+static void mended_and_usable(void) {
+    told.victim_may_redeliver = true; /* it may have died between its commit and its return */
+    if (!alive)
+        repair(OTHER, 0);
+    drained_and_usable();
+}
+
+static void repair_if_dead(int thread) {
+    if (!SR_LOAD(&alive, acquire))
+        repair(thread, 0);
+}
+
+static void mpmc2_turned(void) {
+    mpmc2();
+    EXPECT(put(OTHER, 1) && get(OTHER) == 1);
+    memset(&told, 0, sizeof told);
+}
+
+static struct sr_record open_takes[2];
+
+/* --- threads --- */
+static void p0x1(void) { produce(0, 1, 1); }
+static void p0x2(void) { produce(0, 1, 2); }
+static void p0x3(void) { produce(0, 1, 3); }
+static void p1x1(void) { produce(1, 5, 1); }
+static void p1x2(void) { produce(1, 5, 2); }
+static void p2x1(void) { produce(2, 9, 1); }
+static void c1x1(void) { consume(1, 1); }
+static void c1x2(void) { consume(1, 2); }
+static void c1x3(void) { consume(1, 3); }
+static void c2x1(void) { consume(2, 1); }
+static void c2x2(void) { consume(2, 2); }
+static void c2x3(void) { consume(2, 3); }
+static void c3x1(void) { consume(3, 1); }
+
+static void spsc_p7(void) {
+    uint32_t id = 1;
+    for (int i = 0; i < 7; i++)
+        id += put(0, id);
+}
+static void spsc_c7(void) {
+    uint32_t expected = 1;
+    for (int i = 0; i < 7; i++) {
+        uint32_t id = get(1);
+        EXPECT(!id || id == expected);
+        expected += id != 0;
+    }
+}
+
+/* Lengths that do not divide the ring, so that it wraps by padding. */
+static void mixed_p(void) {
+    uint32_t id = 1;
+    id += put_long(0, id, 64);
+    id += put_long(0, id, 128);
+    id += put_long(0, id, 128);
+    id += put_long(0, id, 64);
+}
+static void mixed_c(void) { consume(1, 4); }
+static void mixed_p1(void) { put_long(1, 5, 128); }
+static void mixed_after(void) {
+    drain();
+    if (ends[OTHER].geometry.kind == SR_KIND_SPSC)
+        sr_spsc_adopt(&ends[OTHER], SR_ROLE_PRODUCER);
+    for (int i = 0; i < 5; i++) {
+        memset(told.seen, 0, sizeof told.seen);
+        EXPECT(put_long(OTHER, 7, 128) && get(OTHER) == 7);
+    }
+}
+
+static void hand_back(int thread) {
+    struct sr_record record;
+    if (sr_try_take(&ends[thread], UINT64_MAX, &record) == SR_OK) {
+        look(&record);
+        sr_mpmc_hand_back(&ends[thread], &record);
+    }
+}
+static void hand_back_0(void) { hand_back(0); }
+static void hand_back_1(void) { hand_back(1); }
+static void mpmc2_with_one(void) {
+    mpmc2();
+    put(OTHER, 1);
+}
+static void mpmc2_with_two(void) {
+    mpmc2_with_one();
+    put(OTHER, 2);
+}
+static void take_0(void) { consume(0, 1); }
+
+static void repairing_c2(void) {
+    repair_if_dead(2);
+    consume(2, 2);
+}
+static void repairing_c1(void) {
+    repair_if_dead(1);
+    consume(1, 2);
+}
+/* Somebody died holding a record long ago; two at once come to repair it, and the first is killed too. */
+static void left_claimed(void) {
+    mpmc2();
+    sr_try_claim(&ends[3], 64, &left);
+    put(OTHER, 1);
+}
+static void left_taken(void) {
+    mpmc2_with_two();
+    sr_try_take(&ends[3], UINT64_MAX, &left);
+}
+static void repairer_0(void) { repair(0, 3); }
+static void repairer_1(void) {
+    repair(1, 3);
+    consume(1, 2);
+}
+static void mended_3(void) {
+    repair(OTHER, 3);
+    mended_and_usable();
+}
+
+static void two_claims(void) {
+    mpmc2();
+    claim_two(0, 0);
+}
+static void two_claims_of_two(void) {
+    mpmc2();
+    claim_two(0, 1);
+}
+static void one_claim(void) {
+    mpmc2();
+    EXPECT(sr_try_claim(&ends[0], 64, &open[0]) == SR_OK);
+}
+static void one_claim_spsc(void) {
+    spsc2();
+    EXPECT(sr_try_claim(&ends[0], 64, &open[0]) == SR_OK);
+}
+/* One that goes on for laps, while another is stuck in one call with what it saw at its start. */
+static void churn(int thread, int rounds) {
+    for (int i = 0; i < rounds; i++) {
+        put(thread, 5 + (uint32_t)i);
+        get(thread);
+    }
+}
+static void churner_1x2(void) { churn(1, 2); }
+static void churner_wrapping(void) { /* comes by the first place once more */
+    churn(1, 2);
+    put(1, 7);
+}
+static void contents_0(void) {
+    struct sr_contents contents;
+    EXPECT(sr_contents_read(&ends[0], &contents) == SR_OK);
+}
+static void maybe_ready_0(void) { sr_mpmc_maybe_ready(&ends[0]); }
+static void repairer_of_3(void) { repair(0, 3); }
+static void hand_back_and_take_0(void) {
+    hand_back(0);
+    consume(0, 1);
+}
+/* All room taken by two long messages, half of whose words are of no lap. */
+static void full_of_long(void) {
+    mpmc4();
+    EXPECT(put_long(OTHER, 9, 128) && put_long(OTHER, 10, 128));
+}
+static void long_taken(void) {
+    full_of_long();
+    EXPECT(sr_try_take(&ends[2], UINT64_MAX, &open_takes[0]) == SR_OK);
+    EXPECT(sr_try_take(&ends[2], UINT64_MAX, &open_takes[1]) == SR_OK);
+}
+static void acknowledge_2(void) {
+    finish(&ends[2], &open_takes[0]);
+    finish(&ends[2], &open_takes[1]);
+}
+
+static void tell_1(void) { commit_and_tell(0, 0, 1); }
+static void tell_2(void) {
+    commit_and_tell(0, 0, 1);
+    commit_and_tell(0, 1, 2);
+}
+static void tell_1_too(void) { commit_and_tell(1, 1, 5); }
+static void wait_1(void) { wait_and_get(1); }
+static void wait_2(void) { wait_and_get(2); }
+static void wait_1_twice(void) {
+    wait_and_get(1);
+    wait_and_get(1);
+}
+static void nobody_sleeps(void) {
+    for (int i = 0; i < EXPLORE_THREADS; i++)
+        EXPECT(!explore_is_asleep(i));
+    drain();
+}
+/* A full ring: its producer parks until the consumer has made room. */
+static void full_spsc(void) {
+    spsc2();
+    put(0, 1);
+    put(0, 2);
+}
+static void full_mpmc(void) {
+    mpmc2();
+    put(OTHER, 1);
+    put(OTHER, 2);
+}
+static void wait_and_put(int thread, uint32_t id) {
+    struct sr_record record;
+    EXPECT(sr_claim(&ends[thread], 64, &FOR_EVER, &record) == SR_OK);
+    fill(&ends[thread], &record, id);
+}
+static void wait_for_room_0(void) { wait_and_put(0, 3); }
+static void make_room_1(void) {
+    EXPECT(get(1));
+    sr_event_notify(&header->room, SR_WAKE_ALL);
+}
+static void make_room_2(void) {
+    EXPECT(get(2));
+    sr_event_notify(&header->room, SR_WAKE_ALL);
+}
+
+/* Shutdown: what was committed before it is delivered before ShutDown is. */
+static bool consumer_was_told;
+static void open_spsc(void) {
+    spsc2();
+    consumer_was_told = false;
+}
+static void open_mpmc(void) {
+    mpmc2();
+    consumer_was_told = false;
+}
+static void shut_down_and_drain(void) {
+    sr_shut_down(&ends[1], SR_DRAINING);
+    for (int i = 0; i < 3 && !consumer_was_told; i++) {
+        struct sr_record record;
+        enum sr_result result = sr_try_take(&ends[1], UINT64_MAX, &record);
+        if (result == SR_OK)
+            finish(&ends[1], &record);
+        consumer_was_told = result == SR_SHUT_DOWN;
+    }
+}
+static void told_after_all(void) {
+    for (int id = 1; consumer_was_told && id <= MESSAGES; id++)
+        EXPECT(told.committed[id] == (told.seen[id] == 1));
+}
+static void shut_down_0(void) { sr_shut_down(&ends[0], SR_DRAINING); }
+static void wait_for_shutdown_1(void) {
+    struct sr_record record;
+    EXPECT(sr_take(&ends[1], UINT64_MAX, &FOR_EVER, &record) == SR_SHUT_DOWN);
+}
+
+#define C(title, setup, check, count, ...)                                                                             \
+    .name = title, .before = setup, .after = check, .threads = count, .thread = {__VA_ARGS__}
+#define SAFETY .fences_are_void = true /* they order nothing that these look at */
+
+static const struct configuration ALL[] = {
+    {C("spsc", spsc2, drain, 2, spsc_p7, spsc_c7), SAFETY},
+    {C("spsc-padding", spsc4, mixed_after, 2, mixed_p, mixed_c), SAFETY},
+    {C("spsc-shutdown", open_spsc, told_after_all, 2, p0x2, shut_down_and_drain)},
+    {C("mpmc-1p1c", mpmc2, drained_and_usable, 2, p0x3, c1x3), SAFETY},
+    {C("mpmc-2p1c-small", mpmc2_turned, drained_and_usable, 3, p0x1, p1x1, c2x2), SAFETY},
+    {C("mpmc-2p1c", mpmc2, drained_and_usable, 3, p0x2, p1x1, c2x1), SAFETY},
+    {C("mpmc-2p1c-x2", mpmc2, drained_and_usable, 3, p0x2, p1x2, c2x2), SAFETY},
+    {C("mpmc-1p2c-small", mpmc2, drained_and_usable, 3, p0x3, c1x1, c2x1), SAFETY},
+    {C("mpmc-1p2c", mpmc2, drained_and_usable, 3, p0x2, c1x2, c2x2), SAFETY},
+    {C("mpmc-1p2c-x3", mpmc2, drained_and_usable, 3, p0x3, c1x3, c2x3), SAFETY},
+    {C("mpmc-3p", mpmc2_turned, drained_and_usable, 3, p0x1, p1x1, p2x1), SAFETY},
+    {C("mpmc-3p1c", mpmc2, drained_and_usable, 4, p0x1, p1x1, p2x1, c3x1), SAFETY},
+    {C("mpmc-slots", mpmc2_one, drained_and_usable, 3, p0x1, p1x1, c2x2), SAFETY},
+    {C("mpmc-padding", mpmc4, mixed_after, 2, mixed_p, mixed_c), SAFETY},
+    {C("mpmc-padding-2p", mpmc4, mixed_after, 3, mixed_p1, p0x1, c2x1), SAFETY},
+    {C("mpmc-hand-back", mpmc2_with_two, drained_and_usable, 2, hand_back_0, c1x2), SAFETY},
+    {C("mpmc-hand-back-2", mpmc2_with_one, drained_and_usable, 3, hand_back_0, hand_back_1, c2x1), SAFETY},
+    {C("mpmc-hand-back-put", mpmc2_with_two, drained_and_usable, 3, hand_back_0, p1x1, c2x1), SAFETY},
+    {C("mpmc-shutdown", open_mpmc, told_after_all, 2, p0x1, shut_down_and_drain)},
+    {C("mpmc-kill-producer", mpmc2, mended_and_usable, 3, p0x1, p1x1, repairing_c2), .alive = &alive, SAFETY},
+    {C("mpmc-kill-consumer", mpmc2_with_two, mended_and_usable, 2, take_0, repairing_c1), .alive = &alive, SAFETY},
+    {C("mpmc-kill-consumer-put", mpmc2_with_two, mended_and_usable, 3, take_0, p1x1, repairing_c2), .alive = &alive,
+     SAFETY},
+    {C("mpmc-kill-hand-back", mpmc2_with_two, mended_and_usable, 2, hand_back_0, repairing_c1), .alive = &alive,
+     SAFETY},
+    {C("mpmc-kill-repairer-of-claim", left_claimed, mended_3, 2, repairer_0, repairer_1), .alive = &alive, SAFETY},
+    {C("mpmc-kill-repairer-of-take", left_taken, mended_3, 2, repairer_0, repairer_1), .alive = &alive, SAFETY},
+    {C("churn-claim", mpmc2, drained_and_usable, 2, p0x1, churner_wrapping), SAFETY},
+    {C("churn-take", mpmc2, drained_and_usable, 2, take_0, churner_wrapping), SAFETY},
+    {C("churn-hand-back", mpmc2, drained_and_usable, 2, hand_back_0, churner_wrapping), SAFETY},
+    {C("churn-return", mpmc2_with_one, drained_and_usable, 2, hand_back_and_take_0, churner_1x2), SAFETY},
+    {C("churn-walk", mpmc2, drained_and_usable, 2, contents_0, churner_wrapping), SAFETY},
+    {C("churn-ready", mpmc2, drained_and_usable, 2, maybe_ready_0, churner_wrapping), SAFETY},
+    {C("churn-repair", left_taken, mended_3, 2, repairer_of_3, churner_1x2), SAFETY},
+    {C("repair-beside-taker", left_taken, mended_3, 2, repairer_of_3, c1x2), SAFETY},
+    {C("repair-beside-producer", left_claimed, mended_3, 2, repairer_of_3, p1x2), SAFETY},
+    {C("room-long", long_taken, mixed_after, 3, p0x1, p1x1, acknowledge_2), SAFETY},
+    {C("room-long-2", long_taken, mixed_after, 3, mixed_p1, p0x1, acknowledge_2), SAFETY},
+    {C("semaphore-1p1c", semaphore2, drained_and_usable, 2, p0x2, c1x2), SAFETY},
+    {C("semaphore-kill-producer", semaphore2, mended_and_usable, 2, p0x1, repairing_c1), .alive = &alive, SAFETY},
+    {C("park-spsc", one_claim_spsc, nobody_sleeps, 2, tell_1, wait_1)},
+    {C("park-mpmc-1", one_claim, nobody_sleeps, 2, tell_1, wait_1)},
+    {C("park-mpmc-2", two_claims, nobody_sleeps, 2, tell_2, wait_1)},
+    {C("park-mpmc", two_claims, nobody_sleeps, 2, tell_2, wait_1_twice)},
+    {C("park-mpmc-2c", two_claims, nobody_sleeps, 3, tell_2, wait_1, wait_2)},
+    {C("park-mpmc-2p", two_claims_of_two, nobody_sleeps, 3, tell_1, tell_1_too, wait_2)},
+    {C("park-room-spsc", full_spsc, nobody_sleeps, 2, wait_for_room_0, make_room_1)},
+    {C("park-room-mpmc-1c", full_mpmc, nobody_sleeps, 2, wait_for_room_0, make_room_1)},
+    {C("park-room-mpmc", full_mpmc, nobody_sleeps, 3, wait_for_room_0, make_room_1, make_room_2)},
+    {C("park-shutdown", spsc2, nobody_sleeps, 2, shut_down_0, wait_for_shutdown_1)},
+};
+
+int main(int argc, char **argv) {
+    for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++) {
+        if (argc < 2) {
+            printf("%s\n", ALL[i].name);
+        } else if (!strcmp(argv[1], ALL[i].name)) {
+            struct exploration found = explore(&ALL[i], false, false, argc > 2 ? strtoull(argv[2], NULL, 10) : 0);
+            printf("%llu %llu %llu %s %s\n", (unsigned long long)found.executions, (unsigned long long)found.pruned,
+                   (unsigned long long)found.steps, found.finished ? "all" : "stopped",
+                   found.failure ? found.failure : "-");
+            return found.failure != NULL;
+        }
+    }
+    return argc < 2 ? 0 : 2;
+}

@@ -1,0 +1,68 @@
+"""Compiling the core without Python, whole or with one place changed, for the checks that run it bare."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+CORE = Path(__file__).resolve().parents[2] / "shmring" / "core"
+ALGORITHMS = ("geometry.c", "spsc.c", "mpmc.c", "repair.c", "semaphore.c")
+WAITING = ("wait.c", "blocking.c")
+
+
+def compiled(sources: list[Path], target: Path, *flags: str, compiler: str = "gcc", core: Path = CORE) -> Path:
+    """Compile C sources against the core's headers; the path of the program."""
+    if not shutil.which(compiler):
+        raise FileNotFoundError(f"{compiler} is missing; `make verify` installs what the programme needs")
+    command = [compiler, "-std=gnu11", "-O2", "-w", *flags, f"-I{core}", *map(str, sources), "-o", str(target)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+@dataclass(frozen=True)
+class Weakening:
+    """One ordering of the sources made weaker, at one place."""
+
+    file: str
+    function: str
+    number: int  # among those of its function, from 1
+    before: str
+    after: str
+    start: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.file} {self.function} #{self.number} {self.before}->{self.after}"
+
+    def applied(self, text: str) -> str:
+        """The source with this place weakened."""
+        return text[: self.start] + self.after + text[self.start + len(self.before) :]
+
+
+WEAKER = {
+    "acquire": ("relaxed",),
+    "release": ("relaxed",),
+    "acq_rel": ("acquire", "release"),
+    "sr_light_fence();": (";",),
+    "sr_heavy_fence();": (";",),
+}
+_COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
+_ORDERING = re.compile(r"\b(?:acquire|release|acq_rel)(?=\))|\bsr_(?:light|heavy)_fence\(\);")
+_FUNCTION = re.compile(r"^[a-z].*?\b(\w+)\([^;]*$", re.MULTILINE)
+
+
+def weakenings(file: str) -> Iterator[Weakening]:
+    """Every acquire, release and fence of a source file, each with what it can be weakened to."""
+    text = (CORE / file).read_text()
+    bare = _COMMENT.sub(lambda found: " " * len(found[0]), text)  # places stay where they are
+    counts: dict[str, int] = {}
+    for found in _ORDERING.finditer(bare):
+        function = [match[1] for match in _FUNCTION.finditer(bare, 0, found.start())][-1]
+        counts[function] = counts.get(function, 0) + 1
+        for after in WEAKER[found[0]]:
+            yield Weakening(file, function, counts[function], found[0], after, found.start())
