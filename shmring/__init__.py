@@ -2,13 +2,16 @@
 
 Layers, each importing only what stands to its left (tests/test_layering.py holds them to it)::
 
-    errors <- _core <- segment <- registry <- ring <- cli, demo
+    errors <- _core <- segment <- semaphores <- registry <- ring, leftovers <- doctor <- cli, demo
 
 ``errors``    the exception tree; imports nothing of ours
 ``_core``     the C11 core: rings, waiting, liveness, repair (core/LAYOUT.md is its specification)
 ``segment``   mapping memory: named, anonymous, file-backed; where platforms differ
+``semaphores`` the three semaphores of a ring of that kind
 ``registry``  names: create, attach, list, inspect, unlink
 ``ring``      what a user holds
+``leftovers`` what the killed left behind: clean
+``doctor``    whether this machine is fit for rings
 """
 
 try:
@@ -20,6 +23,7 @@ except ImportError as error:
     ) from error
 
 from shmring import segment
+from shmring.doctor import Finding, examine
 from shmring.errors import (
     Busy,
     Closed,
@@ -35,6 +39,7 @@ from shmring.errors import (
     ShmringError,
     ShutDown,
 )
+from shmring.leftovers import Leftover, clean
 from shmring.registry import AttachmentInfo, RingInfo, get_include, inspect, unlink
 from shmring.registry import list_rings as list
 from shmring.ring import Consumer, Producer, Ring, RingStats
@@ -49,8 +54,10 @@ __all__ = [
     "Corrupt",
     "DeadPeer",
     "Empty",
+    "Finding",
     "Full",
     "LayoutMismatch",
+    "Leftover",
     "MessageTooLong",
     "NoSpace",
     "NotReady",
@@ -61,6 +68,8 @@ __all__ = [
     "RingStats",
     "ShmringError",
     "ShutDown",
+    "clean",
+    "examine",
     "get_include",
     "inspect",
     "list",

@@ -112,8 +112,8 @@ def _stale(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
 
 def _corrupt(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
     return errors.Corrupt(
-        f"{_title(ring)} holds bytes that no shmring program writes; somebody else wrote to its memory, or truncated its "
-        "file. Stop its users, remove it (shmring rm) and create it again"
+        f"{_title(ring)} holds bytes that no shmring program writes: somebody else wrote to its memory, or truncated "
+        "its file. Stop its users, remove it (shmring rm) and create it again"
     )
 
 

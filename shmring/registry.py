@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import fcntl
 import os
 import pathlib
 import pwd
@@ -22,9 +23,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
-import posix_ipc
-
-from shmring import _core, diagnosis, segment
+from shmring import _core, diagnosis, segment, semaphores
 from shmring.errors import Corrupt, LayoutMismatch, NotReady
 from shmring.segment.names import check_name
 
@@ -76,37 +75,11 @@ class Wish:
         return _core.segment_size(self.kind, self.capacity, self.slots)
 
 
-def semaphore_names(kind: str, identity: int) -> tuple[str, str, str] | None:
-    """The three POSIX semaphores of a ring of the semaphore kind. They follow its identity, not its name."""
-    if kind != "semaphore":
-        return None
-    stem = f"/shmring-{identity:016x}"
-    return f"{stem}.mutex", f"{stem}.full", f"{stem}.empty"
+def new_segment(wish: Wish, place: Place | None) -> tuple[segment.Segment, int, semaphores.Hold | None]:
+    """A formatted segment without a name yet, its identity, and a hold on its semaphores if it has any.
 
-
-def _make_semaphores(wish: Wish, identity: int) -> None:
-    names = semaphore_names(wish.kind, identity)
-    if names is None:
-        return
-    granules = max(2, -(-wish.capacity // _core.GRANULE))
-    empty = min(wish.slots or granules, 2**31 - 1)
-    try:
-        for name, value in zip(names, (1, 0, empty), strict=True):
-            posix_ipc.Semaphore(name, posix_ipc.O_CREX, mode=wish.mode, initial_value=value).close()
-    except BaseException:
-        remove_semaphores(wish.kind, identity)
-        raise
-
-
-def remove_semaphores(kind: str, identity: int) -> None:
-    """Unlink a ring's semaphores; those who have them open go on using them."""
-    for name in semaphore_names(kind, identity) or ():
-        with contextlib.suppress(posix_ipc.ExistentialError):
-            posix_ipc.unlink_semaphore(name)
-
-
-def new_segment(wish: Wish, place: Place | None) -> tuple[segment.Segment, int]:
-    """A formatted segment without a name yet, and its identity. NoSpace when it cannot be reserved."""
+    NoSpace when it cannot be reserved.
+    """
     identity = secrets.randbits(63) | 1
     name = place.name if place and place.name else ""
     if place is None:
@@ -126,11 +99,14 @@ def new_segment(wish: Wish, place: Place | None) -> tuple[segment.Segment, int]:
             mode=wish.mode,
             identity=identity,
         )
-        _make_semaphores(wish, identity)
+        hold = None
+        if wish.kind == "semaphore":
+            granules = max(2, -(-wish.capacity // _core.GRANULE))
+            hold = semaphores.make(identity, empty=min(wish.slots or granules, 2**31 - 1), mode=wish.mode)
     except BaseException:
         memory.close()
         raise
-    return memory, identity
+    return memory, identity, hold
 
 
 def publish(memory: segment.Segment, place: Place) -> None:
@@ -149,7 +125,8 @@ def publish(memory: segment.Segment, place: Place) -> None:
 
 
 @contextlib.contextmanager
-def _mapped(place: Place) -> Iterator[segment.Segment]:
+def mapped(place: Place) -> Iterator[segment.Segment]:
+    """What stands at a place, for the length of a with block. Raises as open_segment."""
     memory = open_segment(place)
     try:
         yield memory
@@ -195,13 +172,51 @@ def remove_name(memory: segment.Segment, place: Place) -> None:
         place.path.unlink(missing_ok=True)
 
 
-def reclaim(place: Place) -> str | None:
+def is_held(memory: segment.Segment) -> bool:
+    """Does any process hold any lock on this segment? True for every live ring, of whatever layout."""
+    with open(f"/proc/self/fd/{memory.fd}", "r+b", buffering=0) as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # conflicts with the locks that tell of life
+        except (BlockingIOError, PermissionError):
+            return True
+        fcntl.lockf(file, fcntl.LOCK_UN)
+        return False
+
+
+def remove_by_force(place: Place) -> str | None:
+    """Remove whatever is nobody's: persistent, with messages in it, damaged. None when gone, else who is in the way."""
+    try:
+        with mapped(place) as memory:
+            if is_held(memory):
+                return "it is in use"
+            if _core.check(memory) in ("ready", "retired"):
+                unlink_mapped(memory, place)
+            else:
+                remove_name(memory, place)
+            return None
+    except FileNotFoundError:
+        return None
+    except NotReady:
+        place.path.unlink(missing_ok=True)
+        return None
+
+
+def unlink_mapped(memory: segment.Segment, place: Place) -> None:
+    """Retire a ring and remove its name and semaphores, whatever is in it."""
+    with _lifecycle(memory):
+        kind, _, identity, _ = _core.describe(memory)
+        _core.retire(memory)
+        remove_name(memory, place)
+        semaphores.remove(kind, identity)
+
+
+def reclaim(place: Place, *, only_look: bool = False) -> str | None:
     """Remove a ring that is nobody's: no living attachment, nothing undelivered, not persistent.
 
-    None when the place is free now, else why it is not.
+    None when the place is free now (with ``only_look``: could be), else why it is not.
     """
     try:
-        with _mapped(place) as memory:
+        with mapped(place) as memory:
             state = _core.check(memory)
             if state not in ("ready", "retired"):
                 return f"what is there is no usable ring ({state}); remove {place.path} if it is yours"
@@ -216,9 +231,11 @@ def reclaim(place: Place) -> str | None:
                     return f"it holds {undelivered} undelivered message(s)"
                 if flags & _FLAG_PERSIST:
                     return "it is persistent"
+                if only_look:
+                    return None
                 _core.retire(memory)
                 remove_name(memory, place)
-                remove_semaphores(kind, identity)
+                semaphores.remove(kind, identity)
                 return None
     except FileNotFoundError:
         return None
@@ -255,8 +272,8 @@ def check_owner(memory: segment.Segment, place: Place, owner: int | None) -> Non
     wanted = "you or root" if owner is None else f"user {_user_name(owner)}"
     raise PermissionError(
         errno.EACCES,
-        f"{place.title} belongs to user {_user_name(found)}, not to {wanted}: somebody may have planted it. If you trust "
-        f"that user, pass owner={_user_name(found)}",
+        f"{place.title} belongs to user {_user_name(found)}, not to {wanted}: somebody may have planted it. If you "
+        f"trust that user, pass owner={_user_name(found)}",
     )
 
 
@@ -437,14 +454,22 @@ def inspect(name: str | None = None, *, path: str | os.PathLike[str] | None = No
     return info_of(place_of(name, path))
 
 
+def named_places() -> list[Place]:
+    """Where there are named rings, or what looks like them, sorted by name."""
+    places = []
+    for entry in sorted(os.listdir(_SHARED_MEMORY)):
+        with contextlib.suppress(ValueError):
+            if entry.startswith(_PREFIX):
+                places.append(place_of(entry.removeprefix(_PREFIX), None))
+    return places
+
+
 def list_rings() -> list[RingInfo]:
     """Every named ring that this user may look at, sorted by name. Never blocks; those of others are left out."""
     found = []
-    for entry in sorted(os.listdir(_SHARED_MEMORY)):
-        if not entry.startswith(_PREFIX):
-            continue
+    for place in named_places():
         with contextlib.suppress(FileNotFoundError, PermissionError, ValueError):
-            found.append(info_of(place_of(entry.removeprefix(_PREFIX), None)))
+            found.append(info_of(place))
     return found
 
 
@@ -467,11 +492,7 @@ def unlink(name: str | None = None, *, path: str | os.PathLike[str] | None = Non
                 raise LayoutMismatch(f"{place.path} is not a ring, so it is not removed; use os.unlink if you mean it")
             place.path.unlink()
             return
-        with _lifecycle(memory):
-            kind, _, identity, _ = _core.describe(memory)
-            _core.retire(memory)
-            remove_name(memory, place)
-            remove_semaphores(kind, identity)
+        unlink_mapped(memory, place)
 
 
 def get_include() -> str:

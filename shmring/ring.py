@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
-from shmring import _core, registry, segment
+from shmring import _core, registry, segment, semaphores
 from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
 from shmring.errors import LayoutMismatch
 from shmring.registry import Place, Wish
@@ -116,6 +116,7 @@ class Ring(_core.Ring):
     _identity: int
     _kind: str
     _manner: _Manner
+    _hold: semaphores.Hold | None
     _explicit: set[int]
 
     # --- making and finding ---
@@ -148,11 +149,11 @@ class Ring(_core.Ring):
         manner = _manner(on_dead_peer, spin)
         place = None if name is None and path is None else registry.place_of(name, path)
         wish = _wish(kind, capacity, slots, mode, persist, anonymous=place is None)
-        memory, identity = registry.new_segment(wish, place)
+        memory, identity, hold = registry.new_segment(wish, place)
         try:
-            ring = cls._on(memory, place, manner)
+            ring = cls._on(memory, place, manner, hold)
         except BaseException:
-            registry.remove_semaphores(kind, identity)
+            semaphores.remove(kind, identity)
             memory.close()
             raise
         if place is not None:
@@ -236,12 +237,21 @@ class Ring(_core.Ring):
                 )
 
     @classmethod
-    def _on(cls, memory: segment.Segment, place: Place | None, manner: _Manner) -> Self:
+    def _on(
+        cls, memory: segment.Segment, place: Place | None, manner: _Manner, hold: semaphores.Hold | None = None
+    ) -> Self:
         kind, slots, identity, _ = _core.describe(memory)
-        semaphores = registry.semaphore_names(kind, identity)
-        name = place.name if place else None
-        ring = cls(memory, memory.fd, name, semaphores, manner.spin_ns, manner.outlive_peers)
-        ring._segment, ring._place, ring._manner = memory, place, manner
+        names = semaphores.names(kind, identity)
+        if names and hold is None:
+            hold = semaphores.Hold(identity)
+        try:
+            name = place.name if place else None
+            ring = cls(memory, memory.fd, name, names, manner.spin_ns, manner.outlive_peers)
+        except BaseException:
+            if hold:
+                hold.close()
+            raise
+        ring._segment, ring._place, ring._manner, ring._hold = memory, place, manner, hold
         ring._identity, ring._kind, ring._slots, ring._explicit = identity, kind, slots or None, set()
         _open_rings.add(ring)
         _close_at_exit_of_workers()
@@ -317,12 +327,14 @@ class Ring(_core.Ring):
         abandoned = self._detach()
         try:
             if abandoned:
-                registry.remove_semaphores(self._kind, self._identity)
+                semaphores.remove(self._kind, self._identity)
                 if self._place is not None:
                     registry.remove_name(self._segment, self._place)
         finally:
             self._finish_close()
             self._segment.close()
+            if self._hold:
+                self._hold.close()
 
     def unlink(self) -> None:
         """Remove the ring's name; those attached go on using it. FileNotFoundError when it is gone already."""

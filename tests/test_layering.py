@@ -22,18 +22,21 @@ RANK = {
     "codecs": 1,  # beside: objects to bytes, never sees a mapping
     "diagnosis": 2,  # the core's results in words
     "segment": 2,
-    "registry": 3,
-    "ring": 4,
-    "topic": 4,
-    "latest": 4,
-    "queues": 5,
-    "executor": 6,
-    "pipeline": 6,
-    "shmring": 7,  # __init__.py, the public names; from here on up only those are used
-    "demo": 8,
-    "bridge": 8,
-    "cli": 9,
-    "__main__": 10,
+    "semaphores": 3,
+    "registry": 4,
+    "ring": 5,
+    "topic": 5,
+    "latest": 5,
+    "leftovers": 5,
+    "queues": 6,
+    "doctor": 6,
+    "executor": 7,
+    "pipeline": 7,
+    "shmring": 8,  # __init__.py, the public names; from here on up only those are used
+    "demo": 9,
+    "bridge": 9,
+    "cli": 10,
+    "__main__": 11,
 }
 PUBLIC_SUBMODULES = {"segment"}
 

@@ -7,17 +7,10 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from shmring.segment.sizes import show_size as size
+
+__all__ = ["print_json", "print_table", "size", "span"]
 _WIDTH_OF_A_PIPE = 10_000
-
-
-def size(length: int) -> str:
-    """Return a number of bytes: "64 MiB", "1.5 KiB", "17 B"."""
-    amount = float(length)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.4g} {unit}"
-        amount /= 1024
-    return f"{amount:.4g} TiB"
 
 
 def span(seconds: float) -> str:

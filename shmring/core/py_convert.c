@@ -117,6 +117,8 @@ static const char *const NAMES[] = {
 PyObject *sr_raise(struct ring *ring, enum sr_result result, enum side side, uint64_t length, int64_t timeout_ns) {
     if (result == SR_INTERRUPTED && PyErr_Occurred())
         return NULL;
+    if (ring && SR_LOAD(&ring->endpoint.damaged, relaxed) && result != SR_CLOSED)
+        result = SR_CORRUPT; /* whatever else went wrong, this is why */
     if (result == SR_SYSTEM_ERROR)
         return PyErr_SetFromErrno(PyExc_OSError);
     if (!diagnosis) {

@@ -40,3 +40,13 @@ def parse_size(size: object, *, limit: int = 2**40, what: str = "capacity") -> i
     if not 1 <= count <= limit:
         raise ValueError(f"{what} is {size!r}; {allowed}")
     return count
+
+
+def show_size(length: int) -> str:
+    """A number of bytes for people: "64 MiB", "1.5 KiB", "17 B"."""
+    amount = float(length)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.4g} {unit}"
+        amount /= 1024
+    return f"{amount:.4g} TiB"

@@ -383,6 +383,15 @@ static void long_taken(void) {
     EXPECT(sr_try_take(&ends[2], UINT64_MAX, &open_takes[0]) == SR_OK);
     EXPECT(sr_try_take(&ends[2], UINT64_MAX, &open_takes[1]) == SR_OK);
 }
+/* Four short ones, the first two about to be acknowledged: a long one will lie over both. */
+static void short_taken(void) {
+    mpmc4();
+    for (uint32_t id = 9; id <= 12; id++)
+        EXPECT(put(OTHER, id));
+    EXPECT(sr_try_take(&ends[2], UINT64_MAX, &open_takes[0]) == SR_OK);
+    EXPECT(sr_try_take(&ends[2], UINT64_MAX, &open_takes[1]) == SR_OK);
+}
+static void long_0(void) { put_long(0, 1, 128); }
 static void acknowledge_2(void) {
     finish(&ends[2], &open_takes[0]);
     finish(&ends[2], &open_takes[1]);
@@ -451,6 +460,14 @@ static void shut_down_and_drain(void) {
         consumer_was_told = result == SR_SHUT_DOWN;
     }
 }
+static void shut_down_2(void) { sr_shut_down(&ends[2], SR_DRAINING); }
+static void drain_1(void) {
+    struct sr_record record;
+    enum sr_result result = sr_try_take(&ends[1], UINT64_MAX, &record);
+    if (result == SR_OK)
+        finish(&ends[1], &record);
+    consumer_was_told = result == SR_SHUT_DOWN;
+}
 static void told_after_all(void) {
     for (int id = 1; consumer_was_told && id <= MESSAGES; id++)
         EXPECT(told.committed[id] == (told.seen[id] == 1));
@@ -485,6 +502,8 @@ static const struct configuration ALL[] = {
     {C("mpmc-hand-back-2", mpmc2_with_one, drained_and_usable, 3, hand_back_0, hand_back_1, c2x1), SAFETY},
     {C("mpmc-hand-back-put", mpmc2_with_two, drained_and_usable, 3, hand_back_0, p1x1, c2x1), SAFETY},
     {C("mpmc-shutdown", open_mpmc, told_after_all, 2, p0x1, shut_down_and_drain)},
+    {C("spsc-shutdown-by-another", open_spsc, told_after_all, 3, p0x1, drain_1, shut_down_2)},
+    {C("mpmc-shutdown-by-another", open_mpmc, told_after_all, 3, p0x1, drain_1, shut_down_2)},
     {C("mpmc-kill-producer", mpmc2, mended_and_usable, 3, p0x1, p1x1, repairing_c2), .alive = &alive, SAFETY},
     {C("mpmc-kill-consumer", mpmc2_with_two, mended_and_usable, 2, take_0, repairing_c1), .alive = &alive, SAFETY},
     {C("mpmc-kill-consumer-put", mpmc2_with_two, mended_and_usable, 3, take_0, p1x1, repairing_c2), .alive = &alive,
@@ -500,9 +519,10 @@ static const struct configuration ALL[] = {
     {C("churn-walk", mpmc2, drained_and_usable, 2, contents_0, churner_wrapping), SAFETY},
     {C("churn-ready", mpmc2, drained_and_usable, 2, maybe_ready_0, churner_wrapping), SAFETY},
     {C("churn-repair", left_taken, mended_3, 2, repairer_of_3, churner_1x2), SAFETY},
-    {C("repair-beside-taker", left_taken, mended_3, 2, repairer_of_3, c1x2), SAFETY},
-    {C("repair-beside-producer", left_claimed, mended_3, 2, repairer_of_3, p1x2), SAFETY},
+    {C("repair-beside-taker", left_taken, drained_and_usable, 2, repairer_of_3, c1x2), SAFETY},
+    {C("repair-beside-producer", left_claimed, drained_and_usable, 2, repairer_of_3, p1x2), SAFETY},
     {C("room-long", long_taken, mixed_after, 3, p0x1, p1x1, acknowledge_2), SAFETY},
+    {C("room-short", short_taken, mixed_after, 3, long_0, mixed_p1, acknowledge_2), SAFETY},
     {C("room-long-2", long_taken, mixed_after, 3, mixed_p1, p0x1, acknowledge_2), SAFETY},
     {C("semaphore-1p1c", semaphore2, drained_and_usable, 2, p0x2, c1x2), SAFETY},
     {C("semaphore-kill-producer", semaphore2, mended_and_usable, 2, p0x1, repairing_c1), .alive = &alive, SAFETY},

@@ -1,0 +1,105 @@
+"""The three POSIX semaphores of a ring of the semaphore kind: mutex, full, empty.
+
+Their names follow the ring's identity, so that a later ring of the same name has others. An anonymous ring has no file
+whose locks could tell whether somebody still uses it; so whoever has the semaphores open also holds a lock on one of
+them, which the kernel drops with the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pathlib
+import re
+import time
+
+import posix_ipc
+
+_FOLDER = pathlib.Path("/dev/shm")  # where Linux keeps them, as sem.NAME
+_FILE = re.compile(r"sem\.shmring-([0-9a-f]{16})\.(?:mutex|full|empty)")
+_BEING_MADE = 60.0  # seconds: younger ones are left alone
+
+
+def names(kind: str, identity: int) -> tuple[str, str, str] | None:
+    """What sem_open is told; None for kinds without semaphores."""
+    if kind != "semaphore":
+        return None
+    stem = f"/shmring-{identity:016x}"
+    return f"{stem}.mutex", f"{stem}.full", f"{stem}.empty"
+
+
+def _file(identity: int) -> pathlib.Path:
+    return _FOLDER / f"sem.shmring-{identity:016x}.mutex"
+
+
+class Hold:
+    """Says that somebody uses these semaphores, until it is closed or its process has ended."""
+
+    def __init__(self, identity: int) -> None:
+        """FileNotFoundError when they are gone."""
+        self._fd = os.open(_file(identity), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_SH)
+            if not os.fstat(self._fd).st_nlink:  # removed between the opening and the locking
+                raise FileNotFoundError(f"the semaphores of ring {identity:016x} were removed")
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go; may be called again."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def make(identity: int, *, empty: int, mode: int) -> Hold:
+    """Create all three: mutex 1, full 0, empty as given."""
+    wanted = names("semaphore", identity)
+    assert wanted is not None
+    while True:
+        try:
+            for name, value in zip(wanted, (1, 0, empty), strict=True):
+                posix_ipc.Semaphore(name, posix_ipc.O_CREX, mode=mode, initial_value=value).close()
+            return Hold(identity)
+        except FileNotFoundError:
+            remove("semaphore", identity)  # somebody cleaned up while we were stopped for a minute: again
+        except BaseException:
+            remove("semaphore", identity)
+            raise
+
+
+def remove(kind: str, identity: int) -> None:
+    """Unlink a ring's semaphores; those who have them open go on using them."""
+    for name in names(kind, identity) or ():
+        with contextlib.suppress(posix_ipc.ExistentialError):
+            posix_ipc.unlink_semaphore(name)
+
+
+def identities() -> set[int]:
+    """The rings whose semaphores there are."""
+    return {int(found[1], 16) for found in map(_FILE.fullmatch, os.listdir(_FOLDER)) if found}
+
+
+def remove_if_unused(identity: int, *, only_look: bool = False) -> bool:
+    """Unlink them unless somebody holds them or they are in the making. PermissionError for those of others."""
+    path = _file(identity)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:  # their maker, or a cleaner, died halfway
+        if not only_look:
+            remove("semaphore", identity)
+        return True
+    try:
+        if time.time() - os.fstat(fd).st_ctime < _BEING_MADE:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        if not only_look:
+            remove("semaphore", identity)
+        return True
+    finally:
+        os.close(fd)

@@ -1,0 +1,125 @@
+"""Every execution of the core's algorithms, in small rings that wrap; and no ordering of theirs that could be weaker.
+
+The explorer (explorer/) is held to itself first: what it finds cleverly, it must find naively as well.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import exploring
+from sources import CORE, Weakening, compiled, weakenings
+
+pytestmark = [pytest.mark.verify, pytest.mark.timeout(1800)]
+
+# name: executions explored, distinct ones cleverly, distinct ones naively, outcomes seen either way (bits), failure
+LITMUS = """\
+store-buffering 8 4 4 3 3 -
+store-buffering-fenced 6 3 3 2 2 -
+message-passing 6 3 3 2 2 -
+message-passing-relaxed 7 4 4 3 3 -
+release-sequence 24 9 9 2 2 -
+independent-reads 77 16 16 1 1 -
+coherence 20 6 6 2 2 -
+compare-and-swap 6 3 3 2 2 -
+plain-behind-a-flag 3 2 2 0 0 -
+plain-race 0 0 0 0 0 data race: a read of what is being written
+park 10 3 3 2 2 -
+park-unfenced 12 4 4 3 3 -
+kill 9 6 6 6 6 -
+"""
+
+# These do not end in any reasonable time: so many executions are looked at, in soak more.
+ENDLESS = {
+    "mpmc-2p1c-x2": 1_000_000,
+    "mpmc-1p2c-x3": 1_000_000,
+    "mpmc-3p": 1_000_000,
+    "mpmc-3p1c": 1_000_000,
+    "mpmc-kill-consumer-put": 1_000_000,
+    "churn-claim": 1_000_000,
+    "churn-return": 1_000_000,
+    "park-mpmc": 1_000_000,
+    "park-mpmc-2c": 1_000_000,
+    "park-mpmc-2p": 1_000_000,
+    "park-room-mpmc": 1_000_000,
+}
+SLOW = {"spsc", "mpmc-2p1c", "mpmc-1p2c", "room-long-2"}  # these end, but a mutant shows in a smaller one
+
+THE_WORD = "the same word is loaded with acquire before, or is swapped with acq_rel after: either will do"
+HINT = "positions are hints: whoever acts on an old one fails at the record's word"
+SHOWN = "a figure to look at, of one instant: nothing is done by it"
+FENCED = "the fences of park-or-seen order the same"
+SERIAL = "the record words order; the mutex only gives the textbook's order of events"
+REDUNDANT = {
+    "mpmc.c help #1 acq_rel->release": "the position is read with acquire before it is helped on",
+    "mpmc.c moved_on #1 acquire->relaxed": "what made the position look old is newer than its move, so coherence shows it",
+    "mpmc.c reclaim #1 acquire->relaxed": HINT,
+    "mpmc.c reclaim #3 acq_rel->release": "the position is read with acquire at the start",
+    "mpmc.c sr_mpmc_try_claim #3 acq_rel->release": THE_WORD,
+    "mpmc.c take_word #1 acq_rel->acquire": "TAKEN goes on with the release sequence of COMMITTED",
+    "mpmc.c take_word #1 acq_rel->release": THE_WORD,
+}
+
+
+@pytest.fixture(scope="module")
+def rings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the program of all configurations, over the core as it is."""
+    return exploring.build(tmp_path_factory.mktemp("explorer"))
+
+
+def test_the_explorer_finds_what_naive_enumeration_finds(tmp_path: Path) -> None:
+    sources = [exploring.EXPLORER / name for name in ("explorer.c", "memory.c", "litmus.c")]
+    program = compiled(sources, tmp_path / "litmus", *exploring.FLAGS)
+    assert subprocess.run([program], capture_output=True, text=True, check=True).stdout == LITMUS
+
+
+def test_no_execution_breaks_a_promise(rings: Path, effort: float, figure: Callable[[str], None]) -> None:
+    names = exploring.names(rings)
+    assert set(ENDLESS) | SLOW <= set(names)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        limits = [int(ENDLESS.get(name, 0) * effort) for name in names]
+        found = dict(zip(names, pool.map(lambda name, limit: exploring.run(rings, name, limit), names, limits)))
+    for name, result in found.items():
+        assert result.failure is None, f"{name}: {result.failure}"
+        assert result.finished or name in ENDLESS, f"{name} did not end"
+        bound = "all executions" if result.finished else "executions, not all"
+        figure(f"{name}: {result.executions:,} {bound}, {result.pruned:,} pruned")
+
+
+def survives(weakening: Weakening) -> bool:
+    """No configuration notices this weakening."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = exploring.build(Path(folder), weakening)
+        quick = [name for name in exploring.names(program) if name not in ENDLESS and name not in SLOW]
+        return all(exploring.run(program, name, patience=120).failure is None for name in quick)
+
+
+def test_every_weaker_ordering_is_noticed_or_known_to_be_redundant(effort: float, figure: Callable[[str], None]) -> None:
+    files = ("spsc.c", "mpmc.c", "repair.c", "semaphore.c", "wait.c", "wait.h", "blocking.c")
+    everything = [each for file in files for each in weakenings(file)]
+    assert {each.name for each in everything} >= set(REDUNDANT), "an entry for what is there no more"
+    # Those known to survive are tried only when there is time.
+    tried = [each for each in everything if effort > 1 or each.name not in REDUNDANT]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        survivors = {each.name for each, alive in zip(tried, pool.map(survives, tried)) if alive}
+    assert survivors - set(REDUNDANT) == set(), "nobody notices these"
+    figure(f"{len(everything)} weakened orderings: {len(everything) - len(REDUNDANT)} noticed, {len(REDUNDANT)} redundant")
+
+
+def test_a_planted_bug_in_the_repair_is_found(tmp_path: Path) -> None:
+    source = (CORE / "repair.c").read_text()
+    planted = source.replace("state == SR_CLAIMED ? SR_ABORTED : SR_RETURNED", "SR_ABORTED")
+    assert planted != source
+    bug = Weakening("repair.c", "repair_record", 1, source, planted, 0)
+    program = exploring.build(tmp_path, bug)
+    assert exploring.run(program, "mpmc-kill-consumer").failure

@@ -1,0 +1,245 @@
+"""Kill a process at every instruction of an operation, and see that the others go on with every message.
+
+usage: kill_matrix.py KIND EFFORT; prints the number of kills, or stops with what was lost, torn or stuck.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import stepping
+
+import shmring
+from shmring import _core
+
+EVERY_UP_TO = 900  # of longer operations, as many points at random
+LONGEST = 60_000
+A, B, C = b"a" * 40, b"b" * 150, b"c" * 64
+
+
+@dataclass
+class Operation:
+    """What the victim does. ``waiting`` are the messages that lie in the ring before, ``puts`` those it puts."""
+
+    name: str
+    method: str
+    act: Callable[[shmring.Ring], object]
+    side: int
+    waiting: list[bytes] = field(default_factory=list)
+    puts: list[bytes] = field(default_factory=list)
+    takes: int = 0  # how many of those waiting it may have acknowledged
+
+
+def _claim(ring: shmring.Ring, fails: bool) -> None:
+    try:
+        with ring.claim(len(B)) as buffer:
+            buffer[:] = B
+            if fails:
+                raise KeyError
+    except KeyError:
+        pass
+
+
+def _borrow(ring: shmring.Ring, fails: bool) -> None:
+    try:
+        with ring.borrow() as view:
+            bytes(view)
+            if fails:
+                raise KeyError
+    except KeyError:
+        pass
+
+
+PRODUCE, CONSUME = 0, 1
+OPERATIONS = [
+    Operation("put", "Ring.put", lambda ring: ring.put(B), PRODUCE, [A], [B]),
+    Operation("put into a full ring", "Ring.put", lambda ring: ring.put(B, timeout=0), PRODUCE, [A] * 16, [B]),
+    Operation("put_many", "Ring.put_many", lambda ring: ring.put_many([B, C]), PRODUCE, [A], [B, C]),
+    Operation("claim", "Lease.__enter__", lambda ring: _claim(ring, False), PRODUCE, [A], [B]),
+    Operation("commit", "Lease.__exit__", lambda ring: _claim(ring, False), PRODUCE, [A], [B]),
+    Operation("abort", "Lease.__exit__", lambda ring: _claim(ring, True), PRODUCE, [A]),
+    Operation("get", "Ring.get", lambda ring: ring.get(), CONSUME, [A, B], takes=1),
+    Operation("get_into", "Ring.get_into", lambda ring: ring.get_into(bytearray(200)), CONSUME, [A, B], takes=1),
+    Operation("get_many", "Ring.get_many", lambda ring: ring.get_many(), CONSUME, [A, B, C], takes=3),
+    Operation("borrow", "Lease.__enter__", lambda ring: _borrow(ring, False), CONSUME, [A, B], takes=1),
+    Operation("acknowledge", "Lease.__exit__", lambda ring: _borrow(ring, False), CONSUME, [A, B], takes=1),
+    Operation("hand back", "Lease.__exit__", lambda ring: _borrow(ring, True), CONSUME, [A, B]),
+    Operation("take a role", "Ring._take_role", lambda ring: ring._take_role(PRODUCE), CONSUME, [A]),
+    Operation("shutdown of another ring", "Ring._shut_down", lambda ring: ring._shut_down(0), CONSUME, [A]),
+    Operation("detach", "Ring._detach", lambda ring: ring._detach(), PRODUCE, [A]),
+]
+
+
+class Failure(AssertionError):
+    """Something was lost, torn, doubled or stuck."""
+
+
+def _function(method: str) -> int:
+    owner, name = method.split(".")
+    return stepping.function_of(getattr(_core, owner).__dict__[name])
+
+
+class Matrix:
+    """All operations of one kind of ring."""
+
+    def __init__(self, kind: str, effort: float) -> None:
+        self.kind, self.effort, self.kills = kind, effort, 0
+        self.random = random.Random(kind)
+
+    def run(self) -> None:
+        """Every operation, then every instruction of a repair."""
+        for operation in OPERATIONS:
+            self._operation(operation)
+        if self.kind != "spsc":
+            for held in ("claim", "borrow"):
+                self._repair(held)
+
+    def _points(self, length: int) -> list[int]:
+        if length <= EVERY_UP_TO * self.effort:
+            return list(range(length + 1))
+        return sorted(self.random.sample(range(length + 1), int(EVERY_UP_TO * self.effort)))
+
+    def _fresh(self) -> shmring.Ring:
+        # Odd, so that records wrap by padding at ever other places.
+        return shmring.Ring.create(capacity=16 * 64 + 10, kind=self.kind)
+
+    def _victim(self, ring: shmring.Ring, operation: Operation) -> stepping.Stepped:
+        def prepare() -> None:
+            if operation.method != "Ring._take_role":
+                ring._take_role(operation.side)
+
+        return stepping.Stepped(prepare, lambda: operation.act(ring), _function(operation.method))
+
+    def _operation(self, operation: Operation) -> None:
+        fresh_each = operation.method == "Ring._shut_down"
+        with self._fresh() as ring:
+            self._fill(ring, operation)
+            length = self._victim(ring, operation).steps_to_return(LONGEST)
+            if not fresh_each:
+                self._mend(ring)
+                ring.consumer().release()
+                self._drain(ring)
+            for point in [] if fresh_each else self._points(length):
+                self._fill(ring, operation)
+                self._kill(ring, operation, point)
+        for point in self._points(length) if fresh_each else []:
+            with self._fresh() as ring:
+                self._fill(ring, operation)
+                self._kill(ring, operation, point, usable=False)
+
+    def _kill(self, ring: shmring.Ring, operation: Operation, point: int, usable: bool = True) -> None:
+        victim = self._victim(ring, operation)
+        victim.step(point)
+        returned = victim.has_returned()
+        victim.kill()
+        self.kills += 1
+        self._mend(ring)
+        where = f"{self.kind}, {operation.name}, killed at instruction {point}"
+        before = ring.stats().redelivered if self.kind != "spsc" else 0
+        got = self._drain(ring)
+        self._check(operation, got, returned, where)
+        after = ring.stats()
+        if after.messages or after.claimed or after.taken:
+            raise Failure(f"{where}: left in the ring: {after}")
+        if after.redelivered - before > max(1, operation.takes):
+            raise Failure(f"{where}: redelivered {after.redelivered - before} times")
+        if usable:
+            self._use(ring, where)
+
+    def _fill(self, ring: shmring.Ring, operation: Operation) -> None:
+        with ring.producer() as producer:
+            for message in operation.waiting:
+                try:
+                    producer.put(message, timeout=0)
+                except shmring.Full:
+                    break
+
+    def _mend(self, ring: shmring.Ring) -> None:
+        """Attach and leave: whoever leaves looks after the dead. (A waiter would within 50 ms.)"""
+        _core_handle = ring.__reduce__()
+        _core_handle[0](*_core_handle[1]).close()
+
+    def _drain(self, ring: shmring.Ring) -> list[bytes]:
+        got = []
+        with ring.consumer() as consumer:
+            try:
+                while True:
+                    got.append(consumer.get(timeout=0))
+            except (shmring.Empty, shmring.ShutDown):
+                return got
+
+    def _check(self, operation: Operation, got: list[bytes], returned: bool, where: str) -> None:
+        rest = [message for message in got if message not in operation.puts]
+        put = [message for message in got if message in operation.puts] if operation.puts else []
+        if operation.puts and operation.waiting and operation.puts[0] in operation.waiting:
+            raise AssertionError("ambiguous operation")
+        if put != operation.puts[: len(put)]:
+            raise Failure(f"{where}: put {operation.puts}, got {put}")
+        full = len(operation.waiting) > 8
+        if returned and operation.puts and not full and len(put) != len(operation.puts):
+            raise Failure(f"{where}: committed and lost")
+        waiting = operation.waiting if not full else rest
+        least = len(waiting) - operation.takes
+        if not operation.takes and rest != waiting and sorted(rest) != sorted(waiting):
+            raise Failure(f"{where}: {waiting} waited, got {rest}")
+        if operation.takes and (len(rest) < least or sorted(rest) != sorted(waiting[len(waiting) - len(rest) :])):
+            raise Failure(f"{where}: {waiting} waited, got {rest}")
+        if full and len(rest) < 8:
+            raise Failure(f"{where}: a full ring lost messages: {rest}")
+
+    def _use(self, ring: shmring.Ring, where: str) -> None:
+        with ring.producer() as producer, ring.consumer() as consumer:
+            for message in (A, B, C):
+                producer.put(message, timeout=0)
+                if consumer.get(timeout=0) != message:
+                    raise Failure(f"{where}: the ring does not go on")
+
+    def _repair(self, held: str) -> None:
+        """Somebody died with a record; whoever repairs that is killed as well."""
+        holder = Operation(held, "Lease.__exit__", lambda ring: (_claim if held == "claim" else _borrow)(ring, False),
+                           PRODUCE if held == "claim" else CONSUME)  # fmt: skip
+        repairer = Operation("repair", "Ring.get", lambda ring: ring.get(timeout=0), CONSUME, takes=1)
+        length = 0
+        with self._fresh() as ring:
+            for attempt, point in enumerate([-1, *([0] * 10_000)]):
+                if attempt and attempt > len(points):
+                    break
+                waiting = [A, C]
+                with ring.producer() as producer:
+                    producer.put_many(waiting if held == "borrow" else [])
+                dead = self._victim(ring, holder)
+                dead.kill()
+                victim = self._victim(ring, repairer)
+                if not attempt:
+                    length = victim.steps_to_return(LONGEST)
+                    points = self._points(length)
+                    self._mend(ring)
+                    self._drain(ring)
+                    continue
+                victim.step(points[attempt - 1])
+                victim.kill()
+                self.kills += 2
+                self._mend(ring)
+                got = self._drain(ring)
+                where = f"{self.kind}, repair of a {held}, killed at instruction {points[attempt - 1]}"
+                allowed = [[A, C], [C, A], [C], [A]] if held == "borrow" else [[]]
+                if got not in allowed:
+                    raise Failure(f"{where}: got {got}")
+                self._use(ring, where)
+
+
+def main() -> None:
+    """Run the matrix of one kind."""
+    matrix = Matrix(sys.argv[1], float(sys.argv[2]))
+    matrix.run()
+    print(matrix.kills)
+
+
+if __name__ == "__main__":
+    main()

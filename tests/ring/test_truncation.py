@@ -1,0 +1,106 @@
+"""A segment that somebody truncates is Corrupt; the process lives, and so does whoever handled SIGBUS before."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import shmring
+
+
+@pytest.fixture
+def truncated(kind: str, tmp_path: Path) -> shmring.Ring:
+    """Return a ring in a file with two messages, of which only the first page of the arena is left."""
+    path = tmp_path / "ring"
+    ring = shmring.Ring.create(path=path, capacity="1 MiB", kind=kind)
+    ring.put(bytes(1000))
+    ring.put(b"x" * 400_000)
+    arena = path.stat().st_size - (1 << 20)
+    os.truncate(path, arena + 4096)
+    return ring
+
+
+def test_a_copy_out_of_missing_pages_is_corrupt_and_not_the_end(truncated: shmring.Ring) -> None:
+    with truncated:
+        assert truncated.get(timeout=0) == bytes(1000)
+        with pytest.raises(shmring.Corrupt, match="truncated its file"):
+            truncated.get(timeout=0)
+
+
+def test_a_copy_into_missing_pages_is_corrupt(truncated: shmring.Ring) -> None:
+    with truncated, pytest.raises(shmring.Corrupt):
+        truncated.put(b"y" * 100_000)
+
+
+def test_a_borrowed_view_of_missing_pages_stays_readable(truncated: shmring.Ring) -> None:
+    with truncated:
+        truncated.get()
+        with pytest.raises(shmring.Corrupt), truncated.borrow() as view:
+            assert len(bytes(view)) == 400_000
+
+
+def test_once_truncated_every_call_is_corrupt(truncated: shmring.Ring) -> None:
+    with truncated:
+        truncated.get()
+        calls: list[Callable[[], object]] = [
+            lambda: truncated.get(timeout=0),
+            lambda: truncated.get(timeout=0.2),
+            lambda: truncated.put(b"y", timeout=0),
+            lambda: truncated.put_many([b"y"]),
+            truncated.stats,
+        ]
+        for call in calls:
+            with pytest.raises(shmring.Corrupt):
+                call()
+
+
+def test_a_waiter_whose_ring_is_truncated_to_nothing_is_told(kind: str, tmp_path: Path, start: Callable, gate) -> None:
+    path = tmp_path / "ring"
+
+    def fill() -> str:
+        with shmring.Ring.attach(path=path) as mine:
+            big = bytes(mine.max_message)
+            mine.put(big)
+            gate.open()
+            with pytest.raises(shmring.Corrupt):
+                mine.put_many([big] * 3)  # more than fits, and nobody takes any
+            return "told"
+
+    with shmring.Ring.create(path=path, kind=kind):
+        child = start(fill)
+        gate.wait()
+        os.truncate(path, 0)
+        assert child.result() == "told"
+
+
+OWN_HANDLER = """
+import ctypes, mmap, os, signal, sys, tempfile
+import faulthandler
+if "early" in sys.argv: faulthandler.enable()
+import shmring
+ring = shmring.Ring.create(capacity=4096)
+if "late" in sys.argv: faulthandler.enable()
+file = tempfile.TemporaryFile(); file.truncate(4096)
+other = mmap.mmap(file.fileno(), 4096)
+file.truncate(0)
+print("before", flush=True)
+other[0]
+"""
+
+
+@pytest.mark.parametrize("when", ["never", "early", "late"])
+def test_a_bus_error_elsewhere_ends_the_process_as_it_would_have(when: str) -> None:
+    done = subprocess.run([sys.executable, "-c", OWN_HANDLER, when], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGBUS
+    assert done.stdout == "before\n"
+    assert ("Fatal Python error: Bus error" in done.stderr) == (when != "never")
+
+
+def test_a_bus_error_that_somebody_sends_ends_the_process() -> None:
+    program = "import os, signal, shmring; r = shmring.Ring.create(); os.kill(os.getpid(), signal.SIGBUS); print(1)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (-signal.SIGBUS, "")
