@@ -15,6 +15,11 @@ packages=()
 for program in "${!needed[@]}"; do
     command -v "$program" >/dev/null || packages+=("${needed[$program]}")
 done
+# The cross compilers come without their C libraries.
+for machine in aarch64-linux-gnu:arm64 arm-linux-gnueabihf:armhf i686-linux-gnu:i386 s390x-linux-gnu:s390x \
+    powerpc-linux-gnu:powerpc; do
+    [ -e "/usr/${machine%%:*}/lib/libc.a" ] || packages+=("libc6-dev-${machine##*:}-cross")
+done
 [ -e /usr/include/relacy/relacy.hpp ] || packages+=(relacy-dev)
 ((${#packages[@]})) || exit 0
 if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then

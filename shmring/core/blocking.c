@@ -94,7 +94,7 @@ static enum sr_result park_until_done(const struct attempt *attempt, const struc
         enum sr_result result = try_again(attempt);
         if (!could_change(result))
             return result;
-        if (SR_LOAD(&self->closing, acquire))
+        if (SR_LOAD(&self->closing, relaxed)) /* sr_event_announce has ordered it */
             return SR_CLOSED;
         int64_t now = sr_os_monotonic_ns();
         if (now >= wait->deadline_ns)
@@ -120,7 +120,7 @@ static enum sr_result nap_until_done(const struct attempt *attempt, const struct
     enum sr_result result = SR_FULL;
     for (int nap = 0; nap < NAPS && could_change(result); nap++) {
         int64_t left = wait->deadline_ns - sr_os_monotonic_ns();
-        if (left <= 0 || SR_LOAD(&attempt->self->closing, acquire))
+        if (left <= 0 || SR_LOAD(&attempt->self->closing, relaxed))
             break;
         sr_os_sleep_ns(left < NAP_NS ? left : NAP_NS);
         result = try_again(attempt);
@@ -231,17 +231,16 @@ enum sr_result sr_after_empty(struct sr_endpoint *self) {
 }
 
 void sr_shut_down(struct sr_endpoint *self, enum sr_shutdown state) {
-    uint32_t now = SR_LOAD(&self->header->shutdown, acquire);
-    while (now < (uint32_t)state && !SR_CAS(&self->header->shutdown, &now, (uint32_t)state, acq_rel))
+    uint32_t now = SR_LOAD(&self->header->shutdown, relaxed);
+    /* SYNC: shut-down (release; pairs with the acquire in sr_try_take): what we had put before is there. */
+    while (now < (uint32_t)state && !SR_CAS(&self->header->shutdown, &now, (uint32_t)state, release))
         ;
-    sr_heavy_fence(); /* shutdown before our look at who waits */
     sr_event_notify(&self->header->items, SR_WAKE_ALL);
     sr_event_notify(&self->header->room, SR_WAKE_ALL);
 }
 
 void sr_wake_for_close(struct sr_endpoint *self) {
-    SR_STORE(&self->closing, 1, release);
-    sr_heavy_fence();
+    SR_STORE(&self->closing, 1, relaxed); /* it carries nothing else; sr_event_notify orders it */
     sr_event_notify(&self->header->items, SR_WAKE_ALL);
     sr_event_notify(&self->header->room, SR_WAKE_ALL);
 }

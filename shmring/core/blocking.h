@@ -49,7 +49,7 @@ static inline enum sr_result sr_try_claim(struct sr_endpoint *self, uint64_t len
 }
 
 static inline enum sr_result sr_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record) {
-    uint32_t shutdown = SR_LOAD(&self->header->shutdown, acquire);
+    uint32_t shutdown = SR_LOAD(&self->header->shutdown, acquire); /* SYNC: shut-down (acquire) */
     if (SR_UNLIKELY(shutdown == SR_STOPPED))
         return SR_SHUT_DOWN;
     enum sr_result result;

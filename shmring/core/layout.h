@@ -11,7 +11,12 @@
 
 #include "atomics.h"
 
-#define SR_MAGIC UINT64_C(0x00474E49524D4853) /* "SHMRING\0" in memory, little-endian */
+/* "SHMRING\0" in memory, whatever the byte order: so that a ring of the other order is known as one. */
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define SR_MAGIC UINT64_C(0x53484D52494E4700)
+#else
+#define SR_MAGIC UINT64_C(0x00474E49524D4853)
+#endif
 #define SR_LAYOUT_VERSION 1u
 #define SR_BYTE_ORDER_MARK 0x01020304u
 

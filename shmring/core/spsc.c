@@ -32,7 +32,7 @@ enum sr_result sr_spsc_try_claim(struct sr_endpoint *self, uint64_t length, stru
             return SR_CORRUPT;
         self->cached_read_position = seen;
         if (!room(g, seen, position, padding + granules))
-            return SR_LOAD(&self->header->shutdown, acquire) ? SR_SHUT_DOWN : SR_FULL;
+            return SR_LOAD(&self->header->shutdown, relaxed) ? SR_SHUT_DOWN : SR_FULL;
     }
     if (SR_UNLIKELY(padding)) {
         SR_STORE(&self->words[sr_index(g, position)],

@@ -5,9 +5,11 @@ usage: kill_matrix.py KIND EFFORT; prints the number of kills, or stops with wha
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,8 +20,9 @@ import stepping
 import shmring
 from shmring import _core
 
-EVERY_UP_TO = 900  # of longer operations, as many points at random
-LONGEST = 60_000
+EVERY_UP_TO = 1500  # instructions; of longer operations, so many points at random:
+OF_LONGER_ONES = 60
+LONGEST = 100_000
 A, B, C = b"a" * 40, b"b" * 150, b"c" * 64
 
 
@@ -91,6 +94,7 @@ class Matrix:
     def __init__(self, kind: str, effort: float) -> None:
         self.kind, self.effort, self.kills = kind, effort, 0
         self.random = random.Random(kind)
+        self.name = f"kill-matrix-{os.getpid()}"
 
     def run(self) -> None:
         """Every operation, then every instruction of a repair."""
@@ -101,13 +105,16 @@ class Matrix:
                 self._repair(held)
 
     def _points(self, length: int) -> list[int]:
-        if length <= EVERY_UP_TO * self.effort:
-            return list(range(length + 1))
-        return sorted(self.random.sample(range(length + 1), int(EVERY_UP_TO * self.effort)))
+        points = range(length + 1)
+        wanted = EVERY_UP_TO if length <= EVERY_UP_TO else OF_LONGER_ONES
+        return sorted(self.random.sample(points, min(length + 1, int(wanted * self.effort) or 1)))
 
-    def _fresh(self) -> shmring.Ring:
+    @contextlib.contextmanager
+    def _fresh(self) -> Iterator[shmring.Ring]:
         # Odd, so that records wrap by padding at ever other places.
-        return shmring.Ring.create(capacity=16 * 64 + 10, kind=self.kind)
+        with shmring.Ring.create(self.name, capacity=16 * 64 + 10, kind=self.kind) as ring:
+            yield ring
+            ring.unlink()
 
     def _victim(self, ring: shmring.Ring, operation: Operation) -> stepping.Stepped:
         def prepare() -> None:
@@ -121,6 +128,7 @@ class Matrix:
         with self._fresh() as ring:
             self._fill(ring, operation)
             length = self._victim(ring, operation).steps_to_return(LONGEST)
+            print(f"{operation.name}: {length} instructions", file=sys.stderr)
             if not fresh_each:
                 self._mend(ring)
                 ring.consumer().release()
@@ -162,8 +170,7 @@ class Matrix:
 
     def _mend(self, ring: shmring.Ring) -> None:
         """Attach and leave: whoever leaves looks after the dead. (A waiter would within 50 ms.)"""
-        _core_handle = ring.__reduce__()
-        _core_handle[0](*_core_handle[1]).close()
+        shmring.Ring.attach(ring.name).close()
 
     def _drain(self, ring: shmring.Ring) -> list[bytes]:
         got = []
@@ -236,6 +243,9 @@ class Matrix:
 
 def main() -> None:
     """Run the matrix of one kind."""
+    # Tracer and traced on one CPU: waking the other one costs ten times as much as a step.
+    allowed = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {allowed[sum(sys.argv[1].encode()) % len(allowed)]})
     matrix = Matrix(sys.argv[1], float(sys.argv[2]))
     matrix.run()
     print(matrix.kills)
