@@ -18,14 +18,12 @@ _TRACEME, _PEEK, _POKE, _CONTINUE, _STEP, _GET_REGISTERS, _SET_REGISTERS = 0, 1,
 _BREAKPOINT = 0xCC
 
 
+_GENERAL = "r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss"
+_SEGMENTS = "fs_base gs_base ds es fs gs"
+
+
 class _Registers(ctypes.Structure):
-    _fields_ = [
-        (name, ctypes.c_ulong)
-        for name in (
-            "r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss fs_base gs_base "
-            "ds es fs gs"
-        ).split()
-    ]
+    _fields_ = [(name, ctypes.c_ulong) for name in f"{_GENERAL} {_SEGMENTS}".split()]
 
 
 def function_of(method: Any) -> int:

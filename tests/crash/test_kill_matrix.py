@@ -1,4 +1,4 @@
-"""A process killed at every instruction of every operation, of a repair too: nothing committed is lost, nobody is stuck."""
+"""A process killed at every instruction of every operation, repairs too: nothing is lost, and nobody is stuck."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KINDS = ("spsc", "mpmc", "semaphore")
 LEAST = 20_000
 
 
-def matrix(kind: str, effort: float, *options: str) -> "subprocess.CompletedProcess[str]":
+def matrix(kind: str, effort: float, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *options, str(PROGRAM), kind, str(effort)]
     return subprocess.run(command, capture_output=True, text=True)
 

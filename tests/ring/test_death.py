@@ -1,11 +1,6 @@
 """Killed processes: what they had committed is delivered, what they held is mended, and nobody waits for them."""
 
-import collections
-import os
-import random
 import signal
-import struct
-import traceback
 from collections.abc import Callable
 
 import pytest
@@ -134,74 +129,3 @@ def test_a_polling_consumer_gets_what_a_killed_one_held(start: Callable, gate) -
             except shmring.Empty:
                 continue
         assert message == b"held"
-
-
-@pytest.mark.parametrize("kind", ["mpmc", "semaphore"])
-def test_random_kills_lose_nothing_and_stop_nobody(kind: str) -> None:
-    """Producers and consumers at full speed, one killed after the other; each tells a pipe of what it did."""
-    source = random.Random(7)
-    reports, told = os.pipe()
-    os.set_blocking(reports, False)
-    record = struct.Struct("<cQQ")
-    with shmring.Ring.create(capacity=4096, kind=kind, on_dead_peer="wait") as ring:
-
-        def produce(number: int) -> None:
-            count = 0
-            while True:
-                ring.put(struct.pack("<QQ", number, count) + bytes(source.randrange(600)))
-                os.write(told, record.pack(b"P", number, count))
-                count += 1
-
-        def consume(_: int) -> None:
-            while True:
-                with ring.borrow() as view:
-                    os.write(told, record.pack(b"C", *struct.unpack_from("<QQ", view)))
-
-        put: set[tuple[int, int]] = set()
-        got: collections.Counter[tuple[int, int]] = collections.Counter()
-        children: dict[int, Callable[[int], None]] = {}
-        numbers = iter(range(10**6))
-
-        def begin(what: Callable[[int], None]) -> None:
-            number = next(numbers)
-            pid = os.fork()
-            if pid == 0:
-                source.seed(number)
-                try:
-                    what(number)
-                except BaseException:
-                    traceback.print_exc()
-                os._exit(1)
-            children[pid] = what
-
-        def end(pid: int) -> Callable[[int], None]:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            return children.pop(pid)
-
-        def listen(until: Callable[[], bool]) -> None:
-            while not until():
-                try:
-                    data = os.read(reports, record.size * 1000)
-                except BlockingIOError:
-                    continue
-                for who, number, count in record.iter_unpack(data):
-                    if who == b"P":
-                        put.add((number, count))
-                    else:
-                        got[number, count] += 1
-
-        for what in (produce, produce, consume, consume):
-            begin(what)
-        for _ in range(60):
-            enough = got.total() + source.randrange(1, 400)
-            listen(lambda enough=enough: got.total() >= enough)
-            begin(end(source.choice([*children])))
-        for pid in [pid for pid, what in children.items() if what is produce]:
-            end(pid)
-        listen(lambda: put <= got.keys())
-        for pid in [*children]:
-            end(pid)
-        ring.shutdown(immediate=True)
-    os.close(reports)
-    os.close(told)
