@@ -30,8 +30,9 @@ def _age(nanoseconds: int) -> str:
 def _counterparts(ring: _core.Ring, verb: str) -> str:
     """Who is being waited for: pid, role, and how long ago each last waited or arrived."""
     wanted = _COUNTERPART[verb]
+    behind = f"{ring._totals()['messages']} messages behind, " if verb == "put" else ""
     peers = [
-        f"pid {entry['pid']} ({entry['role']}, last seen waiting {_age(entry['active_ns'])} ago)"
+        f"pid {entry['pid']} ({entry['role']}, {behind}last seen {_age(entry['active_ns'])} ago)"
         for entry in ring._snapshot()["attachments"]
         if entry["alive"] is not False and entry["role"] in (wanted, "both")
     ]
@@ -47,9 +48,15 @@ def _timed_out(ring: Any, verb: str, length: int, waited: bool) -> BaseException
     totals = ring._totals()
     who = _counterparts(ring, verb)
     if verb == "put":
+        in_flight = totals["messages"] + totals["claimed"] + totals["taken"]
+        if ring.slots and in_flight >= ring.slots:
+            return kind(
+                f"{_title(ring)} had no free slot in time: {in_flight} of {ring.slots} hold {totals['messages']} "
+                f"waiting and {totals['taken']} taken; {who}; wait longer, add consumers or create it with more slots"
+            )
         return kind(
-            f"{_title(ring)} had no room for {length} bytes in time: {totals['used']} of {ring.capacity} bytes used by "
-            f"{totals['messages']} waiting and {totals['taken']} taken message(s); {who}; "
+            f"{_title(ring)} had no room for {length} bytes in time: {totals['used']} of {ring.capacity} bytes are "
+            f"used, messages waiting: {totals['messages']}, taken: {totals['taken']}; {who}; "
             "wait longer, add consumers or make the ring larger"
         )
     return kind(
@@ -61,11 +68,17 @@ def _timed_out(ring: Any, verb: str, length: int, waited: bool) -> BaseException
 def _peer_died(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
     wanted = _COUNTERPART[verb]
     dead = tuple(
-        errors.DeadPeer(pid=entry["pid"], role=entry["role"], when=entry["died_ns"] / 1e9)
+        errors.DeadPeer(
+            pid=entry["pid"], role=entry["role"], when=entry["died_ns"] / 1e9, last_active=entry["active_ns"] / 1e9
+        )
         for entry in ring._snapshot()["attachments"]
         if entry["alive"] is False and entry["role"] in (wanted, "both")
     )
-    names = ", ".join(f"pid {peer.pid} ({peer.role}, found dead {_age(int(peer.when * 1e9))} ago)" for peer in dead)
+    names = ", ".join(
+        f"pid {peer.pid} ({peer.role}, last seen {_age(int(peer.last_active * 1e9))} ago, found dead "
+        f"{_age(int(peer.when * 1e9))} ago)"
+        for peer in dead
+    )
     return errors.PeerDied(
         f"every {wanted} of {_title(ring)} has died: {names}; start another, or pass on_dead_peer='wait'", peers=dead
     )
@@ -82,7 +95,8 @@ def _busy(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
                 )
     return errors.Busy(
         f"this {role} of {_title(ring)} is in use: by an open claim or borrow, or by another thread; leave its with "
-        "block first, or give each thread a Ring of its own (Ring.attach)"
+        "block first, "
+        + ("or let one thread do it" if ring.kind == "spsc" else "or give each thread a Ring of its own (Ring.attach)")
     )
 
 

@@ -55,11 +55,15 @@ class Closed(ShmringError, ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class DeadPeer:
-    """A counterpart that died: ``when`` is when its death was found, in seconds since the epoch."""
+    """A counterpart that died. In seconds since the epoch: ``when`` its death was found, ``last_active`` it was seen.
+
+    It is seen when it waits, takes a role, and every few hundred messages.
+    """
 
     pid: int
     role: str
     when: float
+    last_active: float = 0.0
 
 
 class PeerDied(ShmringError, BrokenPipeError):

@@ -478,16 +478,27 @@ def unlink(name: str | None = None, *, path: str | os.PathLike[str] | None = Non
 
     Never blocks for long. FileNotFoundError when there is none; PermissionError when it is somebody else's.
     """
-    place = place_of(name, path)
+    unlink_at(place_of(name, path))
+
+
+def unlink_at(place: Place, identity: int | None = None) -> None:
+    """The same for a place; with an identity only that very ring, and FileNotFoundError for another one."""
     try:
         memory = open_segment(place)
     except NotReady:
-        place.path.unlink()
-        return
+        if identity is None:
+            place.path.unlink()
+            return
+        raise _missing(place, FileNotFoundError(), None) from None
     except FileNotFoundError:
         raise _missing(place, FileNotFoundError(), None) from None
     with memory:
-        if _core.check(memory) not in ("ready", "retired"):
+        usable = _core.check(memory) in ("ready", "retired")
+        if identity is not None and not (usable and _core.describe(memory)[2] == identity):
+            raise FileNotFoundError(
+                errno.ENOENT, f"{place.title} is gone already; what has its name now is another one"
+            )
+        if not usable:
             if place.name is None:
                 raise LayoutMismatch(f"{place.path} is not a ring, so it is not removed; use os.unlink if you mean it")
             place.path.unlink()

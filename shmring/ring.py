@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from shmring import _core, registry, segment, semaphores
 from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
-from shmring.errors import LayoutMismatch
+from shmring.errors import Closed, LayoutMismatch
 from shmring.registry import Place, Wish
 from shmring.segment.sizes import parse_size
 
@@ -117,7 +117,7 @@ class Ring(_core.Ring):
     _kind: str
     _manner: _Manner
     _hold: semaphores.Hold | None
-    _explicit: set[int]
+    _holders: weakref.WeakValueDictionary[int, _Role]  # who took a side by producer() or consumer()
 
     # --- making and finding ---
 
@@ -183,7 +183,7 @@ class Ring(_core.Ring):
         """
         manner = _manner(on_dead_peer, spin, owner)
         place = registry.place_of(name, path)
-        if timeout is not None and not 0 <= timeout < float("inf"):
+        if timeout is not None and not (isinstance(timeout, (int, float)) and 0 <= timeout < float("inf")):
             raise ValueError(f"timeout is {timeout!r}; it is a number of seconds from 0, or None to wait for ever")
         while True:
             memory = registry.wait_for_segment(place, timeout, manner.owner)
@@ -252,7 +252,8 @@ class Ring(_core.Ring):
                 hold.close()
             raise
         ring._segment, ring._place, ring._manner, ring._hold = memory, place, manner, hold
-        ring._identity, ring._kind, ring._slots, ring._explicit = identity, kind, slots or None, set()
+        ring._identity, ring._kind, ring._slots = identity, kind, slots or None
+        ring._holders = weakref.WeakValueDictionary()
         _open_rings.add(ring)
         _close_at_exit_of_workers()
         return ring
@@ -309,7 +310,8 @@ class Ring(_core.Ring):
         """Refuse further puts, and wake every waiter in every process; as ``queue.Queue.shutdown``.
 
         Gets go on until the ring is drained, then raise ShutDown; with ``immediate`` they raise it at once, and what
-        is left counts as delivered. Cannot be undone. Any process and thread may call it; does not block.
+        is left, or still committed by an open claim, is dropped. Cannot be undone. Any process and thread may call
+        it; does not block.
         """
         self._shut_down(immediate)
 
@@ -321,7 +323,7 @@ class Ring(_core.Ring):
         if self._begin_close():
             self._complete_close()
 
-    def _complete_close(self) -> None:
+    def _complete_close(self, unmap: bool = True) -> None:
         """Called by close, or by the core when the last blocked call has left a ring that is being closed."""
         _open_rings.discard(self)
         abandoned = self._detach()
@@ -329,18 +331,23 @@ class Ring(_core.Ring):
             if abandoned:
                 semaphores.remove(self._kind, self._identity)
                 if self._place is not None:
-                    registry.remove_name(self._segment, self._place)
+                    with contextlib.suppress(PermissionError):  # another user's: its next create takes the place over
+                        registry.remove_name(self._segment, self._place)
         finally:
-            self._finish_close()
-            self._segment.close()
+            if unmap:
+                self._finish_close()
+                self._segment.close()
             if self._hold:
                 self._hold.close()
 
     def unlink(self) -> None:
-        """Remove the ring's name; those attached go on using it. FileNotFoundError when it is gone already."""
+        """Remove the ring's name; those attached go on using it.
+
+        FileNotFoundError when it is gone already, even if another ring has the name by now.
+        """
         if self._place is None:
             raise ValueError("an anonymous ring has no name to unlink; close() it")
-        registry.unlink(self._place.name, path=None if self._place.name else self._place.path)
+        registry.unlink_at(self._place, self._identity)
 
     def __enter__(self) -> Self:
         return self
@@ -357,6 +364,8 @@ class Ring(_core.Ring):
     # --- travelling ---
 
     def __reduce__(self) -> tuple[Callable[..., Ring], tuple[Any, ...]]:
+        if self.closed:
+            raise Closed(f"{self!r} is closed in this process and cannot be sent to another; attach it again first")
         if self._place is None:
             return _attach_anonymous, (type(self), self._segment, self._identity, self._manner)
         path = None if self._place.name else str(self._place.path)
@@ -389,17 +398,17 @@ class _Role:
     _side: int
 
     def __init__(self, ring: Ring) -> None:
-        if self._side in ring._explicit:
+        if self._side in ring._holders:
             verb = "put" if self._side == PRODUCING else "get"
             raise diagnose(ring, "busy", verb, ring._slot, False)
         ring._take_role(self._side)
-        ring._explicit.add(self._side)
+        ring._holders[self._side] = self
         self.ring = ring
 
     def release(self) -> None:
         """Give the role back; may be called again. Messages in the ring stay."""
-        if self._side in self.ring._explicit:
-            self.ring._explicit.discard(self._side)
+        if self.ring._holders.get(self._side) is self:
+            del self.ring._holders[self._side]
             self.ring._give_role_back(self._side)
 
     def close(self) -> None:
@@ -447,8 +456,10 @@ class Consumer(_Role):
 
 def _close_all() -> None:
     for ring in [*_open_rings]:
-        with contextlib.suppress(Exception):  # views still open: their memory goes with the process
-            ring.close()
+        with contextlib.suppress(Exception):  # at exit there is nobody left to tell
+            views_alive = ring._forsake_leases()
+            if ring._begin_close():
+                ring._complete_close(unmap=not views_alive)
 
 
 def _attach_all_after_fork() -> None:

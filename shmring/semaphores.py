@@ -62,6 +62,7 @@ def make(identity: int, *, empty: int, mode: int) -> Hold:
         try:
             for name, value in zip(wanted, (1, 0, empty), strict=True):
                 posix_ipc.Semaphore(name, posix_ipc.O_CREX, mode=mode, initial_value=value).close()
+                os.chmod(_FOLDER / f"sem.{name[1:]}", mode)  # as asked for, whatever the umask
             return Hold(identity)
         except FileNotFoundError:
             remove("semaphore", identity)  # somebody cleaned up while we were stopped for a minute: again

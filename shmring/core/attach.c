@@ -140,8 +140,21 @@ enum sr_result sr_detach(struct sr_endpoint *self, bool *abandoned) {
 }
 
 void sr_detach_finish(struct sr_endpoint *self) {
-    sr_os_token_close(self->token); /* drops every lock of ours */
+    /* By name: a child forked meanwhile may hold a copy of the token, which would keep the lock. */
+    sr_os_token_unlock(self->token, LIFECYCLE_BYTE);
+    sr_os_token_close(self->token);
     self->token = -1;
+}
+
+void sr_forsake(struct sr_endpoint *self) {
+    if (self->geometry.kind == SR_KIND_SPSC)
+        return; /* nothing was published, and read_position has not moved */
+    uint64_t returned;
+    (void)sr_mpmc_repair(self, self->owner, &returned); /* Corrupt shows to whoever comes next */
+    if (self->geometry.kind == SR_KIND_SEMAPHORE)
+        sr_semaphore_top_up(self);
+    sr_event_notify(&self->header->items, SR_WAKE_ALL);
+    sr_event_notify(&self->header->room, SR_WAKE_ALL);
 }
 
 void sr_forget(struct sr_endpoint *self) {
@@ -262,14 +275,23 @@ int sr_reap(struct sr_endpoint *self) {
 
 struct sr_peers sr_peers_of(const struct sr_endpoint *self, uint32_t role) {
     struct sr_peers peers = {0};
+    uint64_t last_death = 0;
+    uint64_t last_comer = 0; /* of those who have not said yet what they are */
     for (uint32_t slot = 0; slot < SR_ATTACHMENTS; slot++) {
-        const struct sr_attachment *entry = &self->attachments[slot];
-        uint64_t state = SR_LOAD(&((struct sr_attachment *)entry)->state, acquire) & 0xff;
-        if (!(SR_LOAD(&((struct sr_attachment *)entry)->roles, acquire) & role))
+        struct sr_attachment *entry = &self->attachments[slot];
+        uint64_t state = SR_LOAD(&entry->state, acquire) & 0xff;
+        uint32_t roles = SR_LOAD(&entry->roles, acquire);
+        uint64_t came = SR_LOAD(&entry->attached_ns, relaxed), died = SR_LOAD(&entry->died_ns, relaxed);
+        if (state == SR_SLOT_ATTACHED && !roles && came > last_comer)
+            last_comer = came;
+        if (!(roles & role))
             continue;
         peers.alive += state == SR_SLOT_ATTACHED;
         peers.died += state == SR_SLOT_DIED;
+        if (state == SR_SLOT_DIED && died > last_death)
+            last_death = died;
     }
+    peers.alive += last_death && last_comer > last_death; /* whoever came after the death may be the successor */
     return peers;
 }
 

@@ -23,6 +23,9 @@ enum sr_result sr_attach(struct sr_endpoint *self, int segment_fd, bool inherite
  * and is RETIRED now; the caller unlinks its name and semaphores before sr_detach_finish lets others go on. */
 enum sr_result sr_detach(struct sr_endpoint *self, bool *abandoned);
 void sr_detach_finish(struct sr_endpoint *self);
+/* Settles the records that this endpoint still holds, as a repairer would after its death. Their memory is not to be
+ * touched any more. */
+void sr_forsake(struct sr_endpoint *self);
 /* In a forked child: the entry is the parent's; lets go of its token without touching anything. */
 void sr_forget(struct sr_endpoint *self);
 

@@ -78,6 +78,8 @@ static enum sr_result look_after_peers(const struct attempt *attempt, const stru
     if (SR_LOAD(&self->damaged, relaxed))
         return SR_CORRUPT;
     sr_reap(self);
+    if (self->geometry.kind == SR_KIND_SEMAPHORE)
+        sr_semaphore_top_up(self); /* a repair beside live traffic may have counted too few */
     struct sr_peers peers = sr_peers_of(self, attempt->is_claim ? SR_ROLE_CONSUMER : SR_ROLE_PRODUCER);
     if (peers.alive || !peers.died || wait->outlive_peers)
         return SR_EMPTY;
@@ -137,7 +139,7 @@ static void pass_on(const struct attempt *attempt, enum sr_result result) {
         return;
     struct sr_event *items = &self->header->items;
     sr_event_announce(items);
-    if (result != SR_OK || sr_mpmc_maybe_ready(self))
+    if (result != SR_OK || sr_mpmc_maybe_ready(self) || SR_LOAD(&self->header->shutdown, relaxed))
         sr_event_wake(items, 1);
 }
 
@@ -190,7 +192,10 @@ static enum sr_result poll(const struct attempt *attempt, enum sr_result result)
     uint64_t last = SR_LOAD(&self->last_reap_ns, relaxed);
     if (could_change(result) && now - (int64_t)last > LOOK_UP_NS) {
         SR_STORE(&self->last_reap_ns, (uint64_t)now, relaxed);
-        if (sr_reap(self))
+        int reaped = sr_reap(self);
+        if (self->geometry.kind == SR_KIND_SEMAPHORE)
+            sr_semaphore_top_up(self);
+        if (reaped || self->geometry.kind == SR_KIND_SEMAPHORE)
             result = try_again(attempt);
     }
     return could_change(result) ? SR_TIMED_OUT : result;

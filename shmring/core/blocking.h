@@ -41,11 +41,16 @@ enum sr_result sr_after_empty(struct sr_endpoint *self);
 static inline enum sr_result sr_try_claim(struct sr_endpoint *self, uint64_t length, struct sr_record *record) {
     if (SR_UNLIKELY(length > self->geometry.max_message))
         return SR_TOO_LONG;
+    enum sr_result result;
     if (self->geometry.kind == SR_KIND_SPSC)
-        return sr_spsc_try_claim(self, length, record);
-    if (self->geometry.kind == SR_KIND_MPMC)
-        return sr_mpmc_try_claim(self, length, record);
-    return sr_semaphore_try_claim(self, length, record);
+        result = sr_spsc_try_claim(self, length, record);
+    else if (self->geometry.kind == SR_KIND_MPMC)
+        result = sr_mpmc_try_claim(self, length, record);
+    else
+        result = sr_semaphore_try_claim(self, length, record);
+    if (SR_UNLIKELY(result == SR_SHUT_DOWN))
+        sr_event_notify(&self->header->items, SR_WAKE_ALL); /* of a claim given up, for which somebody may wait */
+    return result;
 }
 
 static inline enum sr_result sr_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record) {
@@ -88,7 +93,8 @@ static inline enum sr_result sr_abort(struct sr_endpoint *self, struct sr_record
         result = sr_mpmc_abort(self, record);
     else
         result = sr_semaphore_abort(self, record);
-    sr_event_notify(&self->header->items, SR_WAKE_ALL); /* messages behind it can be taken now */
+    sr_event_notify(&self->header->items, SR_WAKE_ALL); /* messages behind it can be taken now, */
+    sr_event_notify(&self->header->room, SR_WAKE_ALL);  /* and it is room */
     return result;
 }
 
@@ -107,6 +113,12 @@ static inline void sr_announce_room(struct sr_endpoint *self) {
         sr_spsc_give_back_room(self);
     /* All of them: the one that the kernel picks may need more room than there is. */
     sr_event_notify(&self->header->room, SR_WAKE_ALL);
+}
+
+/* The taken message will be seen before it is acknowledged. */
+static inline void sr_expose(struct sr_endpoint *self, struct sr_record *record) {
+    if (self->geometry.kind == SR_KIND_SPSC)
+        sr_spsc_mark_taken(self, record); /* the other kinds' words say so already */
 }
 
 static inline enum sr_result sr_hand_back(struct sr_endpoint *self, struct sr_record *record) {

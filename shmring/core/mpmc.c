@@ -39,6 +39,7 @@ static enum sr_result reclaim(struct sr_endpoint *self, uint64_t position, uint6
     const struct sr_geometry *g = &self->geometry;
     sr_atomic_u64 *hint = &self->header->reclaim_position;
     uint64_t start = SR_LOAD(hint, acquire); /* SYNC: position-moved (acquire) */
+again:;
     uint64_t end = start;
     while (sr_distance(g, end, position) > 0 &&
            (uint64_t)sr_distance(g, end, position) + wanted > g->granules - g->granules / 8) {
@@ -54,8 +55,11 @@ static enum sr_result reclaim(struct sr_endpoint *self, uint64_t position, uint6
             return SR_CORRUPT;
         end = sr_after(g, end, span, sr_state_of(word) != SR_PADDING);
     }
-    if (end != start)
-        SR_CAS(hint, &start, end, acq_rel); /* SYNC: room-reclaimed (release; pairs with the acquire in fits) */
+    /* SYNC: room-reclaimed (release; pairs with the acquire in fits). Who won may have wanted less than we do. */
+    if (end != start && !SR_CAS(hint, &start, end, acq_rel) && sr_distance(g, start, end) > 0) {
+        start = SR_LOAD(hint, acquire);
+        goto again;
+    }
     return SR_OK;
 }
 
@@ -120,6 +124,7 @@ enum sr_result sr_mpmc_try_claim(struct sr_endpoint *self, uint64_t length, stru
         }
         if (result != SR_OK)
             return result;
+        sr_scrub(self, position, padding ? padding : granules);
         uint64_t word = padding ? sr_word(g, position, padding << SR_GRANULE_SHIFT, self->owner, SR_PADDING)
                                 : sr_word(g, position, length, self->owner, SR_CLAIMED);
         /* Release: a helper that sees our word must see the laps before it. */
@@ -132,7 +137,6 @@ enum sr_result sr_mpmc_try_claim(struct sr_endpoint *self, uint64_t length, stru
         record->word = word;
         record->length = length;
         record->payload = sr_payload_at(self, position);
-        sr_scrub(self, position, granules);
         sr_light_fence(); /* claim before the second look at shutdown; other side: sr_take in blocking.c */
         if (SR_UNLIKELY(SR_LOAD(&header->shutdown, relaxed))) {
             sr_mpmc_abort(self, record);
@@ -290,6 +294,8 @@ enum sr_result sr_mpmc_try_take(struct sr_endpoint *self, uint64_t limit, struct
 
 bool sr_mpmc_maybe_ready(struct sr_endpoint *self) {
     const struct sr_geometry *g = &self->geometry;
+    if (SR_LOAD(&self->header->returns, acquire) != SR_LOAD(&self->header->returns_searched, relaxed))
+        return true;
     uint64_t position = SR_LOAD(&self->header->read_position, acquire);
     if (sr_index(g, position) >= g->granules)
         return true;

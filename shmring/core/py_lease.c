@@ -11,7 +11,7 @@ struct lease {
     PyObject ob_base;
     struct ring *ring;
     PyObject *timeout;
-    PyObject *view;
+    PyObject *view; /* a weak reference: the view holds us, and a lease that is dropped must go */
     struct sr_record record;
     uint64_t length;
     Py_ssize_t exports;
@@ -98,11 +98,15 @@ static PyObject *lease_enter(PyObject *object, PyObject *unused) {
     int64_t timeout_ns;
     if (!may_enter(self) || !sr_parse_timeout(self->timeout, &timeout_ns))
         return NULL;
+    if (self->side == PRODUCING)
+        ring->claim_open = true; /* before the wait, so that no other thread opens one meanwhile */
     struct call call;
     sr_call_begin(&call, ring, self->side, timeout_ns);
     enum sr_result result = self->side == PRODUCING ? sr_claim(&ring->endpoint, self->length, &call.wait, &self->record)
                                                     : sr_take(&ring->endpoint, UINT64_MAX, &call.wait, &self->record);
     if (result != SR_OK) {
+        if (self->side == PRODUCING)
+            ring->claim_open = false;
         sr_raise(ring, result, self->side, self->length, timeout_ns);
         sr_call_end(ring, self->side);
         return NULL;
@@ -110,25 +114,30 @@ static PyObject *lease_enter(PyObject *object, PyObject *unused) {
     self->state = LEASE_OPEN;
     self->generation = sr_fork_generation;
     ring->leases++;
-    if (self->side == PRODUCING)
-        ring->claim_open = true;
+    if (self->side == CONSUMING)
+        sr_expose(&ring->endpoint, &self->record);
     if (ring->endpoint.geometry.kind == SR_KIND_SPSC)
         ring->gate[self->side] |= GATE_BUSY;
-    self->view = PyMemoryView_FromObject(object);
+    PyObject *view = PyMemoryView_FromObject(object);
+    self->view = view ? PyWeakref_NewRef(view, NULL) : NULL;
     if (!self->view) {
+        Py_XDECREF(view);
         settle(self);
         return NULL;
     }
-    Py_INCREF(self->view);
-    return self->view;
+    return view;
 }
 
 /* True when no view, slice or array refers to the record any more. */
 static bool views_gone(struct lease *self) {
-    PyObject *answer = PyObject_CallMethodObjArgs(self->view, sr_release_name, NULL);
-    if (!answer)
-        PyErr_Clear(); /* BufferError: somebody still exports it, which we report in our own words */
-    Py_XDECREF(answer);
+    PyObject *view = self->exports ? Py_XNewRef(PyWeakref_GetObject(self->view)) : NULL;
+    if (view && view != Py_None) {
+        PyObject *answer = PyObject_CallMethodObjArgs(view, sr_release_name, NULL);
+        if (!answer)
+            PyErr_Clear(); /* BufferError: somebody still exports it, which we report in our own words */
+        Py_XDECREF(answer);
+    }
+    Py_XDECREF(view);
     Py_CLEAR(self->view);
     return self->exports == 0;
 }

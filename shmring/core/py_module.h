@@ -93,11 +93,18 @@ static inline void sr_count(sr_atomic_u64 *counter, uint64_t amount) {
     SR_STORE(counter, SR_LOAD(counter, relaxed) + amount,
              relaxed); /* ours alone; the interpreter lock guards threads */
 }
+/* For whoever asks how long ago we did anything: a look at the clock every few hundred messages. */
+static inline void sr_note_activity(struct ring *self, sr_atomic_u64 *messages) {
+    if (SR_UNLIKELY((SR_LOAD(messages, relaxed) & 255) == 0))
+        SR_STORE(&self->endpoint.self->active_ns, (uint64_t)sr_os_realtime_ns(), relaxed);
+}
 static inline void sr_count_put(struct ring *self, uint64_t length) {
+    sr_note_activity(self, &self->endpoint.self->messages_put);
     sr_count(&self->endpoint.self->messages_put, 1);
     sr_count(&self->endpoint.self->bytes_put, length);
 }
 static inline void sr_count_got(struct ring *self, uint64_t messages, uint64_t bytes, uint64_t redelivered) {
+    sr_note_activity(self, &self->endpoint.self->messages_got);
     sr_count(&self->endpoint.self->messages_got, messages);
     sr_count(&self->endpoint.self->bytes_got, bytes);
     if (SR_UNLIKELY(redelivered))

@@ -90,8 +90,7 @@ static bool attach_after_fork(struct ring *self) {
     enum sr_result result = sr_attach(&self->endpoint, self->segment_fd, true);
     if (result == SR_OK)
         return true;
-    self->attached = false;
-    self->gate[PRODUCING] = self->gate[CONSUMING] = GATE_CLOSED;
+    self->generation = sr_fork_generation - 1; /* the next call tries again, and says again why not */
     sr_raise(self, result, PRODUCING, 0, 0);
     return false;
 }
@@ -168,6 +167,18 @@ static void unmap(struct ring *self) {
     self->mapped = false;
 }
 
+static PyObject *ring_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    (void)args;
+    (void)kwargs;
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    struct ring *self = (struct ring *)allocate(type, 0);
+    if (self) {
+        self->gate[PRODUCING] = self->gate[CONSUMING] = GATE_CLOSED; /* until it is attached */
+        self->endpoint.token = -1;
+    }
+    return (PyObject *)self;
+}
+
 static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
     static char *keywords[] = {"segment", "fd", "name", "semaphores", "spin_ns", "outlive_peers", NULL};
     struct ring *self = (struct ring *)object;
@@ -217,13 +228,15 @@ static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
 static PyObject *ring_begin_close(PyObject *object, PyObject *unused) {
     (void)unused;
     struct ring *self = (struct ring *)object;
-    if (self->generation != sr_fork_generation && !attach_after_fork(self))
+    if (self->generation != sr_fork_generation && !attach_after_fork(self)) {
         PyErr_Clear(); /* could not attach in this child: there is nothing to leave */
+        self->attached = false;
+    }
     if (self->leases) {
         PyErr_Format(PyExc_BufferError,
-                     "%u claimed or borrowed view(s) of ring %R are still open; leave their with blocks and delete "
+                     "%u claimed or borrowed view(s) of this ring are still open; leave their with blocks and delete "
                      "slices and arrays of them before close()",
-                     self->leases, self->name);
+                     self->leases);
         return NULL;
     }
     if (!self->attached)
@@ -234,6 +247,17 @@ static PyObject *ring_begin_close(PyObject *object, PyObject *unused) {
         sr_wake_for_close(&self->endpoint); /* the last of them completes the close */
         Py_RETURN_FALSE;
     }
+    Py_RETURN_TRUE;
+}
+
+/* At the end of the process: open claims are aborted and borrowed messages handed back, as if we had been killed. */
+static PyObject *ring_forsake_leases(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct ring *self = (struct ring *)object;
+    if (!self->attached || !self->leases || self->generation != sr_fork_generation)
+        Py_RETURN_FALSE;
+    sr_forsake(&self->endpoint);
+    self->leases = 0;
     Py_RETURN_TRUE;
 }
 
@@ -302,8 +326,12 @@ static void ring_dealloc(PyObject *object) {
         bool abandoned; /* ring.py closes in __del__; without that the name stays for the next one to reclaim */
         (void)sr_detach(&self->endpoint, &abandoned);
     }
-    if (self->mapped && self->endpoint.token >= 0)
-        sr_detach_finish(&self->endpoint);
+    if (self->mapped && self->endpoint.token >= 0) {
+        if (self->generation == sr_fork_generation)
+            sr_detach_finish(&self->endpoint);
+        else
+            sr_forget(&self->endpoint); /* the parent's locks are not ours to drop */
+    }
     unmap(self);
     Py_XDECREF(self->name);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
@@ -366,6 +394,7 @@ static PyMethodDef ring_methods[] = {
     {"_snapshot", sr_ring_snapshot, METH_NOARGS, NULL},
     {"_totals", sr_ring_totals, METH_NOARGS, NULL},
     {"_begin_close", ring_begin_close, METH_NOARGS, NULL},
+    {"_forsake_leases", ring_forsake_leases, METH_NOARGS, NULL},
     {"_detach", ring_detach, METH_NOARGS, NULL},
     {"_finish_close", ring_finish_close, METH_NOARGS, NULL},
     {"_after_fork", ring_after_fork, METH_NOARGS, NULL},
@@ -377,6 +406,7 @@ static PyMethodDef ring_methods[] = {
 
 static PyType_Slot ring_slots[] = {
     {Py_tp_doc, (void *)PyDoc_STR("One process's attachment to a ring; see shmring.Ring.")},
+    {Py_tp_new, (void *)ring_new},
     {Py_tp_init, (void *)ring_init},
     {Py_tp_dealloc, (void *)ring_dealloc},
     {Py_tp_methods, ring_methods},

@@ -140,6 +140,7 @@ static PyObject *token_close(PyObject *module, PyObject *token) {
     int fd = (int)PyLong_AsLong(token);
     if (fd == -1 && PyErr_Occurred())
         return NULL;
+    sr_os_token_unlock(fd, 0); /* by name: a child forked meanwhile may hold a copy of the descriptor */
     sr_os_token_close(fd);
     Py_RETURN_NONE;
 }

@@ -53,11 +53,14 @@ static PyObject *totals(struct sr_endpoint *endpoint) {
     struct sr_contents contents;
     if (sr_contents_read(endpoint, &contents) != SR_OK)
         return sr_raise(NULL, SR_CORRUPT, CONSUMING, 0, 0);
+    if (SR_LOAD(&endpoint->header->shutdown, acquire) == SR_STOPPED)
+        contents.ready = 0; /* nobody will get what is left */
+    uint64_t used = contents.used_granules << SR_GRANULE_SHIFT;
     return Py_BuildValue("{sKsKsKsKsKsKsKsKsKsK}", "messages_put", sums[0], "bytes_put", sums[1], "messages_got",
                          sums[2], "bytes_got", sums[3], "redelivered", sums[4], "aborted", sums[5], "messages",
                          (unsigned long long)contents.ready, "claimed", (unsigned long long)contents.claimed, "taken",
                          (unsigned long long)contents.taken, "used",
-                         (unsigned long long)(contents.used_granules << SR_GRANULE_SHIFT));
+                         (unsigned long long)(used < endpoint->geometry.capacity ? used : endpoint->geometry.capacity));
 }
 
 /* Positions are shown in bytes since the ring was made. */
@@ -82,17 +85,21 @@ static PyObject *snapshot(struct sr_endpoint *endpoint) {
         return NULL;
     }
     static const char *const KINDS[] = {"", "spsc", "mpmc", "semaphore"};
-    return Py_BuildValue(
-        "{sNsssNsKsKsKsIsIsIsKsKsIsIsKsKsKsNsN}", "name", text(header->name, SR_NAME_BYTES), "kind", KINDS[g->kind],
-        "codec", text(header->codec, SR_CODEC_BYTES), "capacity", (unsigned long long)g->capacity, "slots",
-        (unsigned long long)g->slots, "size", (unsigned long long)g->segment_size, "segment_state",
-        SR_LOAD(&header->state, acquire), "shutdown", SR_LOAD(&header->shutdown, acquire), "flags", header->flags,
-        "identity", (unsigned long long)header->identity, "created_ns", (unsigned long long)header->created_ns,
-        "creator_pid", header->creator_pid, "layout_version", header->layout_version, "write_position",
-        in_bytes(g, SR_LOAD(&header->write_position, acquire)), "read_position",
-        in_bytes(g, SR_LOAD(&header->read_position, acquire)), "reclaim_position",
-        in_bytes(g, SR_LOAD(g->kind == SR_KIND_SPSC ? &header->read_position : &header->reclaim_position, acquire)),
-        "totals", sums, "attachments", entries);
+    /* In this order, so that none seems to have overtaken the next. */
+    uint64_t reclaimed = SR_LOAD(&header->reclaim_position, acquire);
+    uint64_t read = SR_LOAD(&header->read_position, acquire);
+    uint64_t written = SR_LOAD(&header->write_position, acquire);
+    if (g->kind == SR_KIND_SPSC || sr_distance(g, reclaimed, read) < 0)
+        reclaimed = read;
+    return Py_BuildValue("{sNsssNsKsKsKsIsIsIsKsKsIsIsKsKsKsNsN}", "name", text(header->name, SR_NAME_BYTES), "kind",
+                         KINDS[g->kind], "codec", text(header->codec, SR_CODEC_BYTES), "capacity",
+                         (unsigned long long)g->capacity, "slots", (unsigned long long)g->slots, "size",
+                         (unsigned long long)g->segment_size, "segment_state", SR_LOAD(&header->state, acquire),
+                         "shutdown", SR_LOAD(&header->shutdown, acquire), "flags", header->flags, "identity",
+                         (unsigned long long)header->identity, "created_ns", (unsigned long long)header->created_ns,
+                         "creator_pid", header->creator_pid, "layout_version", header->layout_version, "write_position",
+                         in_bytes(g, written), "read_position", in_bytes(g, read), "reclaim_position",
+                         in_bytes(g, reclaimed), "totals", sums, "attachments", entries);
 }
 
 PyObject *sr_ring_snapshot(PyObject *object, PyObject *unused) {

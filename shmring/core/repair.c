@@ -6,7 +6,8 @@
  * missed: reclaim_position does not pass it while it is unfinished. */
 typedef void (*sr_visit)(struct sr_endpoint *self, uint64_t position, uint64_t word, void *context);
 
-static enum sr_result walk(struct sr_endpoint *self, sr_visit visit, void *context) {
+/* `restart` is called when what was visited so far has been reclaimed meanwhile. */
+static enum sr_result walk(struct sr_endpoint *self, sr_visit visit, void (*restart)(void *), void *context) {
     const struct sr_geometry *g = &self->geometry;
     sr_atomic_u64 *hint = &self->header->reclaim_position;
     uint64_t position = SR_LOAD(hint, acquire);
@@ -23,6 +24,7 @@ static enum sr_result walk(struct sr_endpoint *self, sr_visit visit, void *conte
                 return SR_CORRUPT;
             position = now;
             walked = 0;
+            restart(context);
             continue;
         }
         uint64_t span = sr_span(g, position, word);
@@ -51,9 +53,11 @@ static void repair_record(struct sr_endpoint *self, uint64_t position, uint64_t 
     repair->returned += state == SR_TAKEN;
 }
 
+static void keep(void *context) { (void)context; } /* what was repaired is repaired */
+
 enum sr_result sr_mpmc_repair(struct sr_endpoint *self, uint64_t dead_owner, uint64_t *returned) {
     struct repair repair = {.dead_owner = dead_owner};
-    enum sr_result result = walk(self, repair_record, &repair);
+    enum sr_result result = walk(self, repair_record, keep, &repair);
     /* Even when none was found: the dead may have handed one back without counting it. */
     SR_ADD(&self->header->returns, 1, release); /* SYNC: returned (release) */
     *returned = repair.returned;
@@ -66,8 +70,13 @@ static void count_record(struct sr_endpoint *self, uint64_t position, uint64_t w
     contents->ready += state == SR_COMMITTED || state == SR_RETURNED;
     contents->claimed += state == SR_CLAIMED;
     contents->taken += state == SR_TAKEN;
-    contents->used_granules += sr_span(&self->geometry, position, word);
+    /* Finished ones at the front are room that nobody has needed yet. */
+    bool is_room = state == SR_RELEASED || state == SR_ABORTED || state == SR_PADDING;
+    if (contents->used_granules || !is_room)
+        contents->used_granules += sr_span(&self->geometry, position, word);
 }
+
+static void count_again(void *context) { *(struct sr_contents *)context = (struct sr_contents){0}; }
 
 static enum sr_result count_spsc(struct sr_endpoint *self, struct sr_contents *contents) {
     const struct sr_geometry *g = &self->geometry;
@@ -86,7 +95,8 @@ static enum sr_result count_spsc(struct sr_endpoint *self, struct sr_contents *c
         if (!span || sr_age(g, position, word) > 0)
             return SR_CORRUPT;
         bool is_message = sr_state_of(word) != SR_PADDING;
-        contents->ready += is_message;
+        contents->ready += is_message && sr_state_of(word) != SR_TAKEN;
+        contents->taken += sr_state_of(word) == SR_TAKEN;
         position = sr_after(g, position, span, is_message);
     }
     return SR_OK;
@@ -96,5 +106,5 @@ enum sr_result sr_contents_read(struct sr_endpoint *self, struct sr_contents *co
     *contents = (struct sr_contents){0};
     if (self->geometry.kind == SR_KIND_SPSC)
         return count_spsc(self, contents);
-    return walk(self, count_record, contents);
+    return walk(self, count_record, count_again, contents);
 }

@@ -172,13 +172,19 @@ static inline unsigned char *sr_payload_at(const struct sr_endpoint *self, uint6
 
 /* Words inside a record are not written when it is claimed, so the one at a given index can be very many laps old. So that
  * its lap, which is kept modulo 2^lap_bits, is never taken for a present one, every 2^(lap_bits-2) laps each claimer
- * stamps the inner words of its record. Nobody else touches them while the record is claimed. */
+ * brings the inner words of its record-to-be up to the lap before. It does so before it claims, for else its death could
+ * leave them out; and by compare-and-swap, for it may be late, and only a word that nobody has used since may change. */
 static inline void sr_scrub(const struct sr_endpoint *self, uint64_t position, uint64_t granules) {
     const struct sr_geometry *g = &self->geometry;
     if (SR_LIKELY(sr_lap(g, position) & ((UINT64_C(1) << (g->lap_bits - 2)) - 1)))
         return;
-    for (uint64_t i = 1; i < granules; i++)
-        SR_STORE(&self->words[sr_index(g, position) + i], sr_word(g, position, 0, 0, SR_FREE), relaxed);
+    uint64_t stamp = sr_word(g, position, 0, 0, SR_FREE) - (UINT64_C(1) << g->lap_at);
+    for (uint64_t i = 1; i < granules; i++) {
+        sr_atomic_u64 *at = &self->words[sr_index(g, position) + i];
+        uint64_t old = SR_LOAD(at, relaxed);
+        if (sr_age(g, position, old) >= 2)
+            SR_CAS(at, &old, stamp, release); /* whoever sees it sees the position that led us here */
+    }
 }
 
 /* --- try-operations, one set a kind --- */
@@ -190,6 +196,8 @@ enum sr_result sr_spsc_try_take(struct sr_endpoint *self, uint64_t limit, struct
 void sr_spsc_acknowledge(struct sr_endpoint *self, struct sr_record *record); /* room not yet given back: */
 void sr_spsc_give_back_room(struct sr_endpoint *self);                        /* ... now it is */
 void sr_spsc_hand_back(struct sr_endpoint *self, struct sr_record *record);
+/* Leaves word in the ring that somebody sees the message before it is acknowledged: should we die, it comes again. */
+void sr_spsc_mark_taken(struct sr_endpoint *self, struct sr_record *record);
 /* Takes the shared positions over with the role. */
 enum sr_result sr_spsc_adopt(struct sr_endpoint *self, uint32_t role);
 /* For a consumer that found nothing after a shutdown: is the producer between its claim and its publication? */
@@ -213,6 +221,8 @@ enum sr_result sr_semaphore_try_take(struct sr_endpoint *self, uint64_t limit, s
 enum sr_result sr_semaphore_acknowledge(struct sr_endpoint *self, struct sr_record *record);
 enum sr_result sr_semaphore_hand_back(struct sr_endpoint *self, struct sr_record *record);
 void sr_semaphore_repair(struct sr_endpoint *self, uint64_t dead_owner);
+/* Raises counts that a death made too small. Never too high by more than what moves meanwhile. */
+void sr_semaphore_top_up(struct sr_endpoint *self);
 /* What the count of empty slots begins with: a semaphore holds at most 2^31 - 1. */
 static inline uint64_t sr_semaphore_slots(const struct sr_geometry *g) {
     uint64_t slots = g->slots ? g->slots : g->granules;

@@ -88,6 +88,10 @@ void sr_semaphore_repair(struct sr_endpoint *self, uint64_t dead_owner) {
             sr_os_semaphore_post(self->semaphores.mutex);
         SR_CAS(&self->header->mutex_holder, &holder, 0, release); /* SYNC: mutex-held (release) */
     }
+    sr_semaphore_top_up(self);
+}
+
+void sr_semaphore_top_up(struct sr_endpoint *self) {
     struct sr_contents contents;
     if (sr_contents_read(self, &contents) != SR_OK)
         return;

@@ -35,10 +35,12 @@ enum sr_result sr_spsc_try_claim(struct sr_endpoint *self, uint64_t length, stru
             return SR_LOAD(&self->header->shutdown, relaxed) ? SR_SHUT_DOWN : SR_FULL;
     }
     if (SR_UNLIKELY(padding)) {
+        sr_scrub(self, position, padding);
         SR_STORE(&self->words[sr_index(g, position)],
                  sr_word(g, position, padding << SR_GRANULE_SHIFT, self->owner, SR_PADDING), relaxed);
         position = sr_after(g, position, padding, false);
     }
+    sr_scrub(self, position, granules);
     uint64_t word = sr_word(g, position, length, self->owner, SR_CLAIMED);
     sr_atomic_u64 *at = &self->words[sr_index(g, position)];
     /* Relaxed: write_position publishes it. The consumer looks at it earlier only to learn, after a shutdown, whether we
@@ -49,7 +51,6 @@ enum sr_result sr_spsc_try_claim(struct sr_endpoint *self, uint64_t length, stru
         SR_STORE(at, sr_with_state(word, SR_ABORTED), relaxed);
         return SR_SHUT_DOWN;
     }
-    sr_scrub(self, position, granules);
     record->position = position;
     record->word = word;
     record->length = length;
@@ -114,9 +115,29 @@ void sr_spsc_give_back_room(struct sr_endpoint *self) {
     SR_STORE(&self->header->read_position, self->read_position, release);
 }
 
+/* Relaxed: only the consumer's side looks at it, and a successor's role-passed orders it. */
+static void mark(struct sr_endpoint *self, struct sr_record *record, enum sr_state state) {
+    SR_STORE(&self->words[sr_index(&self->geometry, record->position)], sr_with_state(record->word, state), relaxed);
+}
+
+void sr_spsc_mark_taken(struct sr_endpoint *self, struct sr_record *record) { mark(self, record, SR_TAKEN); }
+
 void sr_spsc_hand_back(struct sr_endpoint *self, struct sr_record *record) {
-    (void)record; /* read_position has not moved: the next take finds it again */
+    mark(self, record, SR_RETURNED); /* read_position has not moved: the next take finds it again */
     self->redeliver = true;
+}
+
+/* A predecessor was seen with this message, and died or handed it back. */
+static bool was_taken_before(const struct sr_endpoint *self, uint64_t read, uint64_t written) {
+    const struct sr_geometry *g = &self->geometry;
+    for (int hops = 0; hops < 2 && sr_distance(g, read, written) > 0; hops++) {
+        uint64_t word = SR_LOAD(&self->words[sr_index(g, read)], relaxed);
+        uint64_t span = sr_span(g, read, word);
+        if (sr_state_of(word) != SR_PADDING || !span)
+            return sr_state_of(word) == SR_TAKEN || sr_state_of(word) == SR_RETURNED;
+        read = sr_after(g, read, span, false);
+    }
+    return false;
 }
 
 bool sr_spsc_claim_is_open(struct sr_endpoint *self) {
@@ -149,10 +170,14 @@ enum sr_result sr_spsc_adopt(struct sr_endpoint *self, uint32_t role) {
     if (role == SR_ROLE_PRODUCER) {
         self->write_position = written;
         self->cached_read_position = read;
+        /* A predecessor's open claim must not look like one of ours, once owners come round again. In a full ring the
+         * place is that of the oldest message. */
+        if ((uint64_t)used < g->granules)
+            SR_STORE(&self->words[sr_index(g, written)], sr_word(g, written, 0, 0, SR_FREE), relaxed);
     } else {
         self->read_position = read;
         self->cached_write_position = read;
-        self->redeliver = false;
+        self->redeliver = was_taken_before(self, read, written);
     }
     return SR_OK;
 }
