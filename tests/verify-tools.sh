@@ -20,6 +20,7 @@ for machine in aarch64-linux-gnu:arm64 arm-linux-gnueabihf:armhf i686-linux-gnu:
     powerpc-linux-gnu:powerpc; do
     [ -e "/usr/${machine%%:*}/lib/libc.a" ] || packages+=("libc6-dev-${machine##*:}-cross")
 done
+compgen -G "$(clang -print-resource-dir 2>/dev/null)/lib/*/libclang_rt.fuzzer*" >/dev/null || packages+=(libclang-rt-dev)
 [ -e /usr/include/relacy/relacy.hpp ] || packages+=(relacy-dev)
 ((${#packages[@]})) || exit 0
 if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then

@@ -125,7 +125,8 @@ static inline uint64_t sr_after(const struct sr_geometry *g, uint64_t position, 
 static inline int64_t sr_distance(const struct sr_geometry *g, uint64_t from, uint64_t to) {
     unsigned lap_bits = 64 - g->sequence_bits - g->index_bits;
     int64_t laps = (int64_t)((sr_lap(g, to) - sr_lap(g, from)) << (64 - lap_bits)) >> (64 - lap_bits);
-    return laps * (int64_t)g->granules + (int64_t)sr_index(g, to) - (int64_t)sr_index(g, from);
+    /* Unsigned, because hostile positions may lie so far apart that it wraps: then no caller believes them. */
+    return (int64_t)((uint64_t)laps * g->granules + sr_index(g, to) - sr_index(g, from));
 }
 static inline uint64_t sr_messages_between(const struct sr_geometry *g, uint64_t from, uint64_t to) {
     return (to - from) & g->sequence_mask;
