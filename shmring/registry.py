@@ -507,5 +507,8 @@ def unlink_at(place: Place, identity: int | None = None) -> None:
 
 
 def get_include() -> str:
-    """The folder of the C headers, for programs that attach to rings from C: compile with ``-I`` and this."""
+    """The folder of the C core, headers and sources, for programs that attach to rings from C.
+
+    Compile with ``-I`` and this folder, together with the sources in it; examples/consumer.c shows how.
+    """
     return str(pathlib.Path(__file__).with_name("core"))

@@ -8,6 +8,7 @@ them, which the kernel drops with the process.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import pathlib
@@ -66,8 +67,10 @@ def make(identity: int, *, empty: int, mode: int) -> Hold:
             return Hold(identity)
         except FileNotFoundError:
             remove("semaphore", identity)  # somebody cleaned up while we were stopped for a minute: again
-        except BaseException:
+        except BaseException as error:
             remove("semaphore", identity)
+            if isinstance(error, OSError) and error.errno is None:  # posix_ipc's own words for it
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE)) from None
             raise
 
 

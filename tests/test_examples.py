@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import shmring
+
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
@@ -22,6 +24,21 @@ def test_producer_and_consumer_meet_whoever_starts_first(name, tmp_path, order):
     said = {example: program.communicate()[0] for example, program in running.items()}
     assert [program.returncode for program in running.values()] == [0, 0]
     assert said["consumer.py"].splitlines() == [f"hello {number}" for number in range(10)]
+
+
+def test_a_c_program_takes_what_python_put(name, tmp_path):
+    core = Path(shmring.get_include())
+    parts = ("geometry", "spsc", "mpmc", "repair", "semaphore", "attach", "wait", "blocking", "os_linux")
+    program = tmp_path / "consumer"
+    sources = [EXAMPLES / "consumer.c", *(core / f"{part}.c" for part in parts)]
+    command = ["gcc", "-std=gnu11", "-O2", "-Wall", "-Werror", f"-I{core}", *sources, "-o", program, "-pthread"]
+    subprocess.run(command, check=True)
+    with shmring.Ring.create(name) as ring:
+        ring.put_many([b"from Python", b"to C"])
+        ring.shutdown()
+    done = subprocess.run([program, name], capture_output=True, text=True, check=True)
+    assert done.stdout == "from Python\nto C\n"
+    assert not Path(f"/dev/shm/shmring.{name}").exists()
 
 
 @pytest.mark.parametrize("example", ["producer.py", "consumer.py"])

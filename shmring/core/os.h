@@ -1,4 +1,4 @@
-/* os.h - everything that the core asks of the platform. os_linux.c, os_darwin.c, os_windows.c answer. */
+/* os.h - everything that the core asks of the platform. os_linux.c answers; another platform is another such file. */
 #ifndef SHMRING_OS_H
 #define SHMRING_OS_H
 
