@@ -322,9 +322,8 @@ def _missing(place: Place, problem: Exception, timeout: float | None) -> Excepti
             "finished, or it is no ring: wait longer, or remove it"
         )
     if isinstance(problem, FileNotFoundError):
-        return FileNotFoundError(
-            errno.ENOENT, f"there is no {place.title}{waited}; create it, wait with timeout=, or see shmring.list()"
-        )
+        what = f"no {place.title} appeared{waited}" if waited else f"there is no {place.title}"
+        return FileNotFoundError(errno.ENOENT, f"{what}; create it, wait with timeout=, or see shmring.list()")
     return problem
 
 

@@ -1,12 +1,19 @@
 """`shmring get`: a ring to standard output."""
 
+import errno
+import math
+import select
 import sys
+import time
+from collections.abc import Callable
 
 import click
 
 import shmring
 from shmring.cli import options
 from shmring.cli.messages import write_frame, write_line
+
+_LOOK_UP = 0.5  # seconds
 
 
 @click.command("get", short_help="Write a ring's messages to standard output, a line each.")
@@ -27,14 +34,32 @@ def command(
     """Write each message of the ring NAME to standard output, with a newline behind it.
 
     Ends when the ring is shut down and drained, after --count messages, or after --timeout without one. A
-    message is acknowledged once it is written: when the reader of standard output has gone, it goes back into
-    the ring.
+    message is acknowledged once it is written: when the reader of standard output has gone, the message at hand
+    goes back into the ring. What was written before is the reader's, or lost with it: before `head` use --count.
 
     A --timeout that ends it is an error (exit code 5) when --count messages were asked for, or when none
     came.
     """
     with shmring.Ring.attach(name, timeout=wait, on_dead_peer="wait" if follow else "raise") as ring:
         _get_all(ring, framed, count, timeout)
+
+
+def _get_one(ring: shmring.Ring, timeout: float | None, write: Callable[[memoryview], None]) -> None:
+    """Wait for a message and write it; now and then look whether anybody still reads what we write."""
+    give_up = math.inf if timeout is None else time.monotonic() + timeout
+    while True:
+        left = max(0.0, give_up - time.monotonic())
+        try:
+            with ring.borrow(min(left, _LOOK_UP)) as message:
+                write(message)
+            return
+        except shmring.Empty:
+            if left <= _LOOK_UP:
+                raise
+        reader = select.poll()
+        reader.register(sys.stdout.fileno(), 0)
+        if any(events & select.POLLERR for _, events in reader.poll(0)):
+            raise BrokenPipeError(errno.EPIPE, "nobody reads standard output any more")
 
 
 def _get_all(ring: shmring.Ring, framed: bool, count: int | None, timeout: float | None) -> None:
@@ -44,8 +69,7 @@ def _get_all(ring: shmring.Ring, framed: bool, count: int | None, timeout: float
     done = 0
     while count is None or done < count:
         try:
-            with ring.borrow(timeout) as message:
-                write(output, message)
+            _get_one(ring, timeout, lambda message: write(output, message))
         except shmring.ShutDown:
             if count is None:
                 return

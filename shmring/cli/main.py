@@ -77,4 +77,5 @@ def _say(error: BaseException, row: exits.Exit) -> None:
         # Python flushes standard output once more on its way out; there is nobody to hear of it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     elif str(error):
-        print(f"shmring: {error}", file=sys.stderr)
+        words = error.strerror if isinstance(error, OSError) and error.strerror else error  # without [Errno 2]
+        print(f"shmring: {words}", file=sys.stderr)

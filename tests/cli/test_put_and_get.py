@@ -263,3 +263,12 @@ def test_a_shell_pipeline_can_use_a_ring(name):
         wait
     """
     assert subprocess.run(["bash", "-c", script], stdout=subprocess.PIPE, check=True).stdout == b"1000\n"
+
+
+def test_get_ends_when_its_reader_has_gone_though_no_message_comes(name, started_command):
+    with shmring.Ring.create(name) as ring:
+        getting = started_command("get", name)
+        ring.put(b"one")
+        assert getting.stdout.readline() == b"one\n"
+        getting.stdout.close()
+        assert getting.wait() == 141
