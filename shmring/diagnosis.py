@@ -109,7 +109,9 @@ def _too_long(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
 
 def _shut_down(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
     if verb == "put":
-        return errors.ShutDown(f"{_title(ring)} was shut down and takes no more messages; create a new one")
+        return errors.ShutDown(
+            f"{_title(ring)} was shut down and takes no more messages; once it is drained or unlinked, create a new one"
+        )
     return errors.ShutDown(f"{_title(ring)} was shut down, and no message is left in it")
 
 

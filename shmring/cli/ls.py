@@ -53,5 +53,5 @@ def state(ring: shmring.RingInfo) -> str:
     if attached(ring) or ring.state not in ("ready", "shutdown"):
         return ring.state
     if ring.messages:
-        return "undelivered"
+        return "undelivered" if ring.state == "ready" else f"{ring.state}, undelivered"
     return "persistent" if ring.persist else ring.state

@@ -48,10 +48,10 @@ ENDLESS = {
     "mpmc-kill-consumer-put": 300_000,
     "churn-claim": 300_000,
     "churn-return": 300_000,
-    "park-mpmc": 300_000,
-    "park-mpmc-2c": 300_000,
-    "park-mpmc-2p": 300_000,
-    "park-room-mpmc": 300_000,
+    "park-mpmc": 50_000,
+    "park-mpmc-2c": 50_000,
+    "park-mpmc-2p": 50_000,
+    "park-room-mpmc": 50_000,
 }
 SLOW = {"spsc", "mpmc-2p1c", "mpmc-1p2c", "room-long-2"}  # these end, but a mutant shows in a smaller one
 
