@@ -346,8 +346,8 @@ class AttachmentInfo:
 class RingInfo:
     """What a ring looks like at one moment. Sizes and positions are in bytes, ages in seconds.
 
-    ``messages`` counts what is committed and not yet taken; ``used`` is room that is not free, the finished records
-    that nobody has reclaimed yet included. ``state`` is ready, shutdown, shutdown-immediate or retired; or, with every
+    ``messages`` counts what is committed and not yet taken; ``used`` reaches from the oldest message that is not done
+    with to the newest. ``state`` is ready, shutdown, shutdown-immediate or retired; or, with every
     figure zero, incomplete, corrupt, other-layout or not-a-ring.
     """
 

@@ -36,9 +36,9 @@ _open_rings: weakref.WeakSet[Ring] = weakref.WeakSet()
 class RingStats:
     """A ring's exact counters, over every process that ever used it.
 
-    ``messages`` wait to be taken, ``claimed`` are being written, ``taken`` are being read. ``used`` is in bytes and
-    includes finished records that no producer has needed to reclaim yet. ``redelivered`` messages were taken before by
-    somebody who died or handed them back. ``aborted`` claims never became messages.
+    ``messages`` wait to be taken, ``claimed`` are being written (an spsc ring does not count its one), ``taken`` are
+    being read. ``used`` is in bytes, from the oldest message that is not done with to the newest. ``redelivered``
+    messages were taken before by somebody who died or handed them back. ``aborted`` claims never became messages.
     """
 
     messages_put: int
@@ -309,7 +309,8 @@ class Ring(_core.Ring):
     def shutdown(self, immediate: bool = False) -> None:
         """Refuse further puts, and wake every waiter in every process; as ``queue.Queue.shutdown``.
 
-        Gets go on until the ring is drained, then raise ShutDown; with ``immediate`` they raise it at once, and what
+        Gets go on until the ring is drained, then raise ShutDown (a message that somebody still borrows may yet come
+        back, and is delivered to whoever gets then); with ``immediate`` they raise it at once, and what
         is left, or still committed by an open claim, is dropped. Cannot be undone. Any process and thread may call
         it; does not block.
         """
