@@ -4,6 +4,7 @@
 set -euo pipefail
 declare -A needed=(
     [clang]=clang
+    [g++]=g++
     [qemu-aarch64-static]=qemu-user-static
     [aarch64-linux-gnu-gcc]=gcc-aarch64-linux-gnu
     [arm-linux-gnueabihf-gcc]=gcc-arm-linux-gnueabihf
