@@ -112,11 +112,6 @@ def test_no_interleaving_races_or_loses_a_message_or_a_wake_up(
     figure(f"all in {took:.0f} s")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="sr_scrub in ring.h stores relaxed: a taker can see the stamp, but not the reclaim_position that it implies",
-)
 def test_no_interleaving_goes_wrong_in_a_lap_whose_claimers_scrub(rings: Path, figure: Callable[[str], None]) -> None:
     code, text = simulate(rings, "mpmc-scrubs", "random", 200_000)
     assert code == 0, text
