@@ -34,7 +34,7 @@ verify: $(VENV)/installed $(VENV)/group-test
 	bash tests/verify-tools.sh
 	$(PY) -m pytest -m verify $(ARGS)
 
-soak: export SHMRING_EFFORT ?= 6
+soak: export SHMRING_EFFORT ?= 3
 soak: verify
 
 lint: $(VENV)/installed $(VENV)/group-test $(VENV)/group-lint

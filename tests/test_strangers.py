@@ -3,6 +3,8 @@
 import os
 import pwd
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -30,6 +32,21 @@ def test_a_ring_of_somebody_else_is_refused_with_the_way_out(name: str) -> None:
         for owner in ("nobody", NOBODY):
             with shmring.Ring.attach(name, owner=owner) as ring:
                 assert ring.stats().messages == 1
+    finally:
+        os.unlink(path)
+
+
+@root
+def test_the_command_line_takes_the_owner_too(name: str) -> None:
+    path = planted(name)
+    try:
+        command = [sys.executable, "-m", "shmring", "get", name, "--count", "1"]
+        assert subprocess.run(command, capture_output=True).returncode == 9
+        for owner in ("nobody", str(NOBODY)):
+            with shmring.Ring.attach(name, owner=NOBODY) as ring:
+                ring.put(b"more")
+            done = subprocess.run([*command, "--owner", owner], capture_output=True, check=True)
+            assert done.stdout in (b"bait\n", b"more\n")
     finally:
         os.unlink(path)
 

@@ -6,6 +6,7 @@ import select
 import sys
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import click
 
@@ -20,6 +21,7 @@ _LOOK_UP = 0.5  # seconds
 @options.name
 @options.framed
 @options.wait
+@options.owner
 @click.option("--count", type=click.IntRange(1), metavar="N", help="End after so many messages.")
 @click.option(
     "--timeout",
@@ -29,7 +31,13 @@ _LOOK_UP = 0.5  # seconds
 )
 @click.option("--follow", is_flag=True, help="Go on when every writer has died: wait for the next one.")
 def command(
-    name: str, framed: bool, wait: float | None, count: int | None, timeout: float | None, follow: bool
+    name: str,
+    framed: bool,
+    wait: float | None,
+    owner: str | None,
+    count: int | None,
+    timeout: float | None,
+    follow: bool,
 ) -> None:
     """Write each message of the ring NAME to standard output, with a newline behind it.
 
@@ -40,7 +48,8 @@ def command(
     A --timeout that ends it is an error (exit code 5) when --count messages were asked for, or when none
     came.
     """
-    with shmring.Ring.attach(name, timeout=wait, on_dead_peer="wait" if follow else "raise") as ring:
+    dead_peer: Literal["wait", "raise"] = "wait" if follow else "raise"
+    with shmring.Ring.attach(name, timeout=wait, owner=options.user(owner), on_dead_peer=dead_peer) as ring:
         _get_all(ring, framed, count, timeout)
 
 

@@ -13,6 +13,11 @@ framed = click.option(
 )
 
 
+owner = click.option(
+    "--owner", metavar="USER", help="Trust a ring of this user, by name or number [default: only yours and root's]."
+)
+
+
 def seconds(value: str) -> float | None:
     """Return a number of seconds, zero or more; for "inf" None, as the library says "for ever"."""
     try:
@@ -31,3 +36,8 @@ wait = click.option(
     metavar="SECONDS",
     help="Wait so long for the ring to appear [default: not at all]; inf waits for ever.",
 )
+
+
+def user(owner: str | None) -> int | str | None:
+    """Return what shmring takes for a user: a number where one was given."""
+    return int(owner) if owner is not None and owner.isdecimal() else owner

@@ -16,6 +16,7 @@ _KINDS = ("mpmc", "spsc", "semaphore")
 @options.name
 @options.framed
 @options.wait
+@options.owner
 @click.option("--create", is_flag=True, help="Create the ring when there is none of that name.")
 @click.option("--exclusive", is_flag=True, help="With --create: fail when the name is taken.")
 @click.option("--capacity", help='With --create: room for so many bytes, such as "64 MiB" [default: 1 MiB].')
@@ -33,6 +34,7 @@ def command(
     name: str,
     framed: bool,
     wait: float | None,
+    owner: str | None,
     create: bool,
     exclusive: bool,
     capacity: str | None,
@@ -49,12 +51,16 @@ def command(
     wish = {"capacity": capacity, "kind": kind, "slots": slots, "persist": persist or None}
     given: dict[str, Any] = {option: value for option, value in wish.items() if value is not None}
     if create:
-        ring = shmring.Ring.create(name, **given) if exclusive else shmring.Ring.open(name, **given)
+        ring = (
+            shmring.Ring.create(name, **given)
+            if exclusive
+            else shmring.Ring.open(name, owner=options.user(owner), **given)
+        )
     elif exclusive or given:
         option = next(iter(given), "exclusive")
         raise click.UsageError(f"--{option} says how to create a ring: give --create too")
     else:
-        ring = shmring.Ring.attach(name, timeout=wait)
+        ring = shmring.Ring.attach(name, timeout=wait, owner=options.user(owner))
     with ring:
         _put_all(ring, framed, timeout)
         if shutdown:

@@ -38,29 +38,27 @@ static bool is_room(uint64_t word) {
 static enum sr_result reclaim(struct sr_endpoint *self, uint64_t position, uint64_t wanted) {
     const struct sr_geometry *g = &self->geometry;
     sr_atomic_u64 *hint = &self->header->reclaim_position;
-    uint64_t start = SR_LOAD(hint, acquire); /* SYNC: position-moved (acquire) */
-again:;
-    uint64_t end = start;
-    while (sr_distance(g, end, position) > 0 &&
-           (uint64_t)sr_distance(g, end, position) + wanted > g->granules - g->granules / 8) {
-        if (sr_index(g, end) >= g->granules)
-            return SR_CORRUPT;
-        /* SYNC: payload-read (acquire; pairs with the release in sr_mpmc_acknowledge): the taker's reads are over before
-         * anyone whom reclaim_position lets in writes there. */
-        uint64_t word = SR_LOAD(&self->words[sr_index(g, end)], acquire);
-        if (sr_age(g, end, word) || !is_room(word))
-            break;
-        uint64_t span = sr_span(g, end, word);
-        if (!span)
-            return SR_CORRUPT;
-        end = sr_after(g, end, span, sr_state_of(word) != SR_PADDING);
+    for (;;) {
+        uint64_t start = SR_LOAD(hint, acquire); /* SYNC: position-moved (acquire) */
+        uint64_t end = start;
+        while (sr_distance(g, end, position) > 0 &&
+               (uint64_t)sr_distance(g, end, position) + wanted > g->granules - g->granules / 8) {
+            if (sr_index(g, end) >= g->granules)
+                return SR_CORRUPT;
+            /* SYNC: payload-read (acquire; pairs with the release in sr_mpmc_acknowledge): the taker's reads are over
+             * before anyone whom reclaim_position lets in writes there. */
+            uint64_t word = SR_LOAD(&self->words[sr_index(g, end)], acquire);
+            if (sr_age(g, end, word) || !is_room(word))
+                break;
+            uint64_t span = sr_span(g, end, word);
+            if (!span)
+                return SR_CORRUPT;
+            end = sr_after(g, end, span, sr_state_of(word) != SR_PADDING);
+        }
+        /* SYNC: room-reclaimed (release; pairs with the acquire in fits). Whoever was faster may have wanted less. */
+        if (end == start || SR_CAS(hint, &start, end, acq_rel) || sr_distance(g, start, end) <= 0)
+            return SR_OK;
     }
-    /* SYNC: room-reclaimed (release; pairs with the acquire in fits). Who won may have wanted less than we do. */
-    if (end != start && !SR_CAS(hint, &start, end, acq_rel) && sr_distance(g, start, end) > 0) {
-        start = SR_LOAD(hint, acquire);
-        goto again;
-    }
-    return SR_OK;
 }
 
 /* SR_OK: so many granules and one more message fit at this position. SR_STALE: the position is out of date. */

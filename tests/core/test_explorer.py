@@ -69,7 +69,6 @@ REDUNDANT = {
     "mpmc.c moved_on #1 acquire->relaxed": "what made the position look old is newer than its move: coherence shows it",
     "mpmc.c reclaim #1 acquire->relaxed": HINT,
     "mpmc.c reclaim #3 acq_rel->release": BEFORE,
-    "mpmc.c reclaim #4 acquire->relaxed": HINT,
     "mpmc.c sr_mpmc_try_claim #3 acq_rel->release": WORD,
     "mpmc.c take_word #1 acq_rel->acquire": SEQUENCE,
     "mpmc.c take_word #1 acq_rel->release": WORD,

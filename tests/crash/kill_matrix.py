@@ -20,8 +20,8 @@ import stepping
 import shmring
 from shmring import _core
 
-EVERY_UP_TO = 1500  # instructions; of longer operations, so many points at random:
-OF_LONGER_ONES = 60
+EVERY_UP_TO = 1600  # instructions; of longer operations, so many points at random:
+OF_LONGER_ONES = 40
 LONGEST = 100_000
 A, B, C = b"a" * 40, b"b" * 150, b"c" * 64
 
@@ -149,7 +149,7 @@ class Matrix:
         self.kills += 1
         self._mend(ring)
         where = f"{self.kind}, {operation.name}, killed at instruction {point}"
-        before = ring.stats().redelivered if self.kind != "spsc" else 0
+        before = ring.stats().redelivered
         got = self._drain(ring)
         self._check(operation, got, returned, where)
         after = ring.stats()
