@@ -329,9 +329,9 @@ class Ring(_core.Ring):
         _open_rings.discard(self)
         abandoned = self._detach()
         try:
-            if abandoned:
+            if abandoned or self._damaged:  # nobody can use what is left of it
                 semaphores.remove(self._kind, self._identity)
-                if self._place is not None:
+                if self._place is not None and abandoned:
                     with contextlib.suppress(PermissionError):  # another user's: its next create takes the place over
                         registry.remove_name(self._segment, self._place)
         finally:

@@ -351,6 +351,11 @@ static PyObject *ring_closed(PyObject *object, void *unused) {
     return PyBool_FromLong(!self->attached || self->gate[PRODUCING] & GATE_CLOSED);
 }
 
+static PyObject *ring_damaged(PyObject *object, void *unused) {
+    (void)unused;
+    return PyBool_FromLong(SR_LOAD(&((struct ring *)object)->endpoint.damaged, relaxed) != 0);
+}
+
 static PyObject *ring_capacity(PyObject *object, void *unused) {
     (void)unused;
     return PyLong_FromUnsignedLongLong(((struct ring *)object)->endpoint.geometry.capacity);
@@ -369,6 +374,7 @@ static PyObject *ring_slot(PyObject *object, void *unused) {
 static PyGetSetDef ring_attributes[] = {
     {"name", ring_name, NULL, PyDoc_STR("The ring's name; None when it is anonymous."), NULL},
     {"closed", ring_closed, NULL, PyDoc_STR("True after close()."), NULL},
+    {"_damaged", ring_damaged, NULL, PyDoc_STR("Pages of the segment were truncated away."), NULL},
     {"capacity", ring_capacity, NULL, PyDoc_STR("Bytes of payload room."), NULL},
     {"max_message", ring_max_message, NULL, PyDoc_STR("Length in bytes of the longest message: half the capacity."),
      NULL},
