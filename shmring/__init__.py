@@ -2,14 +2,15 @@
 
 Layers, each importing only what stands to its left (tests/test_layering.py holds them to it)::
 
-    errors <- _core <- segment <- semaphores <- registry <- ring, leftovers <- doctor <- cli, demo
+    errors <- _core <- segment <- semaphores <- registry <- ring, inspection, leftovers <- doctor <- cli, demo
 
 ``errors``    the exception tree; imports nothing of ours
 ``_core``     the C11 core: rings, waiting, liveness, repair (core/LAYOUT.md is its specification)
 ``segment``   mapping memory: named, anonymous, file-backed; where platforms differ
 ``semaphores`` the three semaphores of a ring of that kind
-``registry``  names: create, attach, list, inspect, unlink
+``registry``  names: create, attach, unlink
 ``ring``      what a user holds
+``inspection`` what a ring looks like from outside: inspect, list
 ``leftovers`` what the killed left behind: clean
 ``doctor``    whether this machine is fit for rings
 """
@@ -39,9 +40,10 @@ from shmring.errors import (
     ShmringError,
     ShutDown,
 )
+from shmring.inspection import AttachmentInfo, RingInfo, inspect
+from shmring.inspection import list_rings as list
 from shmring.leftovers import Leftover, clean
-from shmring.registry import AttachmentInfo, RingInfo, get_include, inspect, unlink
-from shmring.registry import list_rings as list
+from shmring.registry import get_include, unlink
 from shmring.ring import Consumer, Producer, Ring, RingStats
 
 __version__ = "0.1.0"

@@ -28,6 +28,7 @@ RANK = {
     "topic": 5,
     "latest": 5,
     "leftovers": 5,
+    "inspection": 5,
     "queues": 6,
     "doctor": 6,
     "executor": 7,

@@ -1,0 +1,151 @@
+"""What a ring looks like from outside: inspect and list, without attaching."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import stat
+import time
+from typing import Any
+
+from shmring import _core, registry
+from shmring.errors import Corrupt, LayoutMismatch, NotReady
+from shmring.registry import Place
+
+_SHUTDOWN = {0: "ready", 1: "shutdown", 2: "shutdown-immediate"}
+
+
+@dataclasses.dataclass(frozen=True)
+class AttachmentInfo:
+    """One process's attachment to a ring. Times are seconds since the epoch; ``alive`` is None when unknown."""
+
+    slot: int
+    epoch: int
+    pid: int
+    role: str
+    alive: bool | None
+    attached: float
+    last_active: float
+    messages_put: int
+    messages_got: int
+
+
+@dataclasses.dataclass(frozen=True)
+class RingInfo:
+    """What a ring looks like at one moment. Sizes and positions are in bytes, ages in seconds.
+
+    ``messages`` counts what is committed and not yet taken; ``used`` reaches from the oldest message that is not done
+    with to the newest. ``state`` is ready, shutdown, shutdown-immediate or retired; or, with every
+    figure zero, incomplete, corrupt, other-layout or not-a-ring.
+    """
+
+    name: str
+    kind: str
+    capacity: int
+    slots: int | None
+    size: int
+    used: int
+    messages: int
+    write_position: int
+    read_position: int
+    reclaim_position: int
+    messages_put: int
+    messages_got: int
+    bytes_put: int
+    bytes_got: int
+    redelivered: int
+    aborted: int
+    state: str
+    persist: bool
+    mode: int
+    owner_uid: int
+    creator_pid: int
+    created: float
+    age: float
+    layout_version: int
+    codec: str
+    path: str
+    attachments: tuple[AttachmentInfo, ...]
+
+    def asdict(self) -> dict[str, Any]:
+        """The same as plain dicts, lists and numbers, for JSON."""
+        plain = dataclasses.asdict(self)
+        plain["attachments"] = [*plain["attachments"]]
+        return plain
+
+
+def _attachment(entry: dict[str, Any]) -> AttachmentInfo:
+    return AttachmentInfo(
+        slot=entry["slot"],
+        epoch=entry["epoch"],
+        pid=entry["pid"],
+        role=entry["role"],
+        alive=entry["alive"],
+        attached=entry["attached_ns"] / 1e9,
+        last_active=entry["active_ns"] / 1e9,
+        messages_put=entry["messages_put"],
+        messages_got=entry["messages_got"],
+    )
+
+
+def _unreadable(place: Place, state: str, status: os.stat_result) -> RingInfo:
+    empty: dict[str, Any] = {field.name: 0 for field in dataclasses.fields(RingInfo)}
+    empty |= {"name": place.name or "", "kind": "", "codec": "", "slots": None, "attachments": (), "persist": False}
+    empty |= {"state": state.replace("_", "-"), "path": str(place.path), "size": status.st_size}
+    empty |= {"mode": stat.S_IMODE(status.st_mode), "owner_uid": status.st_uid, "created": status.st_ctime}
+    return RingInfo(**empty | {"age": max(0.0, time.time() - status.st_ctime)})
+
+
+def info_of(place: Place) -> RingInfo:
+    """Look at the ring at a place without attaching to it. FileNotFoundError, PermissionError."""
+    try:
+        memory = registry.open_segment(place)
+    except NotReady:
+        return _unreadable(place, "incomplete", os.stat(place.path))
+    except FileNotFoundError:
+        raise registry.missing(place, FileNotFoundError(), None) from None
+    with memory:
+        status = os.fstat(memory.fd)
+        state = _core.check(memory)
+        if state not in ("ready", "retired"):
+            return _unreadable(place, state, status)
+        try:
+            shot = _core.snapshot(memory, memory.fd)
+        except (Corrupt, LayoutMismatch):
+            return _unreadable(place, "corrupt", status)
+    totals = shot["totals"]
+    created = shot["created_ns"] / 1e9
+    return RingInfo(
+        **{key: shot[key] for key in ("kind", "capacity", "size", "creator_pid", "layout_version", "codec")},
+        **{key: shot[key] for key in ("write_position", "read_position", "reclaim_position")},
+        **{key: totals[key] for key in ("messages", "used", "messages_put", "messages_got", "bytes_put", "bytes_got")},
+        **{key: totals[key] for key in ("redelivered", "aborted")},
+        name=shot["name"] or (place.name or ""),
+        slots=shot["slots"] or None,
+        state="retired" if state == "retired" else _SHUTDOWN.get(shot["shutdown"], "corrupt"),
+        persist=bool(shot["flags"] & registry.FLAG_PERSIST),
+        mode=stat.S_IMODE(status.st_mode),
+        owner_uid=status.st_uid,
+        created=created,
+        age=max(0.0, time.time() - created),
+        path=str(place.path),
+        attachments=tuple(_attachment(entry) for entry in shot["attachments"]),
+    )
+
+
+def inspect(name: str | None = None, *, path: str | os.PathLike[str] | None = None) -> RingInfo:
+    """What a ring looks like now, by name or by path, without attaching to it.
+
+    Never blocks. FileNotFoundError when there is none; PermissionError when it is somebody else's.
+    """
+    return info_of(registry.place_of(name, path))
+
+
+def list_rings() -> list[RingInfo]:
+    """Every named ring that this user may look at, sorted by name. Never blocks; those of others are left out."""
+    found = []
+    for place in registry.named_places():
+        with contextlib.suppress(FileNotFoundError, PermissionError, ValueError):
+            found.append(info_of(place))
+    return found
