@@ -16,6 +16,7 @@ _libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c
 _libc.ptrace.restype = ctypes.c_long
 _TRACEME, _PEEK, _POKE, _CONTINUE, _STEP, _GET_REGISTERS, _SET_REGISTERS = 0, 1, 4, 7, 9, 12, 13
 _BREAKPOINT = 0xCC
+_STEPPED = signal.SIGTRAP << 8 | 0x7F  # the wait status of a child stopped by SIGTRAP
 
 
 _GENERAL = "r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss"
@@ -40,6 +41,7 @@ class Stepped:
     """A child that stands at the entry of a C function, which it calls in running ``act`` after ``prepare``."""
 
     def __init__(self, prepare: Callable[[], None], act: Callable[[], None], function: int) -> None:
+        self._ended = False
         self.pid = os.fork()
         if self.pid == 0:
             self._run(prepare, act)
@@ -83,15 +85,19 @@ class Stepped:
         return registers
 
     def step(self, count: int) -> None:
-        """Execute so many instructions."""
+        """Execute so many instructions, or, where this run takes fewer, all there are."""
         pid, ptrace, waitpid = self.pid, _libc.ptrace, os.waitpid
         for _ in range(count):
             ptrace(_STEP, pid, None, None)
-            waitpid(pid, 0)
+            status = waitpid(pid, 0)[1]
+            if status != _STEPPED:
+                assert os.WIFEXITED(status), f"the child stopped or ended by a signal: status {status:#x}"
+                self._ended = True
+                return
 
     def has_returned(self) -> bool:
         """Whether the function has returned."""
-        return bool(self._registers().rsp > self._entry_stack)
+        return self._ended or bool(self._registers().rsp > self._entry_stack)
 
     def steps_to_return(self, most: int) -> int:
         """Instructions until the function returns; the child is then killed."""
@@ -104,5 +110,7 @@ class Stepped:
 
     def kill(self) -> None:
         """End it here."""
+        if self._ended:
+            return
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
