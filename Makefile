@@ -32,7 +32,7 @@ test: $(VENV)/installed $(VENV)/group-test
 
 verify: $(VENV)/installed $(VENV)/group-test
 	bash tests/verify-tools.sh
-	$(PY) -m pytest -m verify $(ARGS)
+	$(PY) -m pytest -m verify --durations=5 $(ARGS)
 
 soak: export SHMRING_EFFORT ?= 3
 soak: verify

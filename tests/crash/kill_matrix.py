@@ -1,6 +1,6 @@
 """Kill a process at every instruction of an operation, and see that the others go on with every message.
 
-usage: kill_matrix.py KIND EFFORT; prints the number of kills, or stops with what was lost, torn or stuck.
+usage: kill_matrix.py KIND EFFORT CPU; prints the number of kills, or stops with what was lost, torn or stuck.
 """
 
 from __future__ import annotations
@@ -242,8 +242,7 @@ class Matrix:
 def main() -> None:
     """Run the matrix of one kind."""
     # Tracer and traced on one CPU: waking the other one costs ten times as much as a step.
-    allowed = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {allowed[sum(sys.argv[1].encode()) % len(allowed)]})
+    os.sched_setaffinity(0, {int(sys.argv[3])})
     matrix = Matrix(sys.argv[1], float(sys.argv[2]))
     matrix.run()
     print(matrix.kills)
