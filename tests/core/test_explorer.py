@@ -34,8 +34,8 @@ coherence 20 6 6 2 2 -
 compare-and-swap 6 3 3 2 2 -
 plain-behind-a-flag 3 2 2 0 0 -
 plain-race 0 0 0 0 0 data race: a read of what is being written
-park 10 3 3 2 2 -
-park-unfenced 12 4 4 3 3 -
+park 10 4 4 2 2 -
+park-unfenced 12 5 5 3 3 -
 kill 9 6 6 6 6 -
 """
 

@@ -187,8 +187,12 @@ void explore_data(void *p, bool is_write) {
 void explore_park(void *p, uint32_t expected) {
     int location = memory_location(p, sizeof(uint32_t));
     stop_before(PARK, location);
-    if (memory_bits(location, memory_last(location)) != expected)
-        return; /* the kernel compares under a lock of its own, and orders nothing for us */
+    if (memory_bits(location, memory_last(location)) != expected) {
+        /* The kernel compares under a lock of its own, and orders nothing for us. But it is this thread that has read:
+         * it never reads an older value of the word again. */
+        memory_read(current, location, memory_last(location), ORDER_relaxed);
+        return;
+    }
     threads[current].asleep = true;
     stop_before(RESUME, location);
 }
