@@ -3,9 +3,11 @@
 Layers, each importing only what stands to its left (tests/test_layering.py holds them to it)::
 
     errors <- _core <- segment <- semaphores <- registry <- ring, inspection, leftovers <- doctor <- cli, demo
+    errors <- codecs <- ring
 
 ``errors``    the exception tree; imports nothing of ours
 ``_core``     the C11 core: rings, waiting, liveness, repair (core/LAYOUT.md is its specification)
+``codecs``    objects to the bytes of a record and back; knows neither rings nor memory
 ``segment``   mapping memory: named, anonymous, file-backed; where platforms differ
 ``semaphores`` the three semaphores of a ring of that kind
 ``registry``  names: create, attach, unlink
@@ -23,13 +25,14 @@ except ImportError as error:
         "run from another folder, or set PYTHONSAFEPATH=1, or use `make`, which does"
     ) from error
 
-from shmring import segment
+from shmring import codecs, segment
 from shmring.doctor import Finding, examine
 from shmring.errors import (
     Busy,
     Closed,
     Corrupt,
     DeadPeer,
+    DecodeError,
     Empty,
     Full,
     LayoutMismatch,
@@ -55,6 +58,7 @@ __all__ = [
     "Consumer",
     "Corrupt",
     "DeadPeer",
+    "DecodeError",
     "Empty",
     "Finding",
     "Full",
@@ -71,6 +75,7 @@ __all__ = [
     "ShmringError",
     "ShutDown",
     "clean",
+    "codecs",
     "examine",
     "get_include",
     "inspect",

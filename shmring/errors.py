@@ -13,6 +13,7 @@
     ├── NoSpace (OSError, ENOSPC)       the memory cannot be reserved
     ├── LayoutMismatch (ValueError)     not a ring, another layout version, or another ring than asked for
     ├── Corrupt (ValueError)            shared memory holds what no program of ours writes
+    ├── DecodeError (ValueError)        a message that this process cannot turn back into an object
     └── NotReady (TimeoutError)         half made, and not finished in time
 
 FileExistsError, FileNotFoundError and PermissionError are Python's own.
@@ -110,6 +111,22 @@ class LayoutMismatch(ShmringError, ValueError):
 
 class Corrupt(ShmringError, ValueError):
     """Shared memory holds what no program of ours writes."""
+
+
+class DecodeError(ShmringError, ValueError):
+    """The codec cannot read a message, which was handed back: it is still first in line, for whoever can.
+
+    ``ring.skip(error)`` takes it out of the ring, as bytes. ``__cause__`` is what the codec raised; ``position`` and
+    ``length`` (in bytes) tell which message it is.
+    """
+
+    def __init__(self, message: str, position: int = 0, length: int = 0) -> None:
+        super().__init__(message)
+        self.position = position
+        self.length = length
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.position, self.length)
 
 
 class NotReady(ShmringError, TimeoutError):

@@ -202,7 +202,7 @@ def remove_by_force(place: Place) -> str | None:
 def unlink_mapped(memory: segment.Segment, place: Place) -> None:
     """Retire a ring and remove its name and semaphores, whatever is in it."""
     with _lifecycle(memory):
-        kind, _, identity, _ = _core.describe(memory)
+        kind, _, identity, *_ = _core.describe(memory)
         _core.retire(memory)
         remove_name(memory, place)
         semaphores.remove(kind, identity)
@@ -221,7 +221,7 @@ def reclaim(place: Place, *, only_look: bool = False) -> str | None:
             with _lifecycle(memory) as token:
                 if not still_there(memory, place):
                     return None
-                kind, _, identity, flags = _core.describe(memory)
+                kind, _, identity, flags, _ = _core.describe(memory)
                 living, undelivered = _core.count_living(memory, token)
                 if living:
                     return f"{living} attachment(s) are alive"
@@ -265,7 +265,7 @@ def _user_name(uid: int) -> str:
 def check_owner(memory: segment.Segment, place: Place, owner: int | None) -> None:
     """PermissionError for a ring that a stranger may have planted under this name, for us to put messages into."""
     found = os.fstat(memory.fd).st_uid
-    if found == owner or (owner is None and found in (0, os.geteuid())):
+    if found == owner or (owner is None and is_mine(memory)):
         return
     wanted = "you or root" if owner is None else f"user {_user_name(owner)}"
     raise PermissionError(
@@ -273,6 +273,11 @@ def check_owner(memory: segment.Segment, place: Place, owner: int | None) -> Non
         f"{place.title} belongs to user {_user_name(found)}, not to {wanted}: somebody may have planted it. If you "
         f"trust that user, pass owner={_user_name(found)}",
     )
+
+
+def is_mine(memory: segment.Segment) -> bool:
+    """Does it belong to this user, or to root, who needs no ring to do us harm?"""
+    return os.fstat(memory.fd).st_uid in (0, os.geteuid())
 
 
 def wait_for_segment(place: Place, timeout: float | None, owner: int | None = None) -> segment.Segment:
@@ -342,6 +347,11 @@ def unlink(name: str | None = None, *, path: str | os.PathLike[str] | None = Non
     Never blocks for long. FileNotFoundError when there is none; PermissionError when it is somebody else's.
     """
     unlink_at(place_of(name, path))
+
+
+def codec_of(memory: segment.Segment) -> str:
+    """The name of the codec that a ring's creator stored."""
+    return _core.describe(memory)[4].decode("ascii", "backslashreplace") or "bytes"
 
 
 def unlink_at(place: Place, identity: int | None = None) -> None:

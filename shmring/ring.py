@@ -1,21 +1,23 @@
-"""Ring: messages of bytes through shared memory, each to one consumer."""
+"""Ring: messages through shared memory, each to one consumer."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
 import dataclasses
+import errno
 import importlib
 import operator
 import os
 import sys
+import traceback
 import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
-from shmring import _core, registry, segment, semaphores
+from shmring import _core, codecs, registry, segment, semaphores
 from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
-from shmring.errors import Closed, LayoutMismatch
+from shmring.errors import Closed, DecodeError, LayoutMismatch
 from shmring.registry import Place, Wish
 from shmring.segment.sizes import parse_size
 
@@ -61,6 +63,7 @@ class _Manner:
     on_dead_peer: str
     spin: float | Literal["auto"]
     owner: int | None = None
+    codec: str | codecs.Codec | None = None
 
     @property
     def spin_ns(self) -> int:
@@ -71,15 +74,28 @@ class _Manner:
         return self.on_dead_peer == "wait"
 
 
-def _manner(on_dead_peer: str, spin: float | Literal["auto"], owner: int | str | None = None) -> _Manner:
+def _manner(
+    on_dead_peer: str,
+    spin: float | Literal["auto"],
+    owner: int | str | None = None,
+    codec: str | codecs.Codec | None = None,
+) -> _Manner:
     if on_dead_peer not in ("raise", "wait"):
         raise ValueError(f"on_dead_peer is {on_dead_peer!r}; it is 'raise' (PeerDied) or 'wait'")
     if spin != "auto" and not (isinstance(spin, (int, float)) and 0 <= spin <= 10):
         raise ValueError(f"spin is {spin!r}; it is 'auto' or seconds from 0 (never spin) to 10")
-    return _Manner(on_dead_peer, spin, registry.user_id(owner))
+    return _Manner(on_dead_peer, spin, registry.user_id(owner), codec)
 
 
-def _wish(kind: str, capacity: int | str, slots: int | None, mode: int, persist: bool, anonymous: bool = False) -> Wish:
+def _wish(
+    kind: str,
+    capacity: int | str,
+    slots: int | None,
+    mode: int,
+    persist: bool,
+    codec: codecs.Codec | None,
+    anonymous: bool = False,
+) -> Wish:
     if kind not in KINDS:
         raise ValueError(f"kind is {kind!r}; it is one of {', '.join(map(repr, KINDS))}")
     count = 0
@@ -92,11 +108,20 @@ def _wish(kind: str, capacity: int | str, slots: int | None, mode: int, persist:
         raise ValueError(f"mode is {shown}; it is permission bits that let the owner read and write, such as 0o600")
     if persist and anonymous:
         raise ValueError("persist=True needs a name or a path: nobody could find an anonymous ring again")
-    return Wish(kind, parse_size(capacity, limit=CAPACITY_LIMIT), count, mode, bool(persist))
+    if mode & 0o022 and getattr(codec, "runs_code", False):
+        raise ValueError(
+            f"mode {oct(mode)} lets others put messages that run code here ({codec!r}), and they could not use such a "
+            "ring themselves; leave mode at 0o600, or use a codec that only holds data"
+        )
+    name = codec.name if codec else "bytes"
+    return Wish(kind, parse_size(capacity, limit=CAPACITY_LIMIT), count, mode, bool(persist), name)
 
 
 class Ring(_core.Ring):
-    """A ring in shared memory: any process puts messages of bytes, each is taken by one consumer.
+    """A ring in shared memory: any process puts messages, each is taken by one consumer.
+
+    A message is bytes, or with ``codec=`` an object (shmring.codecs). An object is encoded before room is claimed, and
+    decoded while its record is taken: one that cannot be is a DecodeError, and handed back (:meth:`skip`).
 
     Made by :meth:`create`, :meth:`attach` or :meth:`open`; a Ring is this process's attachment to it. Any thread may
     use it; an ``"spsc"`` ring is used by one thread a side at a time (``Busy`` otherwise). It can be pickled into
@@ -134,6 +159,7 @@ class Ring(_core.Ring):
         mode: int = 0o600,
         on_dead_peer: Literal["raise", "wait"] = "raise",
         spin: float | Literal["auto"] = "auto",
+        codec: str | codecs.Codec | None = None,
     ) -> Self:
         """Make a new ring: named, at a path (a file-backed mapping), or with neither anonymous.
 
@@ -141,14 +167,15 @@ class Ring(_core.Ring):
         at most half the capacity. ``kind`` is "mpmc" (lock-free, any number of producers and consumers), "spsc"
         (wait-free, one of each) or "semaphore" (mutex, full and empty semaphores). ``slots`` bounds the number of
         messages as well (room comes back in order, so a long borrow holds up few slots). ``spin`` is how long a wait
-        spins before it parks, in seconds, or "auto".
+        spins before it parks, in seconds, or "auto". ``codec`` says what a message is: "bytes", "pickle", "numpy",
+        "arrow", "msgspec", one from shmring.codecs, or your own; it is stored in the ring.
 
         Does not block. FileExistsError when a ring of that name is in use or holds messages; NoSpace when the memory
         cannot be reserved; ValueError for values out of range.
         """
-        manner = _manner(on_dead_peer, spin)
+        manner = _manner(on_dead_peer, spin, codec=codec)
         place = None if name is None and path is None else registry.place_of(name, path)
-        wish = _wish(kind, capacity, slots, mode, persist, anonymous=place is None)
+        wish = _wish(kind, capacity, slots, mode, persist, codecs.find(codec), anonymous=place is None)
         memory, identity, hold = registry.new_segment(wish, place)
         try:
             ring = cls._on(memory, place, manner, hold)
@@ -174,14 +201,20 @@ class Ring(_core.Ring):
         owner: int | str | None = None,
         on_dead_peer: Literal["raise", "wait"] = "raise",
         spin: float | Literal["auto"] = "auto",
+        codec: str | codecs.Codec | None = None,
     ) -> Self:
         """Attach to a ring that exists, waiting up to ``timeout`` seconds for it to appear (None: for ever).
 
         Anybody can make a ring of any name, so it must belong to you or to root, or else to the user that you name as
-        ``owner``. FileNotFoundError when it does not appear; NotReady when it does but stays half made; LayoutMismatch,
-        Corrupt or PermissionError when it cannot be used.
+        ``owner``; objects that run code as they are decoded ("pickle") are never taken from another user.
+
+        Messages are what the ring's codec says. ``codec`` is needed only for one that this process does not know by
+        name; "raw" takes the records of any ring as bytes, encoded as they are.
+
+        FileNotFoundError when it does not appear; NotReady when it does but stays half made; LayoutMismatch (another
+        codec, too), Corrupt or PermissionError when it cannot be used.
         """
-        manner = _manner(on_dead_peer, spin, owner)
+        manner = _manner(on_dead_peer, spin, owner, codec)
         place = registry.place_of(name, path)
         if timeout is not None and not (isinstance(timeout, (int, float)) and 0 <= timeout < float("inf")):
             raise ValueError(f"timeout is {timeout!r}; it is a number of seconds from 0, or None to wait for ever")
@@ -209,18 +242,20 @@ class Ring(_core.Ring):
         owner: int | str | None = None,
         on_dead_peer: Literal["raise", "wait"] = "raise",
         spin: float | Literal["auto"] = "auto",
+        codec: str | codecs.Codec | None = None,
     ) -> Self:
         """Attach to a ring if it is there, else create it. A leftover that is nobody's and empty is replaced.
 
-        LayoutMismatch when the ring that is there has another capacity, kind or slots than asked for; what is not
-        asked for is taken as it is. Otherwise as create and attach.
+        LayoutMismatch when the ring that is there has another capacity, kind, slots or codec than asked for; what is
+        not asked for is taken as it is. Otherwise as create and attach.
         """
         place = registry.place_of(name, path)
-        wish = _wish(kind or "mpmc", DEFAULT_CAPACITY if capacity is None else capacity, slots, mode, persist)
+        made = codecs.find(codec)
+        wish = _wish(kind or "mpmc", DEFAULT_CAPACITY if capacity is None else capacity, slots, mode, persist, made)
         while True:
             if registry.reclaim(place) is not None:
                 with contextlib.suppress(FileNotFoundError):
-                    ring = cls.attach(name, path=path, owner=owner, on_dead_peer=on_dead_peer, spin=spin)
+                    ring = cls.attach(name, path=path, owner=owner, on_dead_peer=on_dead_peer, spin=spin, codec=codec)
                     ring._check_wish(wish, capacity is not None, kind is not None, slots is not None)
                     return ring
             with contextlib.suppress(FileExistsError):
@@ -234,25 +269,34 @@ class Ring(_core.Ring):
                     mode=mode,
                     on_dead_peer=on_dead_peer,
                     spin=spin,
+                    codec=codec,
                 )
 
     @classmethod
     def _on(
         cls, memory: segment.Segment, place: Place | None, manner: _Manner, hold: semaphores.Hold | None = None
     ) -> Self:
-        kind, slots, identity, _ = _core.describe(memory)
+        kind, slots, identity, *_ = _core.describe(memory)
+        stored = registry.codec_of(memory)
+        codec = codecs.recognise(stored, manner.codec)
+        if getattr(codec, "runs_code", False) and not registry.is_mine(memory):
+            raise PermissionError(
+                errno.EACCES,
+                f"the {stored!r} messages of another user's ring could run anything here, so they are not decoded; let "
+                'that user choose a codec that only holds data ("numpy", "arrow", "msgspec", "bytes")',
+            )
         names = semaphores.names(kind, identity)
         if names and hold is None:
             hold = semaphores.Hold(identity)
         try:
             name = place.name if place else None
-            ring = cls(memory, memory.fd, name, names, manner.spin_ns, manner.outlive_peers)
+            ring = cls(memory, memory.fd, name, names, manner.spin_ns, manner.outlive_peers, codec)
         except BaseException:
             if hold:
                 hold.close()
             raise
         ring._segment, ring._place, ring._manner, ring._hold = memory, place, manner, hold
-        ring._identity, ring._kind, ring._slots = identity, kind, slots or None
+        ring._identity, ring._kind, ring._slots, ring._codec = identity, kind, slots or None, stored
         ring._holders = weakref.WeakValueDictionary()
         _open_rings.add(ring)
         _close_at_exit_of_workers()
@@ -281,7 +325,13 @@ class Ring(_core.Ring):
         """The most messages at a time; None when only the capacity bounds them."""
         return self._slots
 
+    @property
+    def codec(self) -> str:
+        """What a message is: the name of the codec that is stored in the ring."""
+        return self._codec
+
     _slots: int | None
+    _codec: str
 
     def stats(self) -> RingStats:
         """Exact counters of the whole ring, all processes together. Does not block; takes time with what is in it."""
@@ -290,6 +340,30 @@ class Ring(_core.Ring):
     def __repr__(self) -> str:
         where = "anonymous" if self._place is None else repr(self._place.name or str(self._place.path))
         return f"<Ring {where} {self._kind} capacity={self.capacity}{' closed' if self.closed else ''}>"
+
+    # --- messages that cannot be decoded ---
+
+    def skip(self, error: DecodeError | None = None, timeout: float | None = None) -> bytes | None:
+        """Take a message without decoding it: the one that ``error`` is about, else the next. Its bytes.
+
+        With ``error`` it never blocks, and is exact beside other consumers: None when one of them has the message by
+        now. Without, it waits as ``get`` does.
+        """
+        return self._skip(error.position if error else 0, timeout)
+
+    def _undecodable(self, cause: BaseException, position: int, length: int) -> DecodeError:
+        """Called by the core. The frames that failed must not go on referring to the record."""
+        traceback.clear_frames(cause.__traceback__)
+        title = f"ring {self.name!r}" if self.name is not None else "the anonymous ring"
+        error = DecodeError(
+            f"a message of {title} ({length} bytes at position {position}, codec {self.codec!r}) cannot be decoded "
+            f"here: {type(cause).__name__}: {cause}; it is still the next one: let another process have it, or take it "
+            "out as bytes with ring.skip(error), or the next, whichever that is, with ring.skip(timeout=...)",
+            position,
+            length,
+        )
+        error.__cause__ = cause
+        return error
 
     # --- roles ---
 
@@ -375,7 +449,12 @@ class Ring(_core.Ring):
 
 def _attach_pickled(cls: type[Ring], name: str | None, path: str | None, identity: int, manner: _Manner) -> Ring:
     ring = cls.attach(
-        name, path=path, owner=manner.owner, on_dead_peer=cast(Any, manner.on_dead_peer), spin=manner.spin
+        name,
+        path=path,
+        owner=manner.owner,
+        on_dead_peer=cast(Any, manner.on_dead_peer),
+        spin=manner.spin,
+        codec=manner.codec,
     )
     if ring._identity != identity:
         ring.close()
@@ -449,9 +528,10 @@ class Consumer(_Role):
         self.get_into = ring.get_into
         self.get_many = ring.get_many
         self.borrow = ring.borrow
+        self.skip = ring.skip
         self.shutdown = ring.shutdown
 
-    def __iter__(self) -> Iterable[bytes]:
+    def __iter__(self) -> Iterable[Any]:
         return iter(self.ring)
 
 

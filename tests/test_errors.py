@@ -19,6 +19,7 @@ BASES = {
     shmring.LayoutMismatch: ValueError,
     shmring.Corrupt: ValueError,
     shmring.NotReady: TimeoutError,
+    shmring.DecodeError: ValueError,
 }
 
 

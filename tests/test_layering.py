@@ -39,7 +39,7 @@ RANK = {
     "cli": 10,
     "__main__": 11,
 }
-PUBLIC_SUBMODULES = {"segment"}
+PUBLIC_SUBMODULES = {"segment", "codecs"}
 
 ALGORITHMS = {"geometry.c", "spsc.c", "mpmc.c", "semaphore.c", "repair.c", "topic.c", "latest.c"}
 NOT_IN_ALGORITHMS = {"wait.h", "os.h", "blocking.h", "attach.h", "Python.h"}

@@ -49,7 +49,9 @@ def command(
     came.
     """
     dead_peer: Literal["wait", "raise"] = "wait" if follow else "raise"
-    with shmring.Ring.attach(name, timeout=wait, owner=options.user(owner), on_dead_peer=dead_peer) as ring:
+    with shmring.Ring.attach(
+        name, timeout=wait, owner=options.user(owner), on_dead_peer=dead_peer, codec="raw"
+    ) as ring:
         _get_all(ring, framed, count, timeout)
 
 

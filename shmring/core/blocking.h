@@ -69,6 +69,16 @@ static inline enum sr_result sr_try_take(struct sr_endpoint *self, uint64_t limi
     return result;
 }
 
+/* The record at this position, which this endpoint took and handed back; SR_EMPTY when somebody else has it by now. */
+static inline enum sr_result sr_try_take_again(struct sr_endpoint *self, uint64_t position, struct sr_record *record) {
+    if (self->geometry.kind == SR_KIND_MPMC)
+        return sr_mpmc_try_take_again(self, position, record);
+    if (self->geometry.kind == SR_KIND_SEMAPHORE)
+        return sr_semaphore_try_take_again(self, position, record);
+    enum sr_result result = sr_spsc_try_take(self, UINT64_MAX, record);
+    return result == SR_OK && record->position != position ? SR_EMPTY : result; /* not acknowledged: it stays */
+}
+
 /* Commits without telling anyone yet; sr_announce tells. Between the two an spsc record is not visible. */
 static inline enum sr_result sr_commit(struct sr_endpoint *self, struct sr_record *record) {
     if (self->geometry.kind == SR_KIND_SPSC) {

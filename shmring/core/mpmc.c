@@ -193,8 +193,9 @@ static bool take_word(struct sr_endpoint *self, uint64_t position, uint64_t seen
     return true;
 }
 
-/* Looks for a RETURNED record among those that the read position has passed. SR_EMPTY: there is none. */
-static enum sr_result take_returned(struct sr_endpoint *self, uint64_t limit, struct sr_record *record) {
+/* Looks for a RETURNED record among those that the read position has passed: any, or the one at a position. SR_EMPTY:
+ * there is none. */
+static enum sr_result take_returned(struct sr_endpoint *self, uint64_t only, uint64_t limit, struct sr_record *record) {
     const struct sr_geometry *g = &self->geometry;
     struct sr_header *header = self->header;
     uint64_t searched = SR_LOAD(&header->returns_searched, relaxed); /* only decides whether to search */
@@ -220,7 +221,7 @@ static enum sr_result take_returned(struct sr_endpoint *self, uint64_t limit, st
         uint64_t span = sr_span(g, position, word);
         if (!span)
             return SR_CORRUPT;
-        if (sr_state_of(word) == SR_RETURNED) {
+        if (sr_state_of(word) == SR_RETURNED && (!only || only == position)) {
             if (sr_length_of(g, word) > limit) {
                 record->length = sr_length_of(g, word);
                 return SR_TOO_LONG;
@@ -231,7 +232,8 @@ static enum sr_result take_returned(struct sr_endpoint *self, uint64_t limit, st
         }
         position = sr_after(g, position, span, sr_state_of(word) != SR_PADDING);
     }
-    SR_CAS(&header->returns_searched, &searched, returns, relaxed); /* a hint: a lost one costs a search */
+    if (!only)
+        SR_CAS(&header->returns_searched, &searched, returns, relaxed); /* a hint: a lost one costs a search */
     return SR_EMPTY;
 }
 
@@ -252,7 +254,7 @@ static bool catch_up(struct sr_endpoint *self, uint64_t position) {
 enum sr_result sr_mpmc_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record) {
     const struct sr_geometry *g = &self->geometry;
     struct sr_header *header = self->header;
-    enum sr_result returned = take_returned(self, limit, record);
+    enum sr_result returned = take_returned(self, 0, limit, record);
     if (SR_UNLIKELY(returned != SR_EMPTY))
         return returned;
     for (;;) {
@@ -288,6 +290,10 @@ enum sr_result sr_mpmc_try_take(struct sr_endpoint *self, uint64_t limit, struct
         help(self, &header->read_position, position, seen);
         return SR_OK;
     }
+}
+
+enum sr_result sr_mpmc_try_take_again(struct sr_endpoint *self, uint64_t position, struct sr_record *record) {
+    return take_returned(self, position, UINT64_MAX, record);
 }
 
 bool sr_mpmc_maybe_ready(struct sr_endpoint *self) {

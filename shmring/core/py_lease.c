@@ -11,7 +11,8 @@ struct lease {
     PyObject ob_base;
     struct ring *ring;
     PyObject *timeout;
-    PyObject *view; /* a weak reference: the view holds us, and a lease that is dropped must go */
+    PyObject *view;  /* a weak reference: the view holds us, and a lease that is dropped must go */
+    PyObject *value; /* the same for what the codec made of the view; or NULL */
     struct sr_record record;
     uint64_t length;
     Py_ssize_t exports;
@@ -29,7 +30,7 @@ PyObject *sr_lease_new(struct ring *ring, enum side side, uint64_t length, PyObj
     Py_XINCREF(timeout);
     self->ring = ring;
     self->timeout = timeout;
-    self->view = NULL;
+    self->view = self->value = NULL;
     self->length = length;
     self->exports = 0;
     self->side = side;
@@ -91,6 +92,92 @@ static bool may_enter(struct lease *self) {
     return true;
 }
 
+/* Ends a lease; while something still refers to the record, it lingers. */
+static void end(struct lease *self, bool keep) {
+    self->keep = keep;
+    if (self->exports)
+        self->state = LEASE_LINGERING;
+    else
+        (void)settle(self);
+}
+
+static void release(PyObject *view) {
+    PyObject *answer = PyObject_CallMethodObjArgs(view, sr_release_name, NULL);
+    if (!answer)
+        PyErr_Clear(); /* BufferError: somebody still exports it, which we report in our own words */
+    Py_XDECREF(answer);
+}
+
+/* Steals the view; what the codec makes of it takes its place. */
+static PyObject *view_of_codec(struct lease *self, PyObject *view) {
+    struct ring *ring = self->ring;
+    PyObject *value = PyObject_CallFunctionObjArgs(ring->view, view, NULL);
+    if (!value) {
+        sr_undecodable(ring, &self->record);
+        PyObject *type, *error, *traceback;
+        PyErr_Fetch(&type, &error, &traceback);
+        release(view);
+        Py_DECREF(view);
+        end(self, false);
+        PyErr_Restore(type, error, traceback);
+        return NULL;
+    }
+    Py_DECREF(view);
+    if (value != view) {
+        self->value = PyWeakref_NewRef(value, NULL);
+        if (!self->value)
+            PyErr_Clear(); /* a dict, say: then whoever holds it has to let it go by himself */
+    }
+    return value;
+}
+
+PyObject *sr_lease_read(struct ring *ring, const struct sr_record *record, PyObject *reader, bool *kept) {
+    bool is_spsc = ring->endpoint.geometry.kind == SR_KIND_SPSC;
+    *kept = false;
+    struct lease *self = (struct lease *)sr_lease_new(ring, CONSUMING, record->length, NULL);
+    if (!self)
+        return NULL;
+    self->record = *record;
+    self->generation = sr_fork_generation;
+    self->state = LEASE_OPEN;
+    ring->calls++; /* a close waits for us */
+    if (is_spsc)
+        ring->gate[CONSUMING] |= GATE_BUSY;
+    PyObject *view = PyMemoryView_FromObject((PyObject *)self);
+    PyObject *value = view ? PyObject_CallFunctionObjArgs(reader, view, NULL) : NULL;
+    PyObject *type = NULL, *error = NULL, *traceback = NULL;
+    if (SR_UNLIKELY(!value)) {
+        sr_undecodable(ring, record);
+        PyErr_Fetch(&type, &error, &traceback);
+        if (view)
+            release(view);
+    }
+    Py_XDECREF(view);
+    if (SR_LIKELY(self->generation == sr_fork_generation)) {
+        ring->calls--;
+        if (is_spsc)
+            ring->gate[CONSUMING] &= ~(unsigned)GATE_BUSY;
+        if (SR_UNLIKELY(self->exports)) { /* views in the object itself, or in a traceback */
+            *kept = true;
+            ring->leases++;
+            if (is_spsc)
+                ring->gate[CONSUMING] |= GATE_BUSY;
+            end(self, value != NULL);
+        }
+    } else { /* we are a child that was forked by the codec: the record is the parent's */
+        *kept = true;
+        Py_CLEAR(value);
+        if (!error)
+            sr_raise(ring, SR_STALE, CONSUMING, record->length, 0);
+    }
+    if (self->state == LEASE_OPEN)
+        self->state = LEASE_DONE; /* the caller settles it */
+    if (error)
+        PyErr_Restore(type, error, traceback);
+    Py_DECREF((PyObject *)self);
+    return value;
+}
+
 static PyObject *lease_enter(PyObject *object, PyObject *unused) {
     (void)unused;
     struct lease *self = (struct lease *)object;
@@ -125,20 +212,40 @@ static PyObject *lease_enter(PyObject *object, PyObject *unused) {
         settle(self);
         return NULL;
     }
-    return view;
+    return self->side == CONSUMING && ring->view ? view_of_codec(self, view) : view;
+}
+
+/* What the codec made of the view stays in the variable of `with ... as`, where nobody deletes it. While that is the only
+ * reference to it, the codec may make it let go of the record, as release() does for a memoryview. */
+static void release_value(struct lease *self) {
+    PyObject *value = PyWeakref_GetObject(self->value);
+    if (!value || value == Py_None)
+        return;
+    bool is_view = PyMemoryView_Check(value);
+    if (!is_view && (!self->ring->release || Py_REFCNT(value) != 1))
+        return;
+    Py_INCREF(value);
+    if (is_view) {
+        release(value);
+    } else {
+        PyObject *answer = PyObject_CallFunctionObjArgs(self->ring->release, value, NULL);
+        if (!answer)
+            PyErr_Clear(); /* then it still refers to the record, which is reported */
+        Py_XDECREF(answer);
+    }
+    Py_DECREF(value);
 }
 
 /* True when no view, slice or array refers to the record any more. */
 static bool views_gone(struct lease *self) {
+    if (self->exports && self->value)
+        release_value(self);
     PyObject *view = self->exports ? Py_XNewRef(PyWeakref_GetObject(self->view)) : NULL;
-    if (view && view != Py_None) {
-        PyObject *answer = PyObject_CallMethodObjArgs(view, sr_release_name, NULL);
-        if (!answer)
-            PyErr_Clear(); /* BufferError: somebody still exports it, which we report in our own words */
-        Py_XDECREF(answer);
-    }
+    if (view && view != Py_None)
+        release(view);
     Py_XDECREF(view);
     Py_CLEAR(self->view);
+    Py_CLEAR(self->value);
     return self->exports == 0;
 }
 
@@ -207,6 +314,7 @@ static void lease_dealloc(PyObject *object) {
     if (self->state == LEASE_OPEN)
         (void)settle(self); /* left without its block being: as if by an exception */
     Py_XDECREF(self->view);
+    Py_XDECREF(self->value);
     Py_XDECREF(self->timeout);
     Py_DECREF((PyObject *)self->ring);
     PyObject_Free(object);

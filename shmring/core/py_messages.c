@@ -10,10 +10,19 @@ struct message {
     const char *data;
     size_t length;
     Py_buffer view; /* view.obj is NULL for bytes */
+    struct parts parts;
+    bool encoded; /* by a codec, into parts */
 };
 
-static inline bool open_message(PyObject *object, struct message *message) {
+static inline bool open_message(struct ring *self, PyObject *object, struct message *message) {
     message->view.obj = NULL;
+    message->encoded = self->encode != NULL;
+    if (SR_UNLIKELY(message->encoded)) {
+        if (!sr_open_parts(self, object, &message->parts))
+            return false;
+        message->length = message->parts.length;
+        return true;
+    }
     if (SR_LIKELY(PyBytes_CheckExact(object))) {
         message->data = PyBytes_AsString(object);
         message->length = (size_t)PyBytes_Size(object);
@@ -29,11 +38,16 @@ static inline bool open_message(PyObject *object, struct message *message) {
 static inline void close_message(struct message *message) {
     if (message->view.obj)
         PyBuffer_Release(&message->view);
+    if (SR_UNLIKELY(message->encoded))
+        sr_close_parts(&message->parts);
 }
 
 /* Copies and commits; the caller announces. */
 static inline enum sr_result fill(struct ring *self, struct sr_record *record, const struct message *message) {
-    sr_copy(self, PRODUCING, record->payload, message->data, message->length);
+    if (SR_UNLIKELY(message->encoded))
+        sr_gather(self, record->payload, message->parts.each, message->parts.count, message->length);
+    else
+        sr_copy(self, PRODUCING, record->payload, message->data, message->length);
     sr_count_put(self, message->length);
     return sr_commit(&self->endpoint, record);
 }
@@ -63,7 +77,7 @@ PyObject *sr_ring_put(PyObject *object, PyObject *const *args, Py_ssize_t count,
     if (!sr_gate_open(self, PRODUCING) && !sr_pass_gate(self, PRODUCING))
         return NULL;
     struct message message;
-    if (!open_message(data, &message))
+    if (!open_message(self, data, &message))
         return NULL;
     struct sr_record record;
     enum sr_result result = sr_try_claim(&self->endpoint, message.length, &record);
@@ -80,7 +94,7 @@ PyObject *sr_ring_put(PyObject *object, PyObject *const *args, Py_ssize_t count,
     return sr_answer(self, PRODUCING, answer);
 }
 
-/* Copies a taken record into a new bytes object and acknowledges it; the caller counts it and announces the room. */
+/* Copies a taken record into a new bytes object and acknowledges it; the caller announces the room. */
 static inline PyObject *deliver(struct ring *self, struct sr_record *record) {
     bool is_short = record->length < LONG_ENOUGH_TO_LET_OTHERS_RUN;
     PyObject *message =
@@ -106,8 +120,10 @@ static inline PyObject *get_one(struct ring *self, int64_t timeout_ns, enum sr_r
         *result = wait_and_take(self, UINT64_MAX, timeout_ns, &record);
     if (SR_UNLIKELY(*result != SR_OK))
         return NULL;
-    PyObject *message = deliver(self, &record);
-    if (SR_LIKELY(message != NULL))
+    PyObject *message = NULL;
+    if (SR_UNLIKELY(self->decode != NULL))
+        message = sr_receive(self, &record);
+    else if (SR_LIKELY((message = deliver(self, &record)) != NULL))
         sr_count_got(self, 1, record.length, record.redelivered);
     sr_announce_room(&self->endpoint);
     return message;
@@ -127,6 +143,36 @@ PyObject *sr_ring_get(PyObject *object, PyObject *const *args, Py_ssize_t count,
     PyObject *message = get_one(self, timeout_ns, &result);
     if (SR_UNLIKELY(result != SR_OK))
         sr_raise(self, result, CONSUMING, 0, timeout_ns);
+    return sr_answer(self, CONSUMING, message);
+}
+
+/* skip(position, timeout): the next message as bytes, past the codec; or the one at this position, None if it is not there
+ * to be taken again. */
+PyObject *sr_ring_skip(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
+    static const struct arguments EXPECTED = {"_skip", "position", true};
+    struct ring *self = (struct ring *)object;
+    PyObject *position_object = NULL, *timeout = NULL;
+    int64_t timeout_ns;
+    if (!sr_parse_arguments(&EXPECTED, args, count, names, &position_object, &timeout) ||
+        !sr_parse_timeout(timeout, &timeout_ns))
+        return NULL;
+    uint64_t position = PyLong_AsUnsignedLongLong(position_object);
+    if (PyErr_Occurred() || (!sr_gate_open(self, CONSUMING) && !sr_pass_gate(self, CONSUMING)))
+        return NULL;
+    struct sr_record record;
+    enum sr_result result = position ? sr_try_take_again(&self->endpoint, position, &record)
+                                     : wait_and_take(self, UINT64_MAX, timeout_ns, &record);
+    PyObject *message = NULL;
+    if (result == SR_OK) {
+        message = deliver(self, &record);
+        if (message)
+            sr_count_got(self, 1, record.length, record.redelivered);
+        sr_announce_room(&self->endpoint);
+    } else if (position && (result == SR_EMPTY || result == SR_CONTENDED)) {
+        message = Py_NewRef(Py_None);
+    } else {
+        sr_raise(self, result, CONSUMING, 0, timeout_ns);
+    }
     return sr_answer(self, CONSUMING, message);
 }
 
@@ -200,7 +246,7 @@ static void announce_puts(struct batch *batch) {
 static int put_item(struct batch *batch, PyObject *item) {
     struct ring *self = batch->ring;
     struct message message;
-    if (!open_message(item, &message))
+    if (!open_message(self, item, &message))
         return -1;
     struct sr_record record;
     enum sr_result result = sr_try_claim(&self->endpoint, message.length, &record);
@@ -281,6 +327,7 @@ struct harvest {
     PyObject *list;
     PyObject *chunk[BATCH_BETWEEN_ANNOUNCEMENTS];
     int count;
+    uint64_t messages; /* of these, not yet counted */
     uint64_t bytes;
     uint64_t redelivered;
 };
@@ -289,7 +336,8 @@ struct harvest {
 static bool store(struct ring *self, struct harvest *harvest) {
     if (!harvest->count)
         return true;
-    sr_count_got(self, (uint64_t)harvest->count, harvest->bytes, harvest->redelivered);
+    if (harvest->messages)
+        sr_count_got(self, harvest->messages, harvest->bytes, harvest->redelivered);
     sr_announce_room(&self->endpoint);
     PyObject *more = PyList_New(harvest->count);
     for (int i = 0; i < harvest->count; i++) {
@@ -299,7 +347,7 @@ static bool store(struct ring *self, struct harvest *harvest) {
             Py_DECREF(harvest->chunk[i]);
     }
     harvest->count = 0;
-    harvest->bytes = harvest->redelivered = 0;
+    harvest->messages = harvest->bytes = harvest->redelivered = 0;
     if (!harvest->list) {
         harvest->list = more;
         return more != NULL;
@@ -317,12 +365,15 @@ static PyObject *take_what_is_there(struct ring *self, Py_ssize_t limit, struct 
     bool fine = true;
     do {
         granules += sr_granules_for(record->length);
-        PyObject *message = deliver(self, record);
+        PyObject *message = self->decode ? sr_receive(self, record) : deliver(self, record);
         if (!message)
             break;
         harvest.chunk[harvest.count++] = message;
-        harvest.bytes += record->length;
-        harvest.redelivered += record->redelivered;
+        if (!self->decode) {
+            harvest.messages++;
+            harvest.bytes += record->length;
+            harvest.redelivered += record->redelivered;
+        }
         if (harvest.count == BATCH_BETWEEN_ANNOUNCEMENTS)
             fine = store(self, &harvest);
         /* One ring's worth at most: a fast producer must not keep us for ever. */
@@ -330,7 +381,7 @@ static PyObject *take_what_is_there(struct ring *self, Py_ssize_t limit, struct 
     } while (fine && sr_try_take(&self->endpoint, UINT64_MAX, record) == SR_OK);
     store(self, &harvest);
     if (harvest.list)
-        PyErr_Clear(); /* out of memory after some: those first; the message itself was handed back */
+        PyErr_Clear(); /* out of memory, or undecodable, after some: those first; the message was handed back */
     return harvest.list;
 }
 

@@ -29,7 +29,8 @@ struct ring {
     bool outlive_peers;
     bool populated;
     int segment_fd;
-    uint32_t generation; /* of forks; differs in a child until it has an attachment of its own */
+    PyObject *encode, *decode, *view, *release; /* the codec's; NULL where messages are bytes, or it has none */
+    uint32_t generation;                        /* of forks; differs in a child until it has an attachment of its own */
     int64_t spin_ns;
 };
 
@@ -84,6 +85,7 @@ extern PyType_Spec sr_ring_spec;
 /* Copies let other threads run when they are long. */
 enum { LONG_ENOUGH_TO_LET_OTHERS_RUN = 256 * 1024 }; /* some tens of microseconds */
 void sr_copy(struct ring *self, enum side side, void *destination, const void *source, size_t length);
+void sr_gather(struct ring *self, void *destination, const Py_buffer *parts, Py_ssize_t count, size_t length);
 
 static inline bool sr_gate_open(struct ring *self, enum side side) {
     return SR_LIKELY(!self->gate[side] && self->generation == sr_fork_generation);
@@ -120,11 +122,30 @@ SR_FASTCALL(sr_ring_put_many);
 SR_FASTCALL(sr_ring_get_many);
 SR_FASTCALL(sr_ring_claim);
 SR_FASTCALL(sr_ring_borrow);
+SR_FASTCALL(sr_ring_skip);
 PyObject *sr_ring_next(PyObject *object);
+
+/* py_objects.c: messages that a codec makes and reads */
+/* What the codec made of an object, held by its buffers from here on: nobody can resize them under us. */
+struct parts {
+    Py_buffer few[4];
+    Py_buffer *each;
+    Py_ssize_t count;
+    size_t length; /* of all */
+};
+bool sr_open_parts(struct ring *self, PyObject *object, struct parts *parts); /* false: an exception is set */
+void sr_close_parts(struct parts *parts);
+/* The object in a taken record, which is settled and counted in any case; the caller announces the room. NULL: an
+ * exception is set, and the message was handed back. */
+PyObject *sr_receive(struct ring *self, struct sr_record *record);
+PyObject *sr_undecodable(struct ring *self, const struct sr_record *record); /* words for the exception set; NULL */
 
 /* py_lease.c */
 extern PyType_Spec sr_lease_spec;
 PyObject *sr_lease_new(struct ring *ring, enum side side, uint64_t length, PyObject *timeout);
+/* Calls the codec with a view of the record. *kept: something refers to the record still, and it is settled when the last
+ * of that goes; else the caller settles it. */
+PyObject *sr_lease_read(struct ring *ring, const struct sr_record *record, PyObject *reader, bool *kept);
 
 /* py_snapshot.c: what inspect and stats show */
 PyObject *sr_ring_snapshot(PyObject *object, PyObject *unused);

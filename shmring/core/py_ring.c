@@ -76,6 +76,23 @@ void sr_copy(struct ring *self, enum side side, void *destination, const void *s
     self->gate[side] |= was_busy;
 }
 
+void sr_gather(struct ring *self, void *destination, const Py_buffer *parts, Py_ssize_t count, size_t length) {
+    struct call call = {.ring = self, .side = PRODUCING};
+    unsigned was_busy = self->gate[PRODUCING] & GATE_BUSY;
+    bool is_long = length >= LONG_ENOUGH_TO_LET_OTHERS_RUN;
+    if (is_long)
+        suspend(&call);
+    char *end = destination;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        SR_PAYLOAD_READ(end, parts[i].buf, (size_t)parts[i].len);
+        end += parts[i].len;
+    }
+    if (is_long) {
+        resume(&call);
+        self->gate[PRODUCING] |= was_busy;
+    }
+}
+
 /* In a forked child the parent's attachment is not ours: take one of our own, through the inherited mapping. */
 static bool attach_after_fork(struct ring *self) {
     self->generation = sr_fork_generation;
@@ -179,19 +196,33 @@ static PyObject *ring_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
     return (PyObject *)self;
 }
 
+static bool open_codec(struct ring *self, PyObject *codec) {
+    self->encode = PyObject_GetAttrString(codec, "encode");
+    self->decode = self->encode ? PyObject_GetAttrString(codec, "decode") : NULL;
+    self->view = self->decode ? PyObject_GetAttrString(codec, "view") : NULL;
+    if (!self->view)
+        return false;
+    self->release = PyObject_GetAttrString(codec, "release"); /* optional */
+    if (!self->release && PyErr_ExceptionMatches(PyExc_AttributeError))
+        PyErr_Clear();
+    return !PyErr_Occurred();
+}
+
 static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
-    static char *keywords[] = {"segment", "fd", "name", "semaphores", "spin_ns", "outlive_peers", NULL};
+    static char *keywords[] = {"segment", "fd", "name", "semaphores", "spin_ns", "outlive_peers", "codec", NULL};
     struct ring *self = (struct ring *)object;
-    PyObject *segment, *name, *semaphores;
+    PyObject *segment, *name, *semaphores, *codec = Py_None;
     int fd, outlive_peers;
     long long spin_ns;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OiOOLp", keywords, &segment, &fd, &name, &semaphores, &spin_ns,
-                                     &outlive_peers))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OiOOLp|O", keywords, &segment, &fd, &name, &semaphores, &spin_ns,
+                                     &outlive_peers, &codec))
         return -1;
     if (self->mapped) {
         PyErr_SetString(PyExc_RuntimeError, "this ring is attached already");
         return -1;
     }
+    if (codec != Py_None && !open_codec(self, codec))
+        return -1;
     if (PyObject_GetBuffer(segment, &self->mapping, PyBUF_WRITABLE) != 0)
         return -1;
     self->mapped = true;
@@ -333,7 +364,9 @@ static void ring_dealloc(PyObject *object) {
             sr_forget(&self->endpoint); /* the parent's locks are not ours to drop */
     }
     unmap(self);
-    Py_XDECREF(self->name);
+    PyObject *owned[] = {self->name, self->encode, self->decode, self->view, self->release};
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
+        Py_XDECREF(owned[i]);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(object);
     Py_DECREF((PyObject *)type);
@@ -397,6 +430,7 @@ static PyMethodDef ring_methods[] = {
      PyDoc_STR("claim($self, /, length, timeout=None)\n--\n\nRoom for a message, to be written in place.")},
     {"borrow", FASTCALL(sr_ring_borrow),
      PyDoc_STR("borrow($self, /, timeout=None)\n--\n\nThe next message, to be read in place.")},
+    {"_skip", FASTCALL(sr_ring_skip), NULL},
     {"_snapshot", sr_ring_snapshot, METH_NOARGS, NULL},
     {"_totals", sr_ring_totals, METH_NOARGS, NULL},
     {"_begin_close", ring_begin_close, METH_NOARGS, NULL},

@@ -81,9 +81,11 @@ static PyObject *describe(PyObject *module, PyObject *segment) {
     struct sr_geometry geometry;
     const struct sr_header *header = buffer.buf;
     enum sr_result result = sr_geometry_read(&geometry, header, (uint64_t)buffer.len);
-    PyObject *answer = result == SR_OK ? Py_BuildValue("sKKI", KINDS[geometry.kind], (unsigned long long)geometry.slots,
-                                                       (unsigned long long)header->identity, header->flags)
-                                       : sr_raise(NULL, result, CONSUMING, 0, 0);
+    PyObject *answer = result == SR_OK
+                           ? Py_BuildValue("sKKIy#", KINDS[geometry.kind], (unsigned long long)geometry.slots,
+                                           (unsigned long long)header->identity, header->flags, header->codec,
+                                           (Py_ssize_t)strnlen(header->codec, sizeof header->codec))
+                           : sr_raise(NULL, result, CONSUMING, 0, 0);
     PyBuffer_Release(&buffer);
     return answer;
 }
@@ -160,7 +162,7 @@ PyMethodDef sr_segment_methods[] = {
     {"format", (PyCFunction)(void (*)(void))format, METH_VARARGS | METH_KEYWORDS,
      PyDoc_STR("Write a header into a zeroed segment; the ring is born with its last store.")},
     {"check", check, METH_O, PyDoc_STR("'ready', 'retired', 'incomplete', 'not_a_ring', 'other_layout' or 'corrupt'.")},
-    {"describe", describe, METH_O, PyDoc_STR("(kind, slots, identity, flags), from the header alone.")},
+    {"describe", describe, METH_O, PyDoc_STR("(kind, slots, identity, flags, codec as bytes), from the header alone.")},
     {"count_living", count_living, METH_VARARGS, PyDoc_STR("(attachments alive, messages undelivered)")},
     {"retire", retire, METH_O, PyDoc_STR("Refuse further attachments; under the lifecycle lock.")},
     {"token_open", token_open, METH_O, PyDoc_STR("A descriptor for byte locks on the segment behind this one.")},

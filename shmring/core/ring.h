@@ -208,6 +208,8 @@ enum sr_result sr_mpmc_try_claim(struct sr_endpoint *self, uint64_t length, stru
 enum sr_result sr_mpmc_commit(struct sr_endpoint *self, struct sr_record *record);
 enum sr_result sr_mpmc_abort(struct sr_endpoint *self, struct sr_record *record);
 enum sr_result sr_mpmc_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record);
+/* The record at this position, if it was handed back; else SR_EMPTY. */
+enum sr_result sr_mpmc_try_take_again(struct sr_endpoint *self, uint64_t position, struct sr_record *record);
 enum sr_result sr_mpmc_acknowledge(struct sr_endpoint *self, struct sr_record *record);
 enum sr_result sr_mpmc_hand_back(struct sr_endpoint *self, struct sr_record *record);
 /* Whether a take might find something; true when in doubt. */
@@ -219,6 +221,7 @@ enum sr_result sr_semaphore_try_claim(struct sr_endpoint *self, uint64_t length,
 enum sr_result sr_semaphore_commit(struct sr_endpoint *self, struct sr_record *record);
 enum sr_result sr_semaphore_abort(struct sr_endpoint *self, struct sr_record *record);
 enum sr_result sr_semaphore_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record);
+enum sr_result sr_semaphore_try_take_again(struct sr_endpoint *self, uint64_t position, struct sr_record *record);
 enum sr_result sr_semaphore_acknowledge(struct sr_endpoint *self, struct sr_record *record);
 enum sr_result sr_semaphore_hand_back(struct sr_endpoint *self, struct sr_record *record);
 void sr_semaphore_repair(struct sr_endpoint *self, uint64_t dead_owner);

@@ -43,17 +43,25 @@ enum sr_result sr_semaphore_try_claim(struct sr_endpoint *self, uint64_t length,
     return result;
 }
 
-enum sr_result sr_semaphore_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record) {
+static enum sr_result take(struct sr_endpoint *self, uint64_t position, uint64_t limit, struct sr_record *record) {
     if (!sr_os_semaphore_try_wait(self->semaphores.full))
         return SR_EMPTY;
     enum sr_result result = SR_CONTENDED;
     if (enter(self)) {
-        result = sr_mpmc_try_take(self, limit, record);
+        result = position ? sr_mpmc_try_take_again(self, position, record) : sr_mpmc_try_take(self, limit, record);
         leave(self);
     }
     if (result != SR_OK)
         sr_os_semaphore_post(self->semaphores.full);
     return result;
+}
+
+enum sr_result sr_semaphore_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record) {
+    return take(self, 0, limit, record);
+}
+
+enum sr_result sr_semaphore_try_take_again(struct sr_endpoint *self, uint64_t position, struct sr_record *record) {
+    return take(self, position, UINT64_MAX, record);
 }
 
 enum sr_result sr_semaphore_commit(struct sr_endpoint *self, struct sr_record *record) {
