@@ -3,7 +3,7 @@
 Layers, each importing only what stands to its left (tests/test_layering.py holds them to it)::
 
     errors <- _core <- segment <- semaphores <- registry <- ring, inspection, leftovers <- doctor <- cli, demo
-    errors <- codecs <- ring
+    errors <- codecs <- ring <- queues
 
 ``errors``    the exception tree; imports nothing of ours
 ``_core``     the C11 core: rings, waiting, liveness, repair (core/LAYOUT.md is its specification)
@@ -12,6 +12,7 @@ Layers, each importing only what stands to its left (tests/test_layering.py hold
 ``semaphores`` the three semaphores of a ring of that kind
 ``registry``  names: create, attach, unlink
 ``ring``      what a user holds
+``queues``    rings linked to queues of objects, with multiprocessing's calls
 ``inspection`` what a ring looks like from outside: inspect, list
 ``leftovers`` what the killed left behind: clean
 ``doctor``    whether this machine is fit for rings
@@ -46,6 +47,7 @@ from shmring.errors import (
 from shmring.inspection import AttachmentInfo, RingInfo, inspect
 from shmring.inspection import list_rings as list
 from shmring.leftovers import Leftover, clean
+from shmring.queues import JoinableQueue, Queue, SimpleQueue
 from shmring.registry import get_include, unlink
 from shmring.ring import Consumer, Producer, Ring, RingStats
 
@@ -62,6 +64,7 @@ __all__ = [
     "Empty",
     "Finding",
     "Full",
+    "JoinableQueue",
     "LayoutMismatch",
     "Leftover",
     "MessageTooLong",
@@ -69,11 +72,13 @@ __all__ = [
     "NotReady",
     "PeerDied",
     "Producer",
+    "Queue",
     "Ring",
     "RingInfo",
     "RingStats",
     "ShmringError",
     "ShutDown",
+    "SimpleQueue",
     "clean",
     "codecs",
     "examine",

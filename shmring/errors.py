@@ -116,17 +116,18 @@ class Corrupt(ShmringError, ValueError):
 class DecodeError(ShmringError, ValueError):
     """The codec cannot read a message, which was handed back: it is still first in line, for whoever can.
 
-    ``ring.skip(error)`` takes it out of the ring, as bytes. ``__cause__`` is what the codec raised; ``position`` and
-    ``length`` (in bytes) tell which message it is.
+    ``ring.skip(error)`` takes it out of the ring, as bytes. ``__cause__`` is what the codec raised; ``position``,
+    ``length`` (in bytes) and ``identity`` (of the ring) tell which message it is.
     """
 
-    def __init__(self, message: str, position: int = 0, length: int = 0) -> None:
+    def __init__(self, message: str, position: int = 0, length: int = 0, identity: int = 0) -> None:
         super().__init__(message)
         self.position = position
         self.length = length
+        self.identity = identity
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (str(self), self.position, self.length)
+        return type(self), (str(self), self.position, self.length, self.identity)
 
 
 class NotReady(ShmringError, TimeoutError):

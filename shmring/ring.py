@@ -274,11 +274,19 @@ class Ring(_core.Ring):
 
     @classmethod
     def _on(
-        cls, memory: segment.Segment, place: Place | None, manner: _Manner, hold: semaphores.Hold | None = None
+        cls,
+        memory: segment.Segment,
+        place: Place | None,
+        manner: _Manner,
+        hold: semaphores.Hold | None = None,
+        *,
+        at: int = 0,
+        populate: bool = True,
     ) -> Self:
+        """Attach to what is mapped. ``at``: where it begins in its file; ``populate``: map all pages at first use."""
         kind, slots, identity, *_ = _core.describe(memory)
         stored = registry.codec_of(memory)
-        codec = codecs.recognise(stored, manner.codec)
+        codec = cls._codec_for(stored, manner)
         if getattr(codec, "runs_code", False) and not registry.is_mine(memory):
             raise PermissionError(
                 errno.EACCES,
@@ -290,7 +298,7 @@ class Ring(_core.Ring):
             hold = semaphores.Hold(identity)
         try:
             name = place.name if place else None
-            ring = cls(memory, memory.fd, name, names, manner.spin_ns, manner.outlive_peers, codec)
+            ring = cls(memory, memory.fd, name, names, manner.spin_ns, manner.outlive_peers, codec, at, populate)
         except BaseException:
             if hold:
                 hold.close()
@@ -301,6 +309,10 @@ class Ring(_core.Ring):
         _open_rings.add(ring)
         _close_at_exit_of_workers()
         return ring
+
+    @classmethod
+    def _codec_for(cls, stored: str, manner: _Manner) -> codecs.Codec | None:
+        return codecs.recognise(stored, manner.codec)
 
     def _check_wish(self, wish: Wish, capacity: bool, kind: bool, slots: bool) -> None:
         asked = [("capacity", capacity, wish.capacity, self.capacity), ("kind", kind, wish.kind, self._kind)]
@@ -349,6 +361,8 @@ class Ring(_core.Ring):
         With ``error`` it never blocks, and is exact beside other consumers: None when one of them has the message by
         now. Without, it waits as ``get`` does.
         """
+        if error is not None and error.identity != self._identity:
+            raise ValueError(f"this error is about a message of another ring than {self!r}; skip it there")
         return self._skip(error.position if error else 0, timeout)
 
     def _undecodable(self, cause: BaseException, position: int, length: int) -> DecodeError:
@@ -361,6 +375,7 @@ class Ring(_core.Ring):
             "out as bytes with ring.skip(error), or the next, whichever that is, with ring.skip(timeout=...)",
             position,
             length,
+            self._identity,
         )
         error.__cause__ = cause
         return error

@@ -16,12 +16,12 @@ static const uint64_t LIFECYCLE_BYTE = 0;
 static const int64_t LIFECYCLE_PATIENCE_NS = INT64_C(10000000000);
 
 static uint64_t slot_byte(const struct sr_endpoint *self, uint32_t slot) {
-    return self->geometry.attachments_offset + slot * sizeof(struct sr_attachment);
+    return self->at + self->geometry.attachments_offset + slot * sizeof(struct sr_attachment);
 }
 
-static bool lock_lifecycle(int token) {
+static bool lock_lifecycle(const struct sr_endpoint *self) {
     int64_t give_up = sr_os_monotonic_ns() + LIFECYCLE_PATIENCE_NS;
-    while (!sr_os_token_lock(token, LIFECYCLE_BYTE)) {
+    while (!sr_os_token_lock(self->token, self->at + LIFECYCLE_BYTE)) {
         if (sr_os_monotonic_ns() > give_up) {
             errno = ETIMEDOUT;
             return false;
@@ -89,7 +89,7 @@ enum sr_result sr_attach(struct sr_endpoint *self, int segment_fd, bool inherite
     if (self->token < 0)
         return SR_SYSTEM_ERROR;
     enum sr_result result = SR_SYSTEM_ERROR;
-    if (lock_lifecycle(self->token)) {
+    if (lock_lifecycle(self)) {
         if (!inherited && SR_LOAD(&self->header->state, acquire) != SR_SEGMENT_READY)
             result = SR_RETIRED;
         else if (take_slot(self, SR_SLOT_FREE) || take_slot(self, SR_SLOT_DIED))
@@ -97,7 +97,7 @@ enum sr_result sr_attach(struct sr_endpoint *self, int segment_fd, bool inherite
         else
             result =
                 sr_reap(self) && (take_slot(self, SR_SLOT_FREE) || take_slot(self, SR_SLOT_DIED)) ? SR_OK : SR_NO_SLOT;
-        sr_os_token_unlock(self->token, LIFECYCLE_BYTE);
+        sr_os_token_unlock(self->token, self->at + LIFECYCLE_BYTE);
     }
     if (result != SR_OK) {
         int error = errno;
@@ -113,7 +113,7 @@ enum sr_result sr_detach(struct sr_endpoint *self, bool *abandoned) {
     sr_give_role_back(self, SR_ROLE_PRODUCER);
     sr_give_role_back(self, SR_ROLE_CONSUMER);
     /* Without the lock we leave all the same; the ring then stays until somebody looks at it. */
-    bool locked = lock_lifecycle(self->token);
+    bool locked = lock_lifecycle(self);
     uint64_t epoch = self->owner >> SR_SLOT_BITS;
     SR_STORE(&self->self->state, epoch << 8 | SR_SLOT_FREE, release); /* SYNC: entry-repaired (release) */
     sr_os_token_unlock(self->token, slot_byte(self, self->slot));
@@ -141,7 +141,7 @@ enum sr_result sr_detach(struct sr_endpoint *self, bool *abandoned) {
 
 void sr_detach_finish(struct sr_endpoint *self) {
     /* By name: a child forked meanwhile may hold a copy of the token, which would keep the lock. */
-    sr_os_token_unlock(self->token, LIFECYCLE_BYTE);
+    sr_os_token_unlock(self->token, self->at + LIFECYCLE_BYTE);
     sr_os_token_close(self->token);
     self->token = -1;
 }

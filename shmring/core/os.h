@@ -30,6 +30,8 @@ int sr_os_token_open(int segment_fd); /* -1: errno says why */
 void sr_os_token_close(int token);
 bool sr_os_token_lock(int token, uint64_t byte); /* false: another token holds it */
 void sr_os_token_unlock(int token, uint64_t byte);
+/* Does another token hold a lock anywhere in this range? True when in doubt. */
+bool sr_os_token_sees_lock(int token, uint64_t begin, uint64_t length);
 enum sr_os_liveness { SR_OS_DEAD, SR_OS_ALIVE, SR_OS_UNKNOWN };
 enum sr_os_liveness sr_os_token_probe(int token, uint64_t byte);
 

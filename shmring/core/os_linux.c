@@ -104,6 +104,12 @@ enum sr_os_liveness sr_os_token_probe(int token, uint64_t byte) {
     return lock.l_type == F_UNLCK ? SR_OS_DEAD : SR_OS_ALIVE;
 }
 
+bool sr_os_token_sees_lock(int token, uint64_t begin, uint64_t length) {
+    struct flock lock = byte_lock(F_WRLCK, begin);
+    lock.l_len = (off_t)length;
+    return fcntl(token, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
+}
+
 bool sr_os_at_fork(void (*child)(void)) { return pthread_atfork(NULL, NULL, child) == 0; }
 
 void *sr_os_semaphore_open(const char *name) {

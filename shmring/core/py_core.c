@@ -42,6 +42,7 @@ PyMODINIT_FUNC PyInit__core(void) {
         PyModule_AddFunctions(module, sr_segment_methods) != 0 ||
         PyModule_AddFunctions(module, sr_snapshot_methods) != 0 ||
         PyModule_AddFunctions(module, sr_memory_methods) != 0 ||
+        PyModule_AddFunctions(module, sr_control_methods) != 0 ||
         PyModule_AddIntConstant(module, "LAYOUT_VERSION", SR_LAYOUT_VERSION) != 0 ||
         PyModule_AddIntConstant(module, "ATTACHMENTS", SR_ATTACHMENTS) != 0 ||
         PyModule_AddIntConstant(module, "GRANULE", SR_GRANULE) != 0) {

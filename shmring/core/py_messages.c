@@ -64,6 +64,23 @@ static enum sr_result wait_and_take(struct ring *self, uint64_t limit, int64_t t
     return sr_take(&self->endpoint, limit, &call.wait, record);
 }
 
+/* Closes the message too. */
+static inline PyObject *put_message(struct ring *self, struct message *message, int64_t timeout_ns) {
+    struct sr_record record;
+    enum sr_result result = sr_try_claim(&self->endpoint, message->length, &record);
+    if (SR_UNLIKELY(result != SR_OK && result != SR_TOO_LONG))
+        result = wait_and_claim(self, message->length, timeout_ns, &record);
+    if (SR_LIKELY(result == SR_OK)) {
+        result = fill(self, &record, message);
+        sr_announce(&self->endpoint, 1);
+    }
+    size_t length = message->length;
+    close_message(message);
+    PyObject *answer =
+        SR_LIKELY(result == SR_OK) ? Py_NewRef(Py_None) : sr_raise(self, result, PRODUCING, length, timeout_ns);
+    return sr_answer(self, PRODUCING, answer);
+}
+
 PyObject *sr_ring_put(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
     static const struct arguments EXPECTED = {"put", "data", true};
     struct ring *self = (struct ring *)object;
@@ -79,19 +96,24 @@ PyObject *sr_ring_put(PyObject *object, PyObject *const *args, Py_ssize_t count,
     struct message message;
     if (!open_message(self, data, &message))
         return NULL;
-    struct sr_record record;
-    enum sr_result result = sr_try_claim(&self->endpoint, message.length, &record);
-    if (SR_UNLIKELY(result != SR_OK && result != SR_TOO_LONG))
-        result = wait_and_claim(self, message.length, timeout_ns, &record);
-    if (SR_LIKELY(result == SR_OK)) {
-        result = fill(self, &record, &message);
-        sr_announce(&self->endpoint, 1);
-    }
-    size_t length = message.length;
-    close_message(&message);
-    PyObject *answer =
-        SR_LIKELY(result == SR_OK) ? Py_NewRef(Py_None) : sr_raise(self, result, PRODUCING, length, timeout_ns);
-    return sr_answer(self, PRODUCING, answer);
+    return put_message(self, &message, timeout_ns);
+}
+
+/* put_parts(parts, timeout): what a codec made of an object; for whoever tries several rings with it. */
+PyObject *sr_ring_put_parts(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
+    static const struct arguments EXPECTED = {"_put_parts", "parts", true};
+    struct ring *self = (struct ring *)object;
+    PyObject *made = NULL, *timeout = NULL;
+    int64_t timeout_ns;
+    if (!sr_parse_arguments(&EXPECTED, args, count, names, &made, &timeout) || !sr_parse_timeout(timeout, &timeout_ns))
+        return NULL;
+    if (!sr_gate_open(self, PRODUCING) && !sr_pass_gate(self, PRODUCING))
+        return NULL;
+    struct message message = {.encoded = true};
+    if (!sr_hold_parts(self, made, &message.parts))
+        return NULL;
+    message.length = message.parts.length;
+    return put_message(self, &message, timeout_ns);
 }
 
 /* Copies a taken record into a new bytes object and acknowledges it; the caller announces the room. */

@@ -116,6 +116,7 @@ static inline void sr_count_got(struct ring *self, uint64_t messages, uint64_t b
 /* py_messages.c */
 #define SR_FASTCALL(name) PyObject *name(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names)
 SR_FASTCALL(sr_ring_put);
+SR_FASTCALL(sr_ring_put_parts);
 SR_FASTCALL(sr_ring_get);
 SR_FASTCALL(sr_ring_get_into);
 SR_FASTCALL(sr_ring_put_many);
@@ -134,6 +135,7 @@ struct parts {
     size_t length; /* of all */
 };
 bool sr_open_parts(struct ring *self, PyObject *object, struct parts *parts); /* false: an exception is set */
+bool sr_hold_parts(struct ring *self, PyObject *made, struct parts *parts);
 void sr_close_parts(struct parts *parts);
 /* The object in a taken record, which is settled and counted in any case; the caller announces the room. NULL: an
  * exception is set, and the message was handed back. */
@@ -151,9 +153,10 @@ PyObject *sr_lease_read(struct ring *ring, const struct sr_record *record, PyObj
 PyObject *sr_ring_snapshot(PyObject *object, PyObject *unused);
 PyObject *sr_ring_totals(PyObject *object, PyObject *unused);
 
-/* py_snapshot.c, py_segment.c, py_memory.c */
+/* py_snapshot.c, py_segment.c, py_memory.c, py_control.c */
 extern PyMethodDef sr_snapshot_methods[];
 extern PyMethodDef sr_segment_methods[];
 extern PyMethodDef sr_memory_methods[];
+extern PyMethodDef sr_control_methods[];
 
 #endif

@@ -18,7 +18,7 @@ static bool hold_part(struct parts *parts, PyObject *part) {
     return true;
 }
 
-static bool hold_parts(struct parts *parts, PyObject *made) {
+static bool hold(struct parts *parts, PyObject *made) {
     bool is_list = PyList_Check(made), is_tuple = PyTuple_Check(made);
     parts->each = parts->few;
     parts->count = 0;
@@ -44,10 +44,14 @@ bool sr_open_parts(struct ring *self, PyObject *object, struct parts *parts) {
     PyObject *made = PyObject_CallFunctionObjArgs(self->encode, object, NULL);
     if (!made)
         return false;
-    bool fine = hold_parts(parts, made);
+    bool fine = sr_hold_parts(self, made, parts);
     Py_DECREF(made);
-    /* The codec may have closed this ring, or another thread meanwhile. */
-    fine = fine && (sr_gate_open(self, PRODUCING) || sr_pass_gate(self, PRODUCING));
+    return fine;
+}
+
+bool sr_hold_parts(struct ring *self, PyObject *made, struct parts *parts) {
+    /* A codec, or somebody's buffer, is code: it may have closed this ring, or another thread meanwhile. */
+    bool fine = hold(parts, made) && (sr_gate_open(self, PRODUCING) || sr_pass_gate(self, PRODUCING));
     if (!fine)
         sr_close_parts(parts);
     return fine;

@@ -209,13 +209,16 @@ static bool open_codec(struct ring *self, PyObject *codec) {
 }
 
 static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
-    static char *keywords[] = {"segment", "fd", "name", "semaphores", "spin_ns", "outlive_peers", "codec", NULL};
+    static char *keywords[] = {"segment",       "fd",    "name", "semaphores", "spin_ns",
+                               "outlive_peers", "codec", "at",   "populate",   NULL};
     struct ring *self = (struct ring *)object;
     PyObject *segment, *name, *semaphores, *codec = Py_None;
     int fd, outlive_peers;
     long long spin_ns;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OiOOLp|O", keywords, &segment, &fd, &name, &semaphores, &spin_ns,
-                                     &outlive_peers, &codec))
+    unsigned long long at = 0;
+    int populate = true;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OiOOLp|OKp", keywords, &segment, &fd, &name, &semaphores, &spin_ns,
+                                     &outlive_peers, &codec, &at, &populate))
         return -1;
     if (self->mapped) {
         PyErr_SetString(PyExc_RuntimeError, "this ring is attached already");
@@ -232,6 +235,8 @@ static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
     self->gate[PRODUCING] = self->gate[CONSUMING] = GATE_ROLE;
     self->generation = sr_fork_generation;
     self->segment_fd = fd;
+    self->endpoint.at = at;
+    self->populated = !populate;
     self->spin_ns = spin_ns;
     self->outlive_peers = outlive_peers;
     /* With too many rings open the last ones go unguarded, as any other mapping does. */
@@ -350,6 +355,35 @@ static PyObject *ring_shut_down(PyObject *object, PyObject *argument) {
     Py_RETURN_NONE;
 }
 
+/* False: nothing is there to be taken, in an mpmc ring. */
+static PyObject *ring_maybe_ready(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct ring *self = (struct ring *)object;
+    bool usable = self->attached && self->endpoint.geometry.kind != SR_KIND_SPSC;
+    return PyBool_FromLong(!usable || sr_mpmc_maybe_ready(&self->endpoint));
+}
+
+/* Was it shut down, and is everything that was ever put done with? Then that is so for ever. */
+static PyObject *ring_drained(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct ring *self = (struct ring *)object;
+    if (!self->attached || !SR_LOAD(&self->endpoint.header->shutdown, acquire))
+        Py_RETURN_FALSE;
+    sr_heavy_fence(); /* a claim either saw the shutdown, or is seen here: as in sr_after_empty */
+    struct sr_contents contents;
+    enum sr_result result = sr_contents_read(&self->endpoint, &contents);
+    if (result != SR_OK)
+        return sr_raise(self, result, CONSUMING, 0, 0);
+    return PyBool_FromLong(contents.ready + contents.claimed + contents.taken == 0);
+}
+
+static PyObject *ring_reap(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct ring *self = (struct ring *)object;
+    bool usable = self->attached && self->generation == sr_fork_generation;
+    return PyLong_FromLong(usable ? sr_reap(&self->endpoint) : 0);
+}
+
 static void ring_dealloc(PyObject *object) {
     struct ring *self = (struct ring *)object;
     PyTypeObject *type = Py_TYPE(object);
@@ -430,7 +464,11 @@ static PyMethodDef ring_methods[] = {
      PyDoc_STR("claim($self, /, length, timeout=None)\n--\n\nRoom for a message, to be written in place.")},
     {"borrow", FASTCALL(sr_ring_borrow),
      PyDoc_STR("borrow($self, /, timeout=None)\n--\n\nThe next message, to be read in place.")},
+    {"_put_parts", FASTCALL(sr_ring_put_parts), NULL},
     {"_skip", FASTCALL(sr_ring_skip), NULL},
+    {"_maybe_ready", ring_maybe_ready, METH_NOARGS, NULL},
+    {"_drained", ring_drained, METH_NOARGS, NULL},
+    {"_reap", ring_reap, METH_NOARGS, NULL},
     {"_snapshot", sr_ring_snapshot, METH_NOARGS, NULL},
     {"_totals", sr_ring_totals, METH_NOARGS, NULL},
     {"_begin_close", ring_begin_close, METH_NOARGS, NULL},

@@ -94,11 +94,13 @@ static PyObject *count_living(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *segment;
     int token;
+    unsigned long long at = 0;
     Py_buffer buffer;
-    if (!PyArg_ParseTuple(args, "Oi", &segment, &token) || PyObject_GetBuffer(segment, &buffer, PyBUF_SIMPLE) != 0)
+    if (!PyArg_ParseTuple(args, "Oi|K", &segment, &token, &at) ||
+        PyObject_GetBuffer(segment, &buffer, PyBUF_SIMPLE) != 0)
         return NULL;
     struct sr_geometry geometry;
-    struct sr_endpoint endpoint = {.token = token};
+    struct sr_endpoint endpoint = {.token = token, .at = at};
     struct sr_contents contents = {0};
     enum sr_result result = sr_geometry_read(&geometry, buffer.buf, (uint64_t)buffer.len);
     int living = 0;
@@ -156,6 +158,25 @@ static PyObject *token_lock(PyObject *module, PyObject *args) {
     return PyBool_FromLong(sr_os_token_lock(token, byte));
 }
 
+static PyObject *token_unlock(PyObject *module, PyObject *args) {
+    (void)module;
+    int token;
+    unsigned long long byte;
+    if (!PyArg_ParseTuple(args, "iK", &token, &byte))
+        return NULL;
+    sr_os_token_unlock(token, byte);
+    Py_RETURN_NONE;
+}
+
+static PyObject *token_sees_lock(PyObject *module, PyObject *args) {
+    (void)module;
+    int token;
+    unsigned long long begin, length;
+    if (!PyArg_ParseTuple(args, "iKK", &token, &begin, &length))
+        return NULL;
+    return PyBool_FromLong(sr_os_token_sees_lock(token, begin, length));
+}
+
 PyMethodDef sr_segment_methods[] = {
     {"segment_size", segment_size, METH_VARARGS,
      PyDoc_STR("Bytes that a ring of this kind, capacity and slots takes.")},
@@ -167,6 +188,8 @@ PyMethodDef sr_segment_methods[] = {
     {"retire", retire, METH_O, PyDoc_STR("Refuse further attachments; under the lifecycle lock.")},
     {"token_open", token_open, METH_O, PyDoc_STR("A descriptor for byte locks on the segment behind this one.")},
     {"token_close", token_close, METH_O, PyDoc_STR("Close it, dropping its locks.")},
+    {"token_unlock", token_unlock, METH_VARARGS, PyDoc_STR("Let go of a byte, in the copies of forked children too.")},
+    {"token_sees_lock", token_sees_lock, METH_VARARGS, PyDoc_STR("Does another token hold a byte of this range?")},
     {"token_lock", token_lock, METH_VARARGS, PyDoc_STR("Try to lock one byte; False when another token holds it.")},
     {NULL, NULL, 0, NULL},
 };

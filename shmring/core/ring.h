@@ -66,6 +66,7 @@ struct sr_endpoint {
     uint32_t slot;
     uint32_t roles; /* the ones this endpoint has taken */
     int token;      /* descriptor whose kernel lock says that we live */
+    uint64_t at;    /* where in its file the segment begins: locks are on bytes of the file */
     bool redeliver; /* spsc: the message at read_position was handed back */
     struct sr_semaphores semaphores;
     sr_atomic_u32 closing; /* somebody is closing this endpoint: waiters leave */

@@ -1,0 +1,413 @@
+"""Queues of objects with multiprocessing's calls: change the import, nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import operator
+import pickle
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from shmring import _core, codecs, registry, segment
+from shmring.codecs.pickling import PickleCodec
+from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
+from shmring.errors import Closed, DecodeError, Empty, Full, LayoutMismatch, MessageTooLong, PeerDied, ShutDown
+from shmring.queues.chain import CODEC_PREFIX, Chain, Root
+from shmring.queues.control import Control
+from shmring.registry import Place, Wish
+from shmring.ring import CAPACITY_LIMIT, SLOTS_LIMIT, _Manner
+from shmring.segment.reserve import free_bytes
+from shmring.segment.sizes import parse_size
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
+
+DEFAULT_CAPACITY = "16 MiB"
+_LOOK_UP = 0.1
+
+
+class _QueueCodec(PickleCodec):
+    """Pickle, with what multiprocessing knows beyond it: connections, sockets and the like."""
+
+    def encode(self, value: Any, /) -> Any:
+        try:
+            return super().encode(value)
+        except (pickle.PicklingError, TypeError, RuntimeError):
+            for package in ("multiprocessing", "multiprocess"):
+                reduction = sys.modules.get(f"{package}.reduction")
+                if reduction is not None:
+                    return reduction.ForkingPickler.dumps(value)
+            raise
+
+
+class _Base:
+    """What the three kinds of queue share."""
+
+    _chain: Chain
+    _encode: Callable[[Any], Any]
+    _codec: codecs.Codec
+
+    def __init__(
+        self,
+        maxsize: int = 0,
+        *,
+        capacity: int | str = DEFAULT_CAPACITY,
+        name: str | None = None,
+        max_bytes: int | str | None = None,
+        on_dead_peer: Literal["wait", "raise"] = "wait",
+        ctx: Any = None,
+    ) -> None:
+        """Make a queue; with a ``name``, or attach to the one that is there.
+
+        ``maxsize`` bounds the number of messages; 0 or less does not. ``capacity`` is what the first ring has; when
+        that is full, further ones are linked, until all take ``max_bytes`` (None: half of the shared memory that is
+        free now). ``ctx`` is taken because multiprocessing.queues.Queue takes it, and not needed.
+        """
+        if on_dead_peer not in ("raise", "wait"):
+            raise ValueError(f"on_dead_peer is {on_dead_peer!r}; it is 'wait', as in multiprocessing, or 'raise'")
+        bound = max(0, operator.index(maxsize))
+        first = parse_size(capacity, limit=CAPACITY_LIMIT)
+        most = None if max_bytes is None else parse_size(max_bytes, what="max_bytes")
+        place = None if name is None else registry.place_of(name, None)
+        self._open(_found(place, bound, first, most), place, on_dead_peer)
+
+    def _open(self, memory: segment.Segment, place: Place | None, on_dead_peer: str) -> None:
+        self._codec = self._new_codec()
+        at = _core.segment_size("mpmc", *_shape(memory))
+        finished = _first_link_finished(memory, at)
+        try:
+            root = Root._on(memory, place, _Manner("wait", "auto", None, self._codec), populate=not finished)
+        except BaseException:
+            memory.close()
+            raise
+        self._chain = Chain(root, self._codec, on_dead_peer == "wait")
+        self._on_dead_peer = on_dead_peer
+        self._encode = self._codec.encode
+        self._closed = False
+        self._opened()
+
+    def _new_codec(self) -> codecs.Codec:
+        return _QueueCodec()
+
+    def _opened(self) -> None:
+        """For what a kind of queue needs beyond the links."""
+
+    # --- the calls ---
+
+    def _put(self, obj: Any, block: bool, timeout: float | None) -> None:
+        if self._closed:
+            raise Closed(f"{self!r} is closed")
+        parts = self._encode(obj)
+        try:
+            self._chain.put_now(parts, 0)
+        except (Full, ShutDown, MessageTooLong, Closed):
+            pass
+        else:
+            return
+        self._chain.take_role(PRODUCING)
+        self._chain.put(parts, _deadline(block, timeout))
+
+    def _get(self, block: bool, timeout: float | None) -> Any:
+        if self._closed:
+            raise Closed(f"{self!r} is closed")
+        began = time.monotonic() if block and timeout is not None else 0.0
+        try:
+            return self._chain.get_now((timeout if timeout is None else max(0.0, timeout)) if block else 0)
+        except (ShutDown, Closed):
+            pass
+        self._chain.take_role(CONSUMING)
+        return self._chain.get(began + max(0.0, timeout) if began and timeout is not None else _deadline(block, None))
+
+    def empty(self) -> bool:
+        """True when no message waits to be got. Exact at its moment; does not block."""
+        return self._messages() == 0
+
+    def _messages(self) -> int:
+        if self._closed:
+            raise Closed(f"{self!r} is closed")
+        return self._chain.messages()
+
+    def skip(self, error: DecodeError | None = None, timeout: float | None = None) -> bytes | None:
+        """Take a message out without decoding it: the one that ``error`` is about, else the next. Its bytes.
+
+        With ``error`` it never blocks, and is None when another consumer has the message by now.
+        """
+        return self._chain.skip(error, _deadline(True, timeout))
+
+    def close(self) -> None:
+        """Leave the queue; this process uses it no more. What was put stays for the others. May be called again."""
+        self._closed = True
+        if hasattr(self, "_chain"):
+            self._chain.close()
+
+    @property
+    def name(self) -> str | None:
+        """The name it was made with, or None."""
+        return self._chain.root.name
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):  # half made, or at interpreter exit
+            self.close()
+
+    def __repr__(self) -> str:
+        state = " closed" if self._closed else ""
+        named = "" if self._closed or self.name is None else f" {self.name!r}"
+        return f"<{type(self).__name__}{named} at {id(self):#x}{state}>"
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        if self._closed:
+            raise Closed(f"{self!r} is closed, and cannot be sent to another process")
+        root = self._chain.root
+        memory = root._segment if root._place is None else None  # a name is found again by itself
+        return _attached, (type(self), self.name, memory, root._identity, self._on_dead_peer)
+
+
+class Queue(_Base):
+    """multiprocessing.Queue on shared memory: same calls, no feeder thread, and nobody waits for a killed process.
+
+    Any thread of any process may put and get. When ``put`` returns, the message is in shared memory, and is not lost
+    while a process has the queue; an object that cannot be pickled raises at ``put``. A message whose consumer died
+    before ``get`` returned is got by another. It goes to children by inheritance or as an argument, under every start
+    method of multiprocessing and of multiprocess, and anywhere else in a pickle.
+
+    With ``maxsize=0`` it grows as it must, up to ``max_bytes``: past that ``put`` blocks, and NoSpace says that a
+    message can never fit. Memory goes back to the system as the queue is drained.
+
+    As in multiprocessing, a call waits on when every counterpart has died; ``on_dead_peer="raise"`` has it raise
+    PeerDied.
+    """
+
+    def put(self, obj: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Put an object; waits for room, as told. Full when there is none in time; what pickle raises otherwise."""
+        self._put(obj, block, timeout)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Take the next object; waits for it, as told. Empty when none comes in time; DecodeError: see :meth:`skip`."""
+        return self._get(block, timeout)
+
+    def put_nowait(self, obj: Any) -> None:
+        """The same without waiting."""
+        self._put(obj, False, None)
+
+    def get_nowait(self) -> Any:
+        """The same without waiting."""
+        return self._get(False, None)
+
+    def put_many(self, iterable: Iterable[Any], timeout: float | None = None) -> int:
+        """Put each object; how many went in before the timeout. Full when none did."""
+        deadline = _deadline(True, timeout)
+        done = 0
+        for obj in iterable:
+            try:
+                self._put(obj, True, None if math.isinf(deadline) else max(0.0, deadline - time.monotonic()))
+            except Full:
+                if not done:
+                    raise
+                break
+            done += 1
+        return done
+
+    def get_many(self, limit: int | None = None, timeout: float | None = None) -> list[Any]:
+        """Wait for an object, then take it and what is there already, at most ``limit``."""
+        if limit is not None and operator.index(limit) < 1:
+            raise ValueError(f"limit is {limit!r}; it must be at least 1, or None for all there is")
+        found = [self._get(True, timeout)]
+        most = self.qsize() + 1 if limit is None else limit
+        while len(found) < most:
+            try:
+                found.append(self._get(False, None))
+            except (Empty, DecodeError):  # the undecodable one stays, for the next call to tell of
+                break
+        return found
+
+    def qsize(self) -> int:
+        """How many messages wait to be got. Exact at its moment; does not block; takes time with their number."""
+        return self._messages()
+
+    def full(self) -> bool:
+        """True when it holds ``maxsize`` messages."""
+        maxsize = self._chain.control.maxsize
+        return bool(maxsize) and self._messages() >= maxsize
+
+    def join_thread(self) -> None:
+        """Does nothing after close(): there is no thread, and everything was in shared memory when put() returned."""
+        if not self._closed:
+            raise AssertionError(f"Queue {self!r} not closed")
+
+    def cancel_join_thread(self) -> None:
+        """Does nothing: there is no thread."""
+
+
+class JoinableQueue(Queue):
+    """multiprocessing.JoinableQueue: a Queue whose consumers say when they have done what they got.
+
+    A task whose consumer died before ``get`` returned is got by another. One that died after it, and had not called
+    ``task_done``, keeps ``join`` waiting, as in multiprocessing; with ``on_dead_peer="raise"`` that is PeerDied.
+    """
+
+    def _new_codec(self) -> codecs.Codec:
+        return _CountingCodec(self)
+
+    def task_done(self) -> None:
+        """Say that one task that was got is done. ValueError when there is none."""
+        if self._closed:
+            raise Closed(f"{self!r} is closed")
+        control, slot = self._chain.control, self._chain.root._slot
+        if control.pending(slot) < 1 and self._unfinished() < 1:
+            raise ValueError("task_done() called too many times")
+        control.add_pending(slot, -1)
+        control.notify_joiners()
+
+    def join(self) -> None:
+        """Wait until every object that was put was got, and said to be done."""
+        control = self._chain.control
+        while True:
+            ticket = control.announce_joiner()
+            if self._unfinished() < 1:
+                return
+            control.wait_for_tasks(ticket, _LOOK_UP)
+            if self._on_dead_peer == "raise":
+                self._check_workers()
+
+    def _unfinished(self) -> int:
+        """Those in the queue first: a task is counted as pending before it leaves it."""
+        if self._closed:
+            raise Closed(f"{self!r} is closed")
+        in_flight = self._chain.in_flight()
+        return in_flight + self._chain.control.all_pending()
+
+    def _check_workers(self) -> None:
+        """PeerDied when only dead processes have tasks that are not done."""
+        root, control = self._chain.root, self._chain.control
+        if self._chain.in_flight():
+            return
+        root._reap()
+        entries = root._snapshot()["attachments"]
+        living = sum(control.pending(each["slot"]) for each in entries if each["alive"] is not False)
+        if living < 1 <= control.all_pending():
+            error = diagnose(root, "peer_died", "put", 0, True)
+            peers = error.peers if isinstance(error, PeerDied) else ()
+            raise PeerDied(f"{control.all_pending()} task(s) were got and never done, by processes that died", peers)
+
+
+class SimpleQueue(_Base):
+    """multiprocessing.SimpleQueue: put, get, empty and close, no bounds and no timeouts. Otherwise as Queue."""
+
+    def __init__(self, *, ctx: Any = None, **options: Any) -> None:
+        """Options as Queue's, but no maxsize."""
+        super().__init__(0, ctx=ctx, **options)
+
+    def put(self, obj: Any) -> None:
+        """Put an object."""
+        self._put(obj, True, None)
+
+    def get(self) -> Any:
+        """Wait for an object and take it."""
+        return self._get(True, None)
+
+
+class _CountingCodec(_QueueCodec):
+    """Counts a task as pending while its record is still taken, so that no look at both misses it."""
+
+    def __init__(self, queue: JoinableQueue) -> None:
+        super().__init__()
+        self._queue = queue
+
+    def decode(self, record: memoryview, /) -> Any:
+        value = super().decode(record)
+        chain = self._queue._chain
+        chain.control.add_pending(chain.root._slot, 1)
+        return value
+
+
+def _deadline(block: bool, timeout: float | None) -> float:
+    if not block:
+        return 0.0
+    return math.inf if timeout is None else time.monotonic() + max(0.0, timeout)
+
+
+def _shape(memory: segment.Segment) -> tuple[int, int]:
+    """Capacity and slots of the ring that begins here."""
+    shot = _core.snapshot(memory, memory.fd)
+    return shot["capacity"], shot["slots"]
+
+
+def _first_link_finished(memory: segment.Segment, at: int) -> bool:
+    control = Control(memory, at)
+    try:
+        return control.first > 0
+    finally:
+        control.close()
+
+
+def _found(place: Place | None, maxsize: int, capacity: int, max_bytes: int | None) -> segment.Segment:
+    """A new queue's memory, or that of the one that has the name."""
+    while True:
+        if place is not None:
+            try:
+                memory = registry.wait_for_segment(place, 0)
+            except FileNotFoundError:
+                pass
+            else:
+                return _checked(memory, place, maxsize)
+        slots = maxsize if maxsize <= SLOTS_LIMIT else 0
+        wish = Wish("mpmc", capacity, slots, 0o600, place is not None, CODEC_PREFIX + PickleCodec.name)
+        memory, _, _ = registry.new_segment(wish, place)
+        try:
+            most = max((free_bytes(memory.fd) or 0) // 2, wish.size) if max_bytes is None else max_bytes
+            Control.format(memory, wish.size, maxsize, most, capacity, str(place.path) if place else "/dev/shm")
+            if place is not None:
+                registry.publish(memory, place)
+            return memory
+        except FileExistsError:
+            memory.close()
+        except BaseException:
+            memory.close()
+            raise
+
+
+def _checked(memory: segment.Segment, place: Place, maxsize: int) -> segment.Segment:
+    """The first link of a queue that was found, mapped alone: its file has further ones behind. Closes the other."""
+    with memory:
+        stored = registry.codec_of(memory)
+        if not stored.startswith(CODEC_PREFIX):
+            raise LayoutMismatch(
+                f"{place.title} is no queue (its messages are {stored!r}); use Ring.attach, or another name"
+            )
+        at = _core.segment_size("mpmc", *_shape(memory))
+        control = Control(memory, at)
+        found = control.maxsize
+        control.close()
+        if maxsize and maxsize != found:
+            raise LayoutMismatch(
+                f"the queue that is there has maxsize {found}, not {maxsize}; leave it out, or unlink it first"
+            )
+        return memory.map_range(0, at)
+
+
+def _attached(
+    cls: type[_Base], name: str | None, memory: segment.Segment | None, identity: int, on_dead_peer: str
+) -> _Base:
+    place = None if name is None else registry.place_of(name, None)
+    if memory is None:
+        assert place is not None
+        memory = _checked(registry.wait_for_segment(place, 0), place, 0)
+    if _core.describe(memory)[2] != identity:
+        memory.close()
+        raise FileNotFoundError("the queue that this handle was made for is gone")
+    queue = cls.__new__(cls)
+    queue._open(memory, place, on_dead_peer)
+    return queue

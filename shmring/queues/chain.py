@@ -1,0 +1,529 @@
+"""The links of a queue as one process sees them: where to put and to get, linking further ones, finishing old ones.
+
+The protocol, and what a death in the middle of it leaves, is in control.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from shmring import _core, codecs, registry, segment
+from shmring.diagnosis import diagnose
+from shmring.errors import Closed, Corrupt, DecodeError, Empty, Full, MessageTooLong, NoSpace, NotReady, ShutDown
+from shmring.queues.control import KEPT, LINKS, Control
+from shmring.registry import Wish
+from shmring.ring import SLOTS_LIMIT, Ring, _Manner
+from shmring.segment.reserve import check_free, free_bytes
+
+CODEC_PREFIX = "queue."
+_GROWN_MOST = 256 * 2**20  # further links double up to this
+_KEPT_MOST = 4  # times the first capacity: a larger link is left as soon as it is drained
+_PATIENCE = 0.01  # seconds that a put waits for a consumer before it takes more memory
+_LOOK_UP = 0.05  # seconds between two looks at what no wake tells of
+_PAGE = 4096
+_WHERE = "/dev/shm"
+
+_chains: weakref.WeakSet[Chain] = weakref.WeakSet()
+
+
+class _Gone(Exception):
+    """This link was finished before we were attached to it."""
+
+
+class Link(Ring):
+    """One ring of a queue."""
+
+    single: bool = False
+
+    @classmethod
+    def _codec_for(cls, stored: str, manner: _Manner) -> codecs.Codec | None:
+        return manner.codec if not isinstance(manner.codec, str) else codecs.find(manner.codec)
+
+
+class Root(Link):
+    """Link 0. A queue with a name goes with the last process that leaves it empty."""
+
+    control: Control | None = None
+
+    def _complete_close(self, unmap: bool = True) -> None:
+        with contextlib.ExitStack() as stack:
+            if self.control is not None and self._place is not None:
+                stack.enter_context(self.control.lock(patience=1.0))
+                if _is_abandoned(self, self.control):
+                    with contextlib.suppress(FileNotFoundError, PermissionError):
+                        registry.unlink_at(self._place, self._identity)
+            super()._complete_close(unmap)
+        if unmap and self.control is not None:
+            self.control.close()
+
+
+def _is_abandoned(root: Root, control: Control) -> bool:
+    others = [
+        entry
+        for entry in root._snapshot()["attachments"]
+        if entry["slot"] != root._slot and entry["alive"] is not False
+    ]
+    return not others and not any(
+        _undelivered(root, control, index) for index in range(control.first, control.last + 1)
+    )
+
+
+def _undelivered(root: Root, control: Control, index: int) -> int:
+    if index == 0:
+        totals = root._totals()
+    else:
+        offset, length, _ = control.entry(index)
+        with root._segment.map_range(offset, length) as memory:
+            totals = _core.snapshot(memory, root._segment.fd)["totals"]
+    return int(totals["messages"] + totals["taken"])
+
+
+class Chain:
+    """One process's way into a queue. Any thread may use it; a forked child's copy is its own."""
+
+    put_now: Callable[[Any, float | None], None]
+    get_now: Callable[[float | None], Any]
+
+    def __init__(self, root: Root, codec: codecs.Codec, outlive_peers: bool) -> None:
+        self.root = root
+        root.control = self.control = Control(root._segment, _core.segment_size("mpmc", root.capacity, root.slots or 0))
+        self._manner = _Manner("wait", "auto", None, codec)
+        self._outlive_peers = outlive_peers
+        self._links: dict[int, Link] = {0: root}
+        self._put_at = self._get_at = -1
+        self._state = threading.RLock()
+        self.closed = False
+        self._bind_nothing()
+        _chains.add(self)
+
+    # --- which links this process has ---
+
+    def _bind_nothing(self) -> None:
+        self.put_now, self.get_now = _refuse_put, _refuse_get
+
+    def _after_fork(self) -> None:
+        self._state = threading.RLock()
+        self._bind_nothing()  # a link that the parent had may be gone before we have attached to it
+
+    def _link(self, index: int) -> Link:
+        """Attach to a link, if it is not finished; _Gone if it is."""
+        with self._state:
+            if self.closed:
+                raise Closed("the queue is closed in this process")
+            if index < self.control.first:
+                raise _Gone
+            if index not in self._links:
+                self._links[index] = self._attach(index)
+            return self._links[index]
+
+    def _attach(self, index: int) -> Link:
+        offset, length, single = self.control.entry(index)
+        memory = self.root._segment.map_range(offset, length)
+        try:
+            link = Link._on(memory, None, self._manner, at=offset, populate=not single)
+        except (NotReady, Corrupt, ValueError):
+            memory.close()
+            if index < self.control.first:
+                raise _Gone from None
+            raise
+        except BaseException:
+            memory.close()
+            raise
+        link.single = single
+        if index < self.control.first:  # whoever buries it may not have seen us
+            link.close()
+            raise _Gone
+        return link
+
+    def _forget(self) -> None:
+        """Leave the links that neither side of this process uses any more."""
+        with self._state:
+            first = self.control.first
+            for index in [*self._links]:
+                if index and index < first and index not in (self._put_at, self._get_at):
+                    self._drop(index)
+
+    def _drop(self, index: int) -> None:
+        try:
+            self._links[index].close()
+        except BufferError:  # a view of a message in it is alive; the next time
+            return
+        del self._links[index]
+
+    # --- putting ---
+
+    def _is_counted(self) -> bool:
+        """Must messages be counted over several links? One link's slots do it otherwise."""
+        maxsize = self.control.maxsize
+        return bool(maxsize) and (maxsize > SLOTS_LIMIT or self.control.first != self.control.last)
+
+    def _follow_put(self) -> Link:
+        with self._state:
+            while True:
+                last = self.control.last
+                with contextlib.suppress(_Gone):
+                    link = self._link(last)
+                    self._put_at = last
+                    self.put_now = _refuse_put if self._is_counted() else link._put_parts
+                    self._forget()
+                    return link
+
+    def put(self, parts: Any, deadline: float) -> None:
+        """Where put_now failed: follow, wait for room, or link a further ring."""
+        length = _length(parts)
+        self._check_possible(length)
+        began = time.monotonic()
+        while True:
+            link = self._follow_put()
+            at = self._put_at
+            wait = max(0.0, min(deadline - time.monotonic(), _LOOK_UP))
+            try:
+                if self._is_counted():
+                    if self._put_counted(link, parts):
+                        return
+                    if wait:
+                        time.sleep(min(wait, 0.002))
+                else:
+                    patience = began + _PATIENCE - time.monotonic()
+                    link._put_parts(parts, max(0.0, min(wait, patience)) if patience > 0 else 0.0)
+                    return
+            except ShutDown:
+                self._extend(at, None, 0, deadline)
+                continue
+            except Closed:
+                if self.closed:
+                    raise
+                continue
+            except MessageTooLong:
+                if self._room_in_count() and self._extend(at, parts, length, deadline) == "put":
+                    return
+            except Full:
+                if self._room_in_count() and self._extend(at, None, length, deadline) != "no room":
+                    continue
+                with contextlib.suppress(Full, ShutDown, Closed):  # no more memory: wait for what there is
+                    if length <= link.max_message and not self._is_counted():
+                        link._put_parts(parts, wait)
+                        return
+            if time.monotonic() >= deadline:
+                self._raise_full(length)
+            if length > link.max_message and not self._room_to_wait_for(length):
+                raise NoSpace(_single_bytes(length), free_bytes(self.root._segment.fd) or 0, _WHERE)
+            self._check_peers("put")
+
+    def _put_counted(self, link: Link, parts: Any) -> bool:
+        with self.control.lock(_LOOK_UP) as held:
+            if held and self.control.last == self._put_at and self.in_flight() < self.control.maxsize:
+                link._put_parts(parts, 0)
+                return True
+        return False
+
+    def _room_in_count(self) -> bool:
+        return not self.control.maxsize or self.in_flight() < self.control.maxsize
+
+    def _raise_full(self, length: int) -> NoReturn:
+        bound = f"maxsize {self.control.maxsize}" if self.control.maxsize else "no bound"
+        raise Full(
+            f"the queue has no room for {length} bytes: {self.in_flight()} messages ({bound}), "
+            f"{self.control.reserved()} bytes in use of max_bytes={self.control.max_bytes}; wait longer, or add "
+            "consumers"
+        )
+
+    # --- getting ---
+
+    def _follow_get(self) -> Link:
+        with self._state:
+            while True:
+                with contextlib.suppress(_Gone):
+                    first = self.control.first
+                    if self._get_at < first:
+                        self._get_at = first
+                    link = self._link(self._get_at)
+                    simple = self._outlive_peers and first == self._get_at and not self._is_outgrown(link)
+                    self.get_now = link.get if simple else _refuse_get
+                    self._forget()
+                    return link
+
+    def _is_outgrown(self, link: Link) -> bool:
+        return link.single or link.capacity > _KEPT_MOST * self.control.capacity
+
+    def get(self, deadline: float) -> Any:
+        """Where get_now failed or must not be used: follow, look at older links, wait."""
+        while True:
+            link = self._follow_get()
+            at = self._get_at
+            for older in range(self.control.first, at):  # what others had taken there may come back
+                with contextlib.suppress(Empty, ShutDown, _Gone, Closed):
+                    message = self._link(older).get(0)
+                    self.sweep()
+                    return message
+            crowded = self.control.first != at or not self._outlive_peers
+            wait: float | None = max(0.0, deadline - time.monotonic())
+            if crowded:
+                wait = min(wait or 0.0, _LOOK_UP)
+            elif math.isinf(deadline):
+                wait = None
+            try:
+                message = link.get(wait)
+            except Empty:
+                if time.monotonic() >= deadline:
+                    raise
+                self.sweep()
+                if not self.messages():
+                    self._check_peers("get")
+                continue
+            except Closed:
+                if self.closed:
+                    raise
+                continue
+            except ShutDown:
+                self._leave(at, deadline)
+                continue
+            if crowded or self._is_outgrown(link):
+                self._tidy(link, at)
+            return message
+
+    def _leave(self, at: int, deadline: float) -> None:
+        """Nothing is left to get in this link: go on to the next."""
+        if self.control.last == at and self._extend(at, None, 0, deadline) == "no room":
+            if time.monotonic() >= deadline:
+                raise Empty("the queue is empty, and has no memory for a further ring now")
+            time.sleep(_LOOK_UP / 10)
+        with self._state:
+            if self._get_at == at and self.control.last > at:
+                self._get_at = at + 1
+        self.sweep()
+
+    def _tidy(self, link: Link, at: int) -> None:
+        """After a message from a link that is not to stay: was it the last?"""
+        if not link._maybe_ready():
+            if self.control.last == at and self._is_outgrown(link):
+                self._extend(at, None, 0, time.monotonic())
+            self.sweep()
+
+    def skip(self, error: DecodeError | None, deadline: float) -> bytes | None:
+        """Take a message out undecoded, as Ring.skip."""
+        while True:
+            link = self._follow_get()
+            if error is not None:
+                held = [each for each in self._links.values() if each._identity == error.identity]
+                return held[0].skip(error) if held else None
+            try:
+                return link.skip(None, max(0.0, min(deadline - time.monotonic(), _LOOK_UP)))
+            except Empty:
+                if time.monotonic() >= deadline:
+                    raise
+            except ShutDown:
+                self._leave(self._get_at, deadline)
+
+    # --- the protocol of control.py ---
+
+    def _extend(self, at: int, parts: Any, length: int, deadline: float) -> str:
+        """Link a further ring behind this one, if it is the last: "linked"; "put", with the message in it; "no room"."""
+        with self.control.lock(max(0.0, deadline - time.monotonic()) + 1.0) as held:
+            if not held:
+                return "no room"
+            if self.control.last != at:
+                return "linked"
+            self.control.clear_behind()
+            wish, single = self._next(length)
+            if wish is None or at - self.control.first + 1 >= LINKS:
+                return "no room"
+            offset = self.control.end()
+            try:
+                memory = self._reserve(offset, wish, length if single else None)
+            except NoSpace:
+                self.control.clear_behind()
+                return "no room"
+            link = None
+            try:
+                _core.format(
+                    memory,
+                    kind=wish.kind,
+                    capacity=wish.capacity,
+                    slots=wish.slots,
+                    name="",
+                    codec=wish.codec,
+                    flags=0,
+                    mode=wish.mode,
+                    identity=int.from_bytes(os.urandom(8), "little") >> 1 | 1,
+                )
+                link = Link._on(memory, None, self._manner, at=offset, populate=not single)
+                link.single = single
+                self._link(at).shutdown()
+                done = "linked"
+                if single and self._room_in_count():
+                    link._put_parts(parts, 0)
+                    done = "put"
+                if single:
+                    link.shutdown()
+                self.control.publish(offset, len(memory), single)
+                with self._state:
+                    self._links[at + 1] = link
+                return done
+            except BaseException:
+                if link is not None:
+                    link.close()
+                memory.close()
+                raise
+
+    def _next(self, length: int) -> tuple[Wish | None, bool]:
+        """What the next link is to be, and whether it is for this message alone; None: there is no memory for it."""
+        control = self.control
+        slots = control.maxsize if 0 < control.maxsize <= SLOTS_LIMIT else 0
+        room = control.max_bytes - control.reserved()
+        least = max(control.capacity, 2 * length)
+        if least > max(_GROWN_MOST, control.capacity):
+            wish = Wish("mpmc", 2 * length, slots, 0o600, False, self.root._codec)
+            return (wish if _single_bytes(length) <= room else None), True
+        before = self._link(control.last)
+        wanted = control.capacity
+        if length and not before.single:  # a put needs more room than there was
+            wanted = min(2 * before.capacity, max(_GROWN_MOST, control.capacity))
+        for capacity in (max(wanted, least), least):
+            wish = Wish("mpmc", capacity, slots, 0o600, False, self.root._codec)
+            if wish.size <= room:
+                return wish, False
+        return None, False
+
+    def _reserve(self, offset: int, wish: Wish, only: int | None) -> segment.Segment:
+        fd = self.root._segment.fd
+        if only is None:
+            _reserve_range(fd, offset, wish.size)
+        else:  # nothing follows the one message: its word, and room for it, are enough
+            os.ftruncate(fd, offset + wish.size)
+            _reserve_range(fd, offset, KEPT + 8)
+            arena = _pages(KEPT + 8 * -(-wish.capacity // _core.GRANULE))
+            _reserve_range(fd, offset + arena, min(only + _PAGE, wish.size - arena))
+        return self.root._segment.map_range(offset, wish.size)
+
+    def sweep(self) -> None:
+        """Finish the links that are drained, in order, and free their memory."""
+        control = self.control
+        with control.lock(_LOOK_UP) as held:
+            while held and control.first < control.last:
+                index = control.first
+                link = self._link(index)
+                link._reap()
+                if not link._drained():
+                    break
+                control.finish(link._segment)
+                with self._state:
+                    if index and index not in (self._put_at, self._get_at):
+                        self._drop(index)
+            if held:
+                control.bury()
+
+    # --- what there is ---
+
+    def _each_total(self) -> dict[str, int]:
+        while True:
+            sums = {"messages": 0, "claimed": 0, "taken": 0}
+            try:
+                for index in range(self.control.first, self.control.last + 1):
+                    held = index in self._links
+                    totals = self._link(index)._totals()
+                    for key in sums:
+                        sums[key] += totals[key]
+                    if not held and index != self.control.last:
+                        with self._state:
+                            self._drop(index)
+                return sums
+            except _Gone:
+                continue
+
+    def messages(self) -> int:
+        """How many wait to be got."""
+        return self._each_total()["messages"]
+
+    def in_flight(self) -> int:
+        """And those that are being put or got."""
+        return sum(self._each_total().values())
+
+    def _check_possible(self, length: int) -> None:
+        most = self.control.max_bytes - _core.segment_size("mpmc", self.control.capacity, self.root.slots or 0)
+        if 2 * length > self.control.capacity and _single_bytes(length) > most:
+            raise NoSpace(_single_bytes(length), max(0, most), f"the queue's max_bytes ({self.control.max_bytes})")
+
+    def _room_to_wait_for(self, length: int) -> bool:
+        """Will there ever be memory for a message of which a ring does not take its like?"""
+        return self.in_flight() > 0 or (free_bytes(self.root._segment.fd) or 0) >= _single_bytes(length)
+
+    def take_role(self, side: int) -> None:
+        """Say on link 0 what this process does; others look there for whether anybody is left."""
+        if not self._outlive_peers:
+            self.root._take_role(side)
+
+    def _check_peers(self, verb: str) -> None:
+        if self._outlive_peers:
+            return
+        self.root._reap()
+        wanted = "consumer" if verb == "put" else "producer"
+        entries = self.root._snapshot()["attachments"]
+        peers = [each for each in entries if each["role"] in (wanted, "both")]
+        died = max((each["died_ns"] for each in peers if each["alive"] is False), default=0)
+        came = max((each["attached_ns"] for each in entries if each["role"] == "none" and each["alive"]), default=0)
+        if died and came < died and all(each["alive"] is False for each in peers):
+            raise diagnose(self.root, "peer_died", verb, 0, True)
+
+    def close(self) -> None:
+        """Leave every link. BufferError while a view of a message is open."""
+        with self._state:
+            self.closed = True
+            self._bind_nothing()
+            for index in [*self._links]:
+                if index:
+                    self._drop(index)
+        self.root.close()
+
+
+def _refuse_put(parts: Any, timeout: float | None) -> None:
+    raise Full
+
+
+def _refuse_get(timeout: float | None) -> Any:
+    raise ShutDown
+
+
+def _length(parts: Any) -> int:
+    if isinstance(parts, (list, tuple)):
+        return sum(memoryview(part).nbytes for part in parts)
+    return memoryview(parts).nbytes
+
+
+def _pages(length: int) -> int:
+    return -(-length // _PAGE) * _PAGE
+
+
+def _single_bytes(length: int) -> int:
+    """What a link for one message takes, at most."""
+    return _pages(length) + KEPT + 4 * _PAGE
+
+
+def _reserve_range(fd: int, offset: int, length: int) -> None:
+    check_free(fd, length, _WHERE)
+    while True:
+        try:
+            os.posix_fallocate(fd, offset, length)
+            return
+        except InterruptedError:
+            continue
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG):
+                raise
+            raise NoSpace(length, free_bytes(fd) or 0, _WHERE) from None
+
+
+def _after_fork() -> None:
+    for chain in [*_chains]:
+        chain._after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,198 @@
+"""What the processes of one queue share beside its links: which links there are, where, and what its tasks are.
+
+A queue is one file (a memfd, or a name in /dev/shm), in this order::
+
+    link 0      a ring as in core/LAYOUT.md; everybody stays attached to it, which says that the queue is in use
+    control     32 KiB, below
+    link 1 ...  further rings, each at the offset that its entry in the table says; never two in one place
+
+Control, in words of 8 bytes (offsets from its start):
+
+====== ============= ===================================================================================
+0      magic         once, last store of the birth: "SHMRQUE" and the version, 1
+8      maxsize       once; 0: no bound
+16     max_bytes     once: what all links together may take
+24     capacity      once: of link 0, and of every link that is not made for more
+128    first         index of the oldest link that is not finished; only rises, under the lock
+256    last          index of the newest link; only rises, under the lock; its entry is written before
+384    buried        links below it have no memory left at all; only rises, under the lock
+512    done          event: joiners park here; task_done notifies
+1024   pending[256]  for each attachment of link 0: tasks that it got less those that it said were done
+4096   table[1792]   entry of link i at i modulo 1792: offset in the file; length, with bit 0 set for a *single*
+====== ============= ===================================================================================
+
+The *lock* is the kernel's, on the file's byte at control's start: it is gone with its holder.
+
+A link is *open*, then *shut* (the ring's own shutdown, draining), then *finished* (nothing ready, claimed or taken),
+for ever. To link, under the lock: reserve and format the next ring behind the last; shut the last; write its entry;
+raise ``last``. To finish, under the lock: raise ``first``; give the memory behind the ring's entries back to the system,
+and when nobody is attached to it any more, the rest. So at every moment:
+
+- only ``last`` may be open, and if it is not, anybody may link the next, so a death between two of these steps leaves
+  room for whoever comes next, and what it had reserved lies behind the last entry, where the next linker frees it;
+- what is in a link was claimed before anything in the next was, so the order is that of the claims;
+- a finished link is shut, so whoever still has it open finds that out, and goes where ``first`` or ``last`` is.
+
+A *single* is a link made for one large message: it is put into it before it is linked, and it is shut from the start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import time
+from collections.abc import Iterator
+
+from shmring import _core, segment
+from shmring.errors import Corrupt
+from shmring.segment.reserve import reserve
+
+SIZE = 32768
+LINKS = 1792
+SLOTS = _core.ATTACHMENTS
+_MAGIC = int.from_bytes(b"SHMRQUE\1", "little")
+_MAXSIZE, _MAX_BYTES, _CAPACITY = 8, 16, 24
+_FIRST, _LAST, _BURIED, _DONE, _PENDING, _TABLE = 128, 256, 384, 512, 1024, 4096
+KEPT = 4096 + SLOTS * 128  # of a finished link: header and attachment entries, which say that it is shut
+_PAUSE = 0.0005
+
+
+class Control:
+    """The control block of a queue, mapped."""
+
+    def __init__(self, root: segment.Segment, at: int) -> None:
+        """Behind link 0, which ends there."""
+        self._root, self.at = root, at
+        self._memory = root.map_range(at, SIZE)
+        if _core.word_load(self._memory, 0) != _MAGIC:
+            self._memory.close()
+            raise Corrupt("what stands behind this queue's first ring is not its control block; remove the queue")
+        self.maxsize, self.max_bytes, self.capacity = (
+            _core.word_load(self._memory, offset) for offset in (_MAXSIZE, _MAX_BYTES, _CAPACITY)
+        )
+
+    @staticmethod
+    def format(root: segment.Segment, at: int, maxsize: int, max_bytes: int, capacity: int, path: str) -> None:
+        """Give a queue that nobody else knows its control block. NoSpace."""
+        reserve(root.fd, at + SIZE, path)
+        with root.map_range(at, SIZE) as memory:
+            for offset, value in ((_MAXSIZE, maxsize), (_MAX_BYTES, max_bytes), (_CAPACITY, capacity)):
+                _core.word_store(memory, offset, value)
+            _core.word_store(memory, _TABLE + 8, at)  # link 0 begins the file and ends here
+            _core.word_store(memory, 0, _MAGIC)
+
+    def close(self) -> None:
+        """Unmap; may be called again."""
+        self._memory.close()
+
+    # --- links ---
+
+    @property
+    def first(self) -> int:
+        """Index of the oldest link that is not finished."""
+        return _core.word_load(self._memory, _FIRST)
+
+    @property
+    def last(self) -> int:
+        """Index of the newest link."""
+        return _core.word_load(self._memory, _LAST)
+
+    def entry(self, index: int) -> tuple[int, int, bool]:
+        """Offset, length and whether it is a single, of a link."""
+        where = _TABLE + index % LINKS * 16
+        offset, length = _core.word_load(self._memory, where), _core.word_load(self._memory, where + 8)
+        return offset, length & ~1, bool(length & 1)
+
+    def reserved(self) -> int:
+        """Bytes of all links that are not finished. A single's are what its message needs."""
+        total = 0
+        for index in range(self.first, self.last + 1):
+            _, length, single = self.entry(index)
+            total += length // 2 if single else length
+        return total
+
+    def end(self) -> int:
+        """Where the next link begins."""
+        offset, length, _ = self.entry(self.last)
+        return max(offset + length, self.at + SIZE)
+
+    @contextlib.contextmanager
+    def lock(self, patience: float | None = None) -> Iterator[bool]:
+        """Alone among all processes and threads, until the with block ends or the process does; False: not in time."""
+        give_up = None if patience is None else time.monotonic() + patience
+        token = _core.token_open(self._root.fd)
+        held = False
+        try:
+            while not (held := _core.token_lock(token, self.at)):
+                if give_up is not None and time.monotonic() >= give_up:
+                    break
+                time.sleep(_PAUSE)
+            yield held
+        finally:
+            if held:
+                _core.token_unlock(token, self.at)
+            os.close(token)
+
+    def publish(self, offset: int, length: int, single: bool) -> None:
+        """The next link is there. Under the lock."""
+        index = self.last + 1
+        where = _TABLE + index % LINKS * 16
+        _core.word_store(self._memory, where, offset)
+        _core.word_store(self._memory, where + 8, length | single)
+        _core.word_store(self._memory, _LAST, index)
+
+    def clear_behind(self) -> None:
+        """Free what a linker that died had reserved behind the last link. Under the lock."""
+        end = self.end()
+        if os.fstat(self._root.fd).st_size > end:
+            os.ftruncate(self._root.fd, end)
+
+    def finish(self, memory: segment.Segment) -> None:
+        """The first link, mapped here, is finished: its memory is free. Under the lock."""
+        _, length, _ = self.entry(self.first)
+        _core.word_store(self._memory, _FIRST, self.first + 1)
+        memory.madvise(mmap.MADV_REMOVE, KEPT, length - KEPT)
+
+    def bury(self) -> None:
+        """Free what is left of finished links to which nobody is attached. Under the lock."""
+        index = max(1, _core.word_load(self._memory, _BURIED), self.last - LINKS + 1)  # link 0 stays
+        while index < self.first:
+            offset, length, _ = self.entry(index)
+            if length:
+                with self._root.map_range(offset, KEPT) as memory:
+                    token = _core.token_open(self._root.fd)
+                    try:
+                        if _core.token_sees_lock(token, offset, KEPT):
+                            break
+                        memory.madvise(mmap.MADV_REMOVE)
+                    finally:
+                        os.close(token)
+            index += 1
+        _core.word_store(self._memory, _BURIED, index)
+
+    # --- tasks ---
+
+    def pending(self, slot: int) -> int:
+        """Tasks that this attachment got and has not done."""
+        return _core.word_load(self._memory, _PENDING + 8 * slot)
+
+    def add_pending(self, slot: int, amount: int) -> None:
+        """It got one, or has done one."""
+        _core.word_add(self._memory, _PENDING + 8 * slot, amount)
+
+    def all_pending(self) -> int:
+        """The sum over all attachments there ever were."""
+        return _core.word_sum(self._memory, _PENDING, SLOTS)
+
+    def announce_joiner(self) -> int:
+        """A ticket; look at the tasks, then wait with it."""
+        return _core.event_announce(self._memory, _DONE)
+
+    def wait_for_tasks(self, ticket: int, timeout: float) -> None:
+        """Sleep until a task is done, or so long; serves signals."""
+        _core.event_park(self._memory, _DONE, ticket, timeout)
+
+    def notify_joiners(self) -> None:
+        """A task is done."""
+        _core.event_notify(self._memory, _DONE)
