@@ -27,6 +27,7 @@ class PickleCodec(NamedCodec):
 
     name = "pickle"
     runs_code = True
+    _plain: tuple[Any, Any, int] | None = (dumps, loads, _PICKLE)  # short cuts that the core takes for plain objects
 
     def __init__(self, dumps: Any = dumps) -> None:
         self._dumps = dumps

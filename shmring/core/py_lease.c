@@ -165,7 +165,6 @@ PyObject *sr_lease_read(struct ring *ring, const struct sr_record *record, PyObj
             end(self, value != NULL);
         }
     } else { /* we are a child that was forked by the codec: the record is the parent's */
-        *kept = true;
         Py_CLEAR(value);
         if (!error)
             sr_raise(ring, SR_STALE, CONSUMING, record->length, 0);

@@ -5,47 +5,82 @@
 
 #include "py_module.h"
 
-/* A message to put: bytes are read in place, anything else through the buffer protocol. */
+/* A message to put. */
+enum holding { HELD_BY_CALLER, HELD_VIEW, HELD_BYTES, HELD_PARTS };
+
 struct message {
-    const char *data;
+    const char *data; /* unless it is in parts */
     size_t length;
-    Py_buffer view; /* view.obj is NULL for bytes */
-    struct parts parts;
-    bool encoded; /* by a codec, into parts */
+    enum holding holding;
+    union {
+        Py_buffer view;
+        PyObject *bytes;
+        struct parts parts;
+    } held;
 };
 
-static inline bool open_message(struct ring *self, PyObject *object, struct message *message) {
-    message->view.obj = NULL;
-    message->encoded = self->encode != NULL;
-    if (SR_UNLIKELY(message->encoded)) {
-        if (!sr_open_parts(self, object, &message->parts))
+/* What a codec made: most often bytes. */
+static bool open_made(struct ring *self, PyObject *made, struct message *message) {
+    if (PyBytes_CheckExact(made)) {
+        if (!sr_gate_open(self, PRODUCING) && !sr_pass_gate(self, PRODUCING)) /* the codec may have closed this ring */
             return false;
-        message->length = message->parts.length;
+        message->holding = HELD_BYTES;
+        message->held.bytes = Py_NewRef(made);
+        message->data = PyBytes_AsString(made);
+        message->length = (size_t)PyBytes_Size(made);
         return true;
     }
+    message->holding = HELD_PARTS;
+    if (!sr_hold_parts(self, made, &message->held.parts))
+        return false;
+    message->length = message->held.parts.length;
+    return true;
+}
+
+static bool open_object(struct ring *self, PyObject *object, struct message *message) {
+    PyObject *made = sr_encode(self, object);
+    bool fine = made && open_made(self, made, message);
+    Py_XDECREF(made);
+    return fine;
+}
+
+/* Bytes are read in place, anything else through the buffer protocol, or what the codec makes of it. */
+static inline bool open_message(struct ring *self, PyObject *object, struct message *message) {
+    if (SR_UNLIKELY(self->encode != NULL))
+        return open_object(self, object, message);
     if (SR_LIKELY(PyBytes_CheckExact(object))) {
+        message->holding = HELD_BY_CALLER;
         message->data = PyBytes_AsString(object);
         message->length = (size_t)PyBytes_Size(object);
         return true;
     }
-    if (!sr_contiguous_bytes(object, &message->view))
+    message->holding = HELD_VIEW;
+    if (!sr_contiguous_bytes(object, &message->held.view))
         return false;
-    message->data = message->view.buf;
-    message->length = (size_t)message->view.len;
+    message->data = message->held.view.buf;
+    message->length = (size_t)message->held.view.len;
     return true;
 }
 
+static void let_go(struct message *message) {
+    if (message->holding == HELD_VIEW)
+        PyBuffer_Release(&message->held.view);
+    else if (message->holding == HELD_BYTES)
+        Py_DECREF(message->held.bytes);
+    else
+        sr_close_parts(&message->held.parts);
+}
+
 static inline void close_message(struct message *message) {
-    if (message->view.obj)
-        PyBuffer_Release(&message->view);
-    if (SR_UNLIKELY(message->encoded))
-        sr_close_parts(&message->parts);
+    if (SR_UNLIKELY(message->holding != HELD_BY_CALLER))
+        let_go(message);
 }
 
 /* Copies and commits; the caller announces. */
 static inline enum sr_result fill(struct ring *self, struct sr_record *record, const struct message *message) {
-    if (SR_UNLIKELY(message->encoded))
-        sr_gather(self, record->payload, message->parts.each, message->parts.count, message->length);
+    const struct parts *parts = &message->held.parts;
+    if (SR_UNLIKELY(message->holding == HELD_PARTS))
+        sr_gather(self, record->payload, parts->each, parts->count, message->length);
     else
         sr_copy(self, PRODUCING, record->payload, message->data, message->length);
     sr_count_put(self, message->length);
@@ -107,13 +142,33 @@ PyObject *sr_ring_put_parts(PyObject *object, PyObject *const *args, Py_ssize_t 
     int64_t timeout_ns;
     if (!sr_parse_arguments(&EXPECTED, args, count, names, &made, &timeout) || !sr_parse_timeout(timeout, &timeout_ns))
         return NULL;
-    if (!sr_gate_open(self, PRODUCING) && !sr_pass_gate(self, PRODUCING))
+    struct message message;
+    return open_made(self, made, &message) ? put_message(self, &message, timeout_ns) : NULL;
+}
+
+/* try_put(object): None when it went in; else what the codec made of it, for put_parts to try again, and no exception
+ * but the codec's own. */
+PyObject *sr_ring_try_put(PyObject *object, PyObject *value) {
+    struct ring *self = (struct ring *)object;
+    PyObject *made = sr_encode(self, value);
+    struct message message;
+    if (!made)
         return NULL;
-    struct message message = {.encoded = true};
-    if (!sr_hold_parts(self, made, &message.parts))
-        return NULL;
-    message.length = message.parts.length;
-    return put_message(self, &message, timeout_ns);
+    if (!open_made(self, made, &message)) {
+        PyErr_Clear(); /* put_parts says it again */
+        return made;
+    }
+    struct sr_record record;
+    bool fine = sr_try_claim(&self->endpoint, message.length, &record) == SR_OK;
+    if (SR_LIKELY(fine)) {
+        fine = fill(self, &record, &message) == SR_OK;
+        sr_announce(&self->endpoint, 1);
+    }
+    close_message(&message);
+    if (SR_UNLIKELY(!fine))
+        return sr_answer(self, PRODUCING, made);
+    Py_DECREF(made);
+    return sr_answer(self, PRODUCING, Py_NewRef(Py_None));
 }
 
 /* Copies a taken record into a new bytes object and acknowledges it; the caller announces the room. */

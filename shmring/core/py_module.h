@@ -30,7 +30,10 @@ struct ring {
     bool populated;
     int segment_fd;
     PyObject *encode, *decode, *view, *release; /* the codec's; NULL where messages are bytes, or it has none */
-    uint32_t generation;                        /* of forks; differs in a child until it has an attachment of its own */
+    /* Short cuts of a codec that has them: for objects of plain types, and for short records that begin with the mark. */
+    PyObject *plain_encode, *plain_decode;
+    int plain_mark;
+    uint32_t generation; /* of forks; differs in a child until it has an attachment of its own */
     int64_t spin_ns;
 };
 
@@ -117,6 +120,7 @@ static inline void sr_count_got(struct ring *self, uint64_t messages, uint64_t b
 #define SR_FASTCALL(name) PyObject *name(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names)
 SR_FASTCALL(sr_ring_put);
 SR_FASTCALL(sr_ring_put_parts);
+PyObject *sr_ring_try_put(PyObject *object, PyObject *value);
 SR_FASTCALL(sr_ring_get);
 SR_FASTCALL(sr_ring_get_into);
 SR_FASTCALL(sr_ring_put_many);
@@ -134,8 +138,8 @@ struct parts {
     Py_ssize_t count;
     size_t length; /* of all */
 };
-bool sr_open_parts(struct ring *self, PyObject *object, struct parts *parts); /* false: an exception is set */
-bool sr_hold_parts(struct ring *self, PyObject *made, struct parts *parts);
+PyObject *sr_encode(struct ring *self, PyObject *object);                   /* what the codec makes of it, or NULL */
+bool sr_hold_parts(struct ring *self, PyObject *made, struct parts *parts); /* false: an exception is set */
 void sr_close_parts(struct parts *parts);
 /* The object in a taken record, which is settled and counted in any case; the caller announces the room. NULL: an
  * exception is set, and the message was handed back. */

@@ -6,6 +6,9 @@
  */
 #include "py_module.h"
 
+enum { PLAIN_MOST = 64 };          /* objects in one message: looking at more costs more than it saves */
+enum { PLAIN_LONGEST = 8 * 1024 }; /* bytes that are copied sooner than a view of them is made */
+
 static bool hold_part(struct parts *parts, PyObject *part) {
     Py_buffer *view = &parts->each[parts->count];
     if (!sr_contiguous_bytes(part, view))
@@ -40,13 +43,35 @@ static bool hold(struct parts *parts, PyObject *made) {
     return true;
 }
 
-bool sr_open_parts(struct ring *self, PyObject *object, struct parts *parts) {
-    PyObject *made = PyObject_CallFunctionObjArgs(self->encode, object, NULL);
-    if (!made)
+/* Is it made of nothing but Python's own plain types, and of few of them? Then its pickle has no buffers of its own. */
+static bool is_plain(PyObject *object, int *budget, int depth) {
+    if (--*budget < 0 || depth > 4)
         return false;
-    bool fine = sr_hold_parts(self, made, parts);
-    Py_DECREF(made);
-    return fine;
+    if (PyUnicode_CheckExact(object) || PyLong_CheckExact(object) || PyFloat_CheckExact(object) ||
+        PyBytes_CheckExact(object) || object == Py_None || PyBool_Check(object))
+        return true;
+    if (PyDict_CheckExact(object)) {
+        PyObject *key, *value;
+        Py_ssize_t at = 0;
+        while (PyDict_Next(object, &at, &key, &value))
+            if (!is_plain(key, budget, depth + 1) || !is_plain(value, budget, depth + 1))
+                return false;
+        return true;
+    }
+    bool is_list = PyList_CheckExact(object);
+    if (!is_list && !PyTuple_CheckExact(object))
+        return false;
+    Py_ssize_t size = is_list ? PyList_Size(object) : PyTuple_Size(object);
+    for (Py_ssize_t i = 0; i < size; i++)
+        if (!is_plain(is_list ? PyList_GetItem(object, i) : PyTuple_GetItem(object, i), budget, depth + 1))
+            return false;
+    return true;
+}
+
+PyObject *sr_encode(struct ring *self, PyObject *object) {
+    int budget = PLAIN_MOST;
+    bool plain = self->plain_encode && is_plain(object, &budget, 0);
+    return PyObject_CallFunctionObjArgs(plain ? self->plain_encode : self->encode, object, NULL);
 }
 
 bool sr_hold_parts(struct ring *self, PyObject *made, struct parts *parts) {
@@ -86,10 +111,36 @@ PyObject *sr_undecodable(struct ring *self, const struct sr_record *record) {
     return NULL;
 }
 
+/* A short pickle without buffers of its own: nothing of what it becomes can refer to the record. */
+static PyObject *read_plain(struct ring *self, struct sr_record *record) {
+    PyObject *copy = PyBytes_FromStringAndSize((const char *)record->payload, (Py_ssize_t)record->length);
+    bool is_spsc = self->endpoint.geometry.kind == SR_KIND_SPSC;
+    uint32_t generation = sr_fork_generation;
+    self->calls++; /* a close waits for us */
+    if (is_spsc)
+        self->gate[CONSUMING] |= GATE_BUSY;
+    PyObject *object = copy ? PyObject_CallFunctionObjArgs(self->plain_decode, copy, NULL) : NULL;
+    Py_XDECREF(copy);
+    if (SR_UNLIKELY(generation != sr_fork_generation)) {
+        Py_CLEAR(object);
+        PyErr_Clear();
+        return sr_raise(self, SR_STALE, CONSUMING, record->length, 0);
+    }
+    self->calls--;
+    if (is_spsc)
+        self->gate[CONSUMING] &= ~(unsigned)GATE_BUSY;
+    return object ? object : sr_undecodable(self, record);
+}
+
 PyObject *sr_receive(struct ring *self, struct sr_record *record) {
-    bool kept;
+    bool kept = false;
+    uint32_t generation = sr_fork_generation;
     sr_expose(&self->endpoint, record);
-    PyObject *object = sr_lease_read(self, record, self->decode, &kept);
+    bool plain = self->plain_decode && record->length && record->length <= PLAIN_LONGEST &&
+                 record->payload[0] == self->plain_mark;
+    PyObject *object = plain ? read_plain(self, record) : sr_lease_read(self, record, self->decode, &kept);
+    if (SR_UNLIKELY(generation != sr_fork_generation))
+        return NULL; /* we are a child that was forked by the codec: the record is the parent's */
     if (kept)
         return object;
     if (!object) {

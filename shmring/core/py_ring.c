@@ -205,7 +205,20 @@ static bool open_codec(struct ring *self, PyObject *codec) {
     self->release = PyObject_GetAttrString(codec, "release"); /* optional */
     if (!self->release && PyErr_ExceptionMatches(PyExc_AttributeError))
         PyErr_Clear();
-    return !PyErr_Occurred();
+    if (PyErr_Occurred())
+        return false;
+    PyObject *plain = PyObject_GetAttrString(codec, "_plain"); /* (encode, decode, first byte), of our own codecs */
+    if (!plain)
+        PyErr_Clear();
+    else if (plain != Py_None &&
+             !PyArg_ParseTuple(plain, "OOi", &self->plain_encode, &self->plain_decode, &self->plain_mark)) {
+        Py_DECREF(plain);
+        return false;
+    }
+    Py_XINCREF(self->plain_encode);
+    Py_XINCREF(self->plain_decode);
+    Py_XDECREF(plain);
+    return true;
 }
 
 static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
@@ -398,7 +411,8 @@ static void ring_dealloc(PyObject *object) {
             sr_forget(&self->endpoint); /* the parent's locks are not ours to drop */
     }
     unmap(self);
-    PyObject *owned[] = {self->name, self->encode, self->decode, self->view, self->release};
+    PyObject *owned[] = {self->name,    self->encode,       self->decode,      self->view,
+                         self->release, self->plain_encode, self->plain_decode};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         Py_XDECREF(owned[i]);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
@@ -465,6 +479,7 @@ static PyMethodDef ring_methods[] = {
     {"borrow", FASTCALL(sr_ring_borrow),
      PyDoc_STR("borrow($self, /, timeout=None)\n--\n\nThe next message, to be read in place.")},
     {"_put_parts", FASTCALL(sr_ring_put_parts), NULL},
+    {"_try_put", sr_ring_try_put, METH_O, NULL},
     {"_skip", FASTCALL(sr_ring_skip), NULL},
     {"_maybe_ready", ring_maybe_ready, METH_NOARGS, NULL},
     {"_drained", ring_drained, METH_NOARGS, NULL},

@@ -8,13 +8,14 @@ import operator
 import pickle
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from shmring import _core, codecs, registry, segment
 from shmring.codecs.pickling import PickleCodec
 from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
-from shmring.errors import Closed, DecodeError, Empty, Full, LayoutMismatch, MessageTooLong, PeerDied, ShutDown
+from shmring.errors import Closed, DecodeError, Empty, Full, LayoutMismatch, PeerDied, ShutDown
 from shmring.queues.chain import CODEC_PREFIX, Chain, Root
 from shmring.queues.control import Control
 from shmring.registry import Place, Wish
@@ -49,7 +50,6 @@ class _Base:
     """What the three kinds of queue share."""
 
     _chain: Chain
-    _encode: Callable[[Any], Any]
     _codec: codecs.Codec
 
     def __init__(
@@ -87,7 +87,6 @@ class _Base:
             raise
         self._chain = Chain(root, self._codec, on_dead_peer == "wait")
         self._on_dead_peer = on_dead_peer
-        self._encode = self._codec.encode
         self._closed = False
         self._opened()
 
@@ -99,29 +98,19 @@ class _Base:
 
     # --- the calls ---
 
-    def _put(self, obj: Any, block: bool, timeout: float | None) -> None:
+    def _put_slowly(self, parts: Any, deadline: float) -> None:
+        """What try_put gave back."""
         if self._closed:
             raise Closed(f"{self!r} is closed")
-        parts = self._encode(obj)
-        try:
-            self._chain.put_now(parts, 0)
-        except (Full, ShutDown, MessageTooLong, Closed):
-            pass
-        else:
-            return
         self._chain.take_role(PRODUCING)
-        self._chain.put(parts, _deadline(block, timeout))
+        self._chain.put(parts, deadline)
 
-    def _get(self, block: bool, timeout: float | None) -> Any:
+    def _get_slowly(self, deadline: float) -> Any:
+        """Where get_now would not."""
         if self._closed:
             raise Closed(f"{self!r} is closed")
-        began = time.monotonic() if block and timeout is not None else 0.0
-        try:
-            return self._chain.get_now((timeout if timeout is None else max(0.0, timeout)) if block else 0)
-        except (ShutDown, Closed):
-            pass
         self._chain.take_role(CONSUMING)
-        return self._chain.get(began + max(0.0, timeout) if began and timeout is not None else _deadline(block, None))
+        return self._chain.get(deadline)
 
     def empty(self) -> bool:
         """True when no message waits to be got. Exact at its moment; does not block."""
@@ -192,19 +181,27 @@ class Queue(_Base):
 
     def put(self, obj: Any, block: bool = True, timeout: float | None = None) -> None:
         """Put an object; waits for room, as told. Full when there is none in time; what pickle raises otherwise."""
-        self._put(obj, block, timeout)
+        parts = self._chain.try_put(obj)
+        if parts is not None:
+            self._put_slowly(parts, _deadline(block, timeout))
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """Take the next object; waits for it, as told. Empty when none comes in time; DecodeError: see :meth:`skip`."""
-        return self._get(block, timeout)
+        try:
+            if block and timeout is None:
+                return self._chain.get_now()
+            deadline = _deadline(block, timeout)
+            return self._chain.get_now(max(0.0, timeout) if block and timeout is not None else 0)
+        except (ShutDown, Closed):
+            return self._get_slowly(_deadline(block, None) if timeout is None or not block else deadline)
 
     def put_nowait(self, obj: Any) -> None:
         """The same without waiting."""
-        self._put(obj, False, None)
+        self.put(obj, False)
 
     def get_nowait(self) -> Any:
         """The same without waiting."""
-        return self._get(False, None)
+        return self.get(False)
 
     def put_many(self, iterable: Iterable[Any], timeout: float | None = None) -> int:
         """Put each object; how many went in before the timeout. Full when none did."""
@@ -212,7 +209,9 @@ class Queue(_Base):
         done = 0
         for obj in iterable:
             try:
-                self._put(obj, True, None if math.isinf(deadline) else max(0.0, deadline - time.monotonic()))
+                parts = self._chain.try_put(obj)
+                if parts is not None:
+                    self._put_slowly(parts, deadline)
             except Full:
                 if not done:
                     raise
@@ -224,11 +223,11 @@ class Queue(_Base):
         """Wait for an object, then take it and what is there already, at most ``limit``."""
         if limit is not None and operator.index(limit) < 1:
             raise ValueError(f"limit is {limit!r}; it must be at least 1, or None for all there is")
-        found = [self._get(True, timeout)]
+        found = [self.get(True, timeout)]
         most = self.qsize() + 1 if limit is None else limit
         while len(found) < most:
             try:
-                found.append(self._get(False, None))
+                found.append(self.get(False))
             except (Empty, DecodeError):  # the undecodable one stays, for the next call to tell of
                 break
         return found
@@ -312,23 +311,32 @@ class SimpleQueue(_Base):
 
     def put(self, obj: Any) -> None:
         """Put an object."""
-        self._put(obj, True, None)
+        parts = self._chain.try_put(obj)
+        if parts is not None:
+            self._put_slowly(parts, math.inf)
 
     def get(self) -> Any:
         """Wait for an object and take it."""
-        return self._get(True, None)
+        try:
+            return self._chain.get_now()
+        except (ShutDown, Closed):
+            return self._get_slowly(math.inf)
 
 
 class _CountingCodec(_QueueCodec):
     """Counts a task as pending while its record is still taken, so that no look at both misses it."""
 
+    _plain = None
+
     def __init__(self, queue: JoinableQueue) -> None:
         super().__init__()
-        self._queue = queue
+        self._queue = weakref.ref(queue)
 
     def decode(self, record: memoryview, /) -> Any:
         value = super().decode(record)
-        chain = self._queue._chain
+        queue = self._queue()
+        assert queue is not None
+        chain = queue._chain
         chain.control.add_pending(chain.root._slot, 1)
         return value
 

@@ -89,13 +89,14 @@ def _undelivered(root: Root, control: Control, index: int) -> int:
 class Chain:
     """One process's way into a queue. Any thread may use it; a forked child's copy is its own."""
 
-    put_now: Callable[[Any, float | None], None]
-    get_now: Callable[[float | None], Any]
+    try_put: Callable[[Any], Any]  # an object; None, or what is to be given to put()
+    get_now: Callable[..., Any]  # as Ring.get; ShutDown: use get()
 
     def __init__(self, root: Root, codec: codecs.Codec, outlive_peers: bool) -> None:
         self.root = root
         root.control = self.control = Control(root._segment, _core.segment_size("mpmc", root.capacity, root.slots or 0))
         self._manner = _Manner("wait", "auto", None, codec)
+        self._encode = codec.encode
         self._outlive_peers = outlive_peers
         self._links: dict[int, Link] = {0: root}
         self._put_at = self._get_at = -1
@@ -107,7 +108,7 @@ class Chain:
     # --- which links this process has ---
 
     def _bind_nothing(self) -> None:
-        self.put_now, self.get_now = _refuse_put, _refuse_get
+        self.try_put, self.get_now = self._encode, _refuse_get
 
     def _after_fork(self) -> None:
         self._state = threading.RLock()
@@ -172,12 +173,12 @@ class Chain:
                 with contextlib.suppress(_Gone):
                     link = self._link(last)
                     self._put_at = last
-                    self.put_now = _refuse_put if self._is_counted() else link._put_parts
+                    self.try_put = self._encode if self._is_counted() else link._try_put
                     self._forget()
                     return link
 
     def put(self, parts: Any, deadline: float) -> None:
-        """Where put_now failed: follow, wait for room, or link a further ring."""
+        """Where try_put failed: follow, wait for room, or link a further ring."""
         length = _length(parts)
         self._check_possible(length)
         began = time.monotonic()
@@ -326,7 +327,7 @@ class Chain:
     # --- the protocol of control.py ---
 
     def _extend(self, at: int, parts: Any, length: int, deadline: float) -> str:
-        """Link a further ring behind this one, if it is the last: "linked"; "put", with the message in it; "no room"."""
+        """Link a further ring behind this one, if it is the last: "linked"; "put": this message is in it; "no room"."""
         with self.control.lock(max(0.0, deadline - time.monotonic()) + 1.0) as held:
             if not held:
                 return "no room"
@@ -484,11 +485,7 @@ class Chain:
         self.root.close()
 
 
-def _refuse_put(parts: Any, timeout: float | None) -> None:
-    raise Full
-
-
-def _refuse_get(timeout: float | None) -> Any:
+def _refuse_get(timeout: float | None = None) -> Any:
     raise ShutDown
 
 

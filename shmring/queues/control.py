@@ -25,8 +25,8 @@ The *lock* is the kernel's, on the file's byte at control's start: it is gone wi
 
 A link is *open*, then *shut* (the ring's own shutdown, draining), then *finished* (nothing ready, claimed or taken),
 for ever. To link, under the lock: reserve and format the next ring behind the last; shut the last; write its entry;
-raise ``last``. To finish, under the lock: raise ``first``; give the memory behind the ring's entries back to the system,
-and when nobody is attached to it any more, the rest. So at every moment:
+raise ``last``. To finish, under the lock: raise ``first``; give the memory behind the ring's entries back to the
+system, and when nobody is attached to it any more, the rest. So at every moment:
 
 - only ``last`` may be open, and if it is not, anybody may link the next, so a death between two of these steps leaves
   room for whoever comes next, and what it had reserved lies behind the last entry, where the next linker frees it;
