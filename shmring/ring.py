@@ -29,6 +29,7 @@ KINDS = ("spsc", "mpmc", "semaphore")
 CAPACITY_LIMIT = 2**40
 SLOTS_LIMIT = 2**20
 DEFAULT_CAPACITY = "1 MiB"
+QUEUE = "queue."  # begins the codec of a ring that is part of a queue
 _ADAPTIVE = -1
 
 _open_rings: weakref.WeakSet[Ring] = weakref.WeakSet()
@@ -312,6 +313,8 @@ class Ring(_core.Ring):
 
     @classmethod
     def _codec_for(cls, stored: str, manner: _Manner) -> codecs.Codec | None:
+        if stored.startswith(QUEUE):
+            raise LayoutMismatch("this is the first ring of a queue; attach with shmring.Queue(name=...)")
         return codecs.recognise(stored, manner.codec)
 
     def _check_wish(self, wish: Wish, capacity: bool, kind: bool, slots: bool) -> None:

@@ -7,9 +7,10 @@ ones whose fields overlap or are out of order) are described in numpy's own, as 
 from __future__ import annotations
 
 import ast
+import math
 import struct
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy
 
@@ -55,7 +56,12 @@ class NumpyCodec(NamedCodec):
         begin = _PREFIX + _LENGTH.unpack_from(record, len(_MAGIC))[0]
         header = bytes(record[:begin])
         dtype, shape, is_fortran = _layouts.get(header) or _parse(header)
-        return numpy.ndarray(shape, dtype, record, begin, order="F" if is_fortran else "C")
+        count = math.prod(shape)
+        order: Literal["F", "C"] = "F" if is_fortran else "C"
+        if not count or not dtype.itemsize:
+            return numpy.empty(shape, dtype, order)
+        # Not numpy.ndarray(buffer=record), which does not hold on to the buffer.
+        return numpy.frombuffer(record, dtype, count, begin).reshape(shape, order=order)
 
     def release(self, view: Any, /) -> None:
         """The array is empty from now on, as a released memoryview is."""

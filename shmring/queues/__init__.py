@@ -16,10 +16,10 @@ from shmring import _core, codecs, registry, segment
 from shmring.codecs.pickling import PickleCodec
 from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
 from shmring.errors import Closed, DecodeError, Empty, Full, LayoutMismatch, PeerDied, ShutDown
-from shmring.queues.chain import CODEC_PREFIX, Chain, Root
+from shmring.queues.chain import Chain, Root
 from shmring.queues.control import Control
 from shmring.registry import Place, Wish
-from shmring.ring import CAPACITY_LIMIT, SLOTS_LIMIT, _Manner
+from shmring.ring import CAPACITY_LIMIT, QUEUE, SLOTS_LIMIT, _Manner
 from shmring.segment.reserve import free_bytes
 from shmring.segment.sizes import parse_size
 
@@ -372,7 +372,7 @@ def _found(place: Place | None, maxsize: int, capacity: int, max_bytes: int | No
             else:
                 return _checked(memory, place, maxsize)
         slots = maxsize if maxsize <= SLOTS_LIMIT else 0
-        wish = Wish("mpmc", capacity, slots, 0o600, place is not None, CODEC_PREFIX + PickleCodec.name)
+        wish = Wish("mpmc", capacity, slots, 0o600, place is not None, QUEUE + PickleCodec.name)
         memory, _, _ = registry.new_segment(wish, place)
         try:
             most = max((free_bytes(memory.fd) or 0) // 2, wish.size) if max_bytes is None else max_bytes
@@ -391,7 +391,7 @@ def _checked(memory: segment.Segment, place: Place, maxsize: int) -> segment.Seg
     """The first link of a queue that was found, mapped alone: its file has further ones behind. Closes the other."""
     with memory:
         stored = registry.codec_of(memory)
-        if not stored.startswith(CODEC_PREFIX):
+        if not stored.startswith(QUEUE):
             raise LayoutMismatch(
                 f"{place.title} is no queue (its messages are {stored!r}); use Ring.attach, or another name"
             )

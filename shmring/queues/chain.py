@@ -23,7 +23,6 @@ from shmring.registry import Wish
 from shmring.ring import SLOTS_LIMIT, Ring, _Manner
 from shmring.segment.reserve import check_free, free_bytes
 
-CODEC_PREFIX = "queue."
 _GROWN_MOST = 256 * 2**20  # further links double up to this
 _KEPT_MOST = 4  # times the first capacity: a larger link is left as soon as it is drained
 _PATIENCE = 0.01  # seconds that a put waits for a consumer before it takes more memory
