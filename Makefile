@@ -17,9 +17,9 @@ ARGS   ?=
 # The directory shmring/ here must not shadow the installed package.
 export PYTHONSAFEPATH := 1
 
-# What the installed package is made from: everything under shmring/ but compiled leftovers.
+# What the installed package is made from: everything under shmring/ and bench/ but compiled leftovers.
 SOURCES := pyproject.toml meson.build \
-	$(shell find shmring -type f ! -path '*/__pycache__/*' ! -name '*.so' ! -name '*.o')
+	$(shell find shmring bench -type f ! -path '*/__pycache__/*' ! -name '*.so' ! -name '*.o')
 
 .DELETE_ON_ERROR:
 .PHONY: demo test verify soak lint bench bench-smoke clean
@@ -45,11 +45,10 @@ lint: $(VENV)/installed $(VENV)/group-test $(VENV)/group-lint
 	$(VENV)/bin/codespell
 
 bench: $(VENV)/installed $(VENV)/extra-bench
-	for bench in one_to_one_throughput one_to_one_latency growth idle; do \
-		$(PY) bench/$$bench.py || exit 1; done
+	$(VENV)/bin/shmring bench all --out build/bench $(ARGS)
 
 bench-smoke: $(VENV)/installed $(VENV)/extra-bench
-	for bench in one_to_one_throughput one_to_one_latency; do $(PY) bench/$$bench.py --smoke || exit 1; done
+	$(VENV)/bin/shmring bench all --smoke --out build/bench-smoke $(ARGS)
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

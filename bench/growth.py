@@ -1,89 +1,145 @@
-"""What becomes of the rate when more processes share one ring.
+"""How cost grows with the work: time and memory against capacity, rings and processes.
 
-    fan-in   N producers ──▶ [ ring ] ──▶ 1 consumer
-    fan-out  1 producer  ──▶ [ ring ] ──▶ N consumers
-
-python bench/growth.py [--messages 1500000] [--rounds 5]
+capacity   1 KiB ─────────▶ 1 GiB      time to create, to attach, to the first message; memory reserved, touched
+rings      1 ─▶ 10 000                 time to list, inspect and create with so many in the registry
+processes  1 ─▶ 16                     time until so many have attached
 """
 
 from __future__ import annotations
 
-import argparse
-import multiprocessing
+import os
 import pathlib
-import statistics
-import sys
+import resource
+import shutil
 import time
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from collections.abc import Callable, Iterator
 
 import shmring
-from measure import Target, machine, print_targets, table
 
-COUNTS = (1, 2, 4, 8, 16)
-MESSAGE = bytes(range(64))
+from .channel import Unsupported
+from .crew import Crew, Stage
+from .options import Options
+from .results import LOWER, Row, Sample, Table
+from .rounds import Entry, Plan
+from .throughput import in_bytes
+from .trial import Site, run
 
-
-def _produce(ring: shmring.Ring, count: int) -> None:
-    for _ in range(count):
-        ring.put(MESSAGE)
-
-
-def _consume(ring: shmring.Ring, counted: multiprocessing.SimpleQueue[int]) -> None:
-    number = 0
-    for message in ring:
-        if message != MESSAGE:
-            break
-        number += 1
-    counted.put(number)
+CAPACITIES = (1 << 10, 1 << 16, 1 << 20, 16 << 20, 256 << 20, 1 << 30)
+RINGS = (1, 10, 100, 1000, 10_000)
+ATTACHED = (1, 2, 4, 8, 16)
+_BRIEF_RINGS, _BRIEF_CAPACITIES = (1, 10), CAPACITIES[:3]
+_DEADLINE = 120.0
 
 
-def rate(kind: str, producers: int, consumers: int, messages: int) -> float:
-    """Messages a second; fails when any is lost, doubled or torn."""
-    context = multiprocessing.get_context("fork")
-    ring = shmring.Ring.create(capacity="1 MiB", kind=kind)
-    counted = context.SimpleQueue()
-    takers = [context.Process(target=_consume, args=(ring, counted)) for _ in range(consumers)]
-    share = messages // producers
-    makers = [context.Process(target=_produce, args=(ring, share)) for _ in range(producers)]
-    for process in takers:
-        process.start()
-    began = time.perf_counter()
-    for process in makers:
-        process.start()
-    for process in makers:
-        process.join()
-    ring.shutdown()
-    got = sum(counted.get() for _ in takers)
-    seconds = time.perf_counter() - began
-    for process in takers:
-        process.join()
-    ring.close()
-    if got != share * producers:
-        raise SystemExit(f"{got} of {share * producers} messages arrived whole")
-    return got / seconds
+def plans(options: Options) -> Iterator[Plan]:
+    """A table for each of the three."""
+    rounds = min(3, options.rounds)
+    capacities, rings = (_BRIEF_CAPACITIES, _BRIEF_RINGS) if options.smoke else (CAPACITIES, RINGS)
+    attached = tuple(count for count in ATTACHED if count <= 2) if options.smoke else ATTACHED
+    note = "create, then attach by name, then the first put and get; memory as the kernel counts it."
+    table = Table("growth", "capacity: create + attach + first message", "µs", LOWER, {}, note=note)
+    yield Plan(table, [_entry(in_bytes(size), _with_capacity(size)) for size in capacities], rounds)
+    note = "shmring.list() of so many rings; beside it one inspect() and one create()."
+    table = Table("growth", "rings in the registry: list", "µs", LOWER, {}, note=note)
+    yield Plan(table, [_entry(f"{count:,} rings", _with_rings(count)) for count in rings], 1)
+    table = Table("growth", "processes: all have attached", "µs", LOWER, {}, note="From go to the last attachment.")
+    yield Plan(table, [_entry(f"{count} processes", _with_processes(count)) for count in attached], rounds)
 
 
-def main() -> None:
-    """Run and print. Ratios are taken within a round, because a shared machine changes its pace between rounds."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--messages", type=int, default=1_500_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    print(f"{machine()}\n64 bytes, {options.rounds} rounds: thousand messages a second (to 1 to 1), both medians\n")
-    lines, targets = [], []
-    for kind in ("mpmc", "semaphore"):
-        for shape in ("fan-in", "fan-out"):
-            sides = [(count, 1) if shape == "fan-in" else (1, count) for count in COUNTS]
-            rounds = [[rate(kind, *each, options.messages) for each in sides] for _ in range(options.rounds)]
-            rates = [statistics.median(column) for column in zip(*rounds, strict=True)]
-            ratios = [statistics.median(row[i] / row[0] for row in rounds) for i in range(len(COUNTS))]
-            cells = [f"{one / 1e3:.0f} ({ratio:.2f})" for one, ratio in zip(rates, ratios, strict=True)]
-            lines.append([f"{kind} {shape}", *cells])
-            targets.append(Target(f"{kind} {shape}, least share of the 1-to-1 rate", min(ratios), 0.5))
-    table(["processes", *map(str, COUNTS)], lines)
-    print_targets(targets)
+def _entry(name: str, work: Callable[[Site], Sample]) -> Entry:
+    return Entry(Row(name, ours=True), lambda: run(work, _DEADLINE))
 
 
-if __name__ == "__main__":
-    main()
+def _microseconds(since: float) -> float:
+    return (time.perf_counter() - since) * 1e6
+
+
+def _with_capacity(size: int) -> Callable[[Site], Sample]:
+    def work(site: Site) -> Sample:
+        room = shutil.disk_usage("/dev/shm").free
+        if room < 1.2 * size:
+            raise Unsupported(f"/dev/shm has {room >> 20} MiB free: no ring of {in_bytes(size)}")
+        before, began = _resident(), time.perf_counter()
+        with shmring.Ring.create(site.tag, capacity=size) as ring:
+            created = _microseconds(began)
+            reserved = os.stat(f"/dev/shm/shmring.{site.tag}").st_blocks * 512
+            began = time.perf_counter()
+            other = shmring.Ring.attach(site.tag)
+            attached = _microseconds(began)
+            message = b"x" * min(64, size // 4)
+            began = time.perf_counter()
+            ring.put(message)
+            assert other.get() == message
+            first = _microseconds(began)
+            other.close()  # so that memory is not counted twice
+            resident = _resident() - before
+            buffer = bytearray(min(1 << 20, size // 4))
+            for _ in range(size // len(buffer) + 1):  # once round
+                ring.put(buffer)
+                ring.get_into(buffer)
+            touched = _resident() - before
+        return Sample(
+            created + attached + first,
+            {
+                "create_us": created,
+                "attach_us": attached,
+                "first_message_us": first,
+                "reserved_bytes": float(reserved),
+                "resident_bytes": float(resident),
+                "resident_after_bytes": float(touched),
+            },
+        )
+
+    return work
+
+
+def _with_rings(count: int) -> Callable[[Site], Sample]:
+    def work(site: Site) -> Sample:
+        names = [f"{site.tag}-{number}" for number in range(count)]
+        try:
+            began = time.perf_counter()
+            for name in names:
+                shmring.Ring.create(name, capacity=1024, persist=True).close()
+            made = _microseconds(began) / count
+            began = time.perf_counter()
+            found = len(shmring.list())
+            listed = _microseconds(began)
+            assert found >= count
+            began = time.perf_counter()
+            shmring.inspect(names[0])
+            inspected = _microseconds(began)
+        finally:
+            for name in names:
+                pathlib.Path(f"/dev/shm/shmring.{name}").unlink(missing_ok=True)
+        return Sample(listed, {"create_us": made, "inspect_us": inspected, "list_us_each": listed / count})
+
+    return work
+
+
+def _with_processes(count: int) -> Callable[[Site], Sample]:
+    def work(site: Site) -> Sample:
+        with shmring.Ring.create(site.tag, capacity="1 MiB"), Crew(site.deadline) as crew:
+
+            def attach(stage: Stage) -> int:
+                stage.ready()
+                ring = shmring.Ring.attach(site.tag, timeout=10)
+                ended = time.perf_counter_ns()
+                ring.close()
+                return ended - stage.board.begin_ns
+
+            for number in range(count):
+                crew.add(f"process {number}", attach, lambda: None, None)
+            reports = crew.run()
+        each = [report.result / 1000 for report in reports.values()]
+        return Sample(max(each), {"first_us": min(each), "peak_bytes": float(_peak())})
+
+    return work
+
+
+def _resident() -> int:
+    """Bytes of this process that are in memory."""
+    return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024

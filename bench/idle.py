@@ -1,41 +1,38 @@
-"""What a consumer costs that waits on an idle ring.
+"""What a consumer costs that waits on an empty ring, in CPU time.
 
-    [ empty ring ]  ──▶  consumer, asleep
-
-python bench/idle.py [--seconds 10]
+[ empty ring ]  ──▶  consumer, asleep
 """
 
 from __future__ import annotations
 
-import argparse
-import pathlib
-import sys
 import time
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from collections.abc import Iterator
+from typing import Any
 
 import shmring
-from measure import Target, machine, print_targets
+
+from .options import Options
+from .results import LOWER, Row, Sample, Table
+from .rounds import Entry, Plan
+from .trial import run
 
 
-def main() -> None:
-    """Wait on each kind, and print the CPU time that it took."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=10)
-    options = parser.parse_args()
-    print(machine())
-    found = []
-    for kind in ("spsc", "mpmc", "semaphore"):
+def plans(options: Options) -> Iterator[Plan]:
+    """One table."""
+    seconds = 10 * options.seconds
+    table = Table("idle", "a consumer waits on an empty ring", "CPU ms in a second", LOWER, {"seconds": seconds})
+
+    def wait(kind: Any) -> Sample:
         with shmring.Ring.create(capacity="1 MiB", kind=kind) as ring:
             before = time.process_time()
             try:
-                ring.get(timeout=options.seconds)
+                ring.get(timeout=seconds)
             except shmring.Empty:
-                milliseconds = (time.process_time() - before) * 1000
-        wanted = 2 * options.seconds
-        found.append(Target(f"{kind}: CPU milliseconds in {options.seconds:g} s", milliseconds, wanted, at_most=True))
-    print_targets(found)
+                return Sample(1000 * (time.process_time() - before) / seconds)
+        raise AssertionError("a message was in a ring that nobody put one into")
 
+    def entry_of(kind: str) -> Entry:
+        row = Row(f"shmring {kind}", ours=True)
+        return Entry(row, lambda: run(lambda site: wait(kind), seconds + 10))
 
-if __name__ == "__main__":
-    main()
+    yield Plan(table, [entry_of(kind) for kind in ("spsc", "mpmc", "semaphore")], min(2, options.rounds))

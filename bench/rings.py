@@ -1,73 +1,127 @@
-"""shmring's own contestants: each way of using a ring, as a Channel."""
+"""shmring's own contestants: each way of using a ring for bytes.
+
+put, get      one copy in, a new bytes object out
+put_many ...  64 messages a call
+claim ...     written in place; read into memory that is used again
+"""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import shmring
-from measure import Channel, check, plain_consume, plain_produce
+
+from .channel import EVERY_QUEUE, FRAMES, ONE_TO_ONE, Channel, Contestant, Shape
 
 BATCH = 64
+SPINNING, PARKED = 1.0, 0.0
 
 
-def plain(kind: str, capacity: int) -> Channel:
+class Plain(Channel):
     """put() and get()."""
-    ring = shmring.Ring.create(capacity=capacity, kind=kind)
-    return Channel(plain_produce(ring.put), plain_consume(ring.get), ring.close)
+
+    kind = "mpmc"
+    spin: Any = "auto"
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self.ring = shmring.Ring.create(capacity=shape.capacity, kind=self.kind, spin=self.spin)
+
+    def sender(self, number: int) -> Callable[[bytes], object]:
+        return self.ring.put
+
+    def receiver(self, number: int) -> Callable[[], Any]:
+        return self.ring.get
+
+    def close(self) -> None:
+        self.ring.close()
 
 
-def batched(kind: str, capacity: int) -> Channel:
-    """put_many() and get_many(), 64 at a time."""
-    ring = shmring.Ring.create(capacity=capacity, kind=kind)
+class Batched(Plain):
+    """put_many() and get_many()."""
 
-    def produce(pool: list[bytes], rounds: int) -> None:
-        for _ in range(rounds):
-            ring.put_many(pool)
+    def sender(self, number: int) -> Callable[[Sequence[bytes]], object]:
+        return self.ring.put_many
 
-    def consume(pool: list[bytes], rounds: int) -> float:
-        left = len(pool) * rounds
-        first = ring.get()
-        began = time.perf_counter()
-        check(pool[:1], [first])
-        left, place, batch = left - 1, 1, 0
-        while left:
-            got = ring.get_many(BATCH)
-            if batch % 64 == 0:
-                check([pool[(place + i) % len(pool)] for i in range(len(got))], got)
-            elif got[0] != pool[place % len(pool)]:
-                raise SystemExit("wrong content: a message was lost or is out of order")
-            place, left, batch = place + len(got), left - len(got), batch + 1
-        return time.perf_counter() - began
-
-    return Channel(produce, consume, ring.close)
+    def receiver(self, number: int) -> Callable[[], list[bytes]]:
+        get_many = self.ring.get_many
+        return lambda: get_many(BATCH)
 
 
-def in_place(kind: str, capacity: int, length: int) -> Channel:
-    """claim() and one copy in; get_into() a reused buffer, one copy out."""
-    ring = shmring.Ring.create(capacity=capacity, kind=kind)
+class InPlace(Plain):
+    """claim() and one copy in; get_into() a buffer that is used again, one copy out."""
 
-    def produce(pool: list[bytes], rounds: int) -> None:
-        for _ in range(rounds):
-            for message in pool:
-                with ring.claim(length) as buffer:
-                    buffer[:] = message
+    def sender(self, number: int) -> Callable[[Any], object]:
+        claim, length = self.ring.claim, self.shape.length
 
-    def consume(pool: list[bytes], rounds: int) -> float:
-        buffer = bytearray(length)
-        ends = [(message[:16], message[-16:]) for message in pool]
-        ring.get_into(buffer)
-        began = time.perf_counter()
-        check(pool[:1], [buffer])
-        for number in range(rounds):
-            for place, (head, tail) in enumerate(ends):
-                if number or place:
-                    ring.get_into(buffer)
-                    if (
-                        not buffer.startswith(head)
-                        or not buffer.endswith(tail)
-                        or (number % 64 == 0 and buffer != pool[place])
-                    ):
-                        raise SystemExit("wrong content: a message was lost, torn or out of order")
-        return time.perf_counter() - began
+        def put(message: Any) -> None:
+            with claim(length) as buffer:
+                buffer[:] = message
 
-    return Channel(produce, consume, ring.close)
+        return put
+
+    def receiver(self, number: int) -> Callable[[], bytearray]:
+        get_into, buffer = self.ring.get_into, bytearray(self.shape.length)
+
+        def get() -> bytearray:
+            get_into(buffer)
+            return buffer
+
+        return get
+
+
+class Borrowed(InPlace):
+    """claim() and one copy in; borrow() and read in the ring itself."""
+
+    def receiver(self, number: int) -> Callable[[], memoryview]:
+        borrow = self.ring.borrow
+        held: list[Any] = []
+
+        def get() -> memoryview:
+            if held:
+                held.pop().__exit__(None, None, None)
+            lease = borrow()
+            view: memoryview = lease.__enter__()
+            held.append(lease)
+            return view
+
+        return get
+
+
+def _of(base: type[Plain], kind: str, spin: float | str = "auto") -> type[Plain]:
+    return type(base.__name__, (base,), {"kind": kind, "spin": spin, "__doc__": base.__doc__})
+
+
+def _contestant(name: str, base: type[Plain], kind: str, **more: Any) -> Contestant:
+    patterns = frozenset({ONE_TO_ONE}) if kind == "spsc" or more.get("reuses") else EVERY_QUEUE
+    spin = more.pop("spin", "auto")
+    return Contestant(
+        name=f"shmring {kind} {name}".strip(), open=_of(base, kind, spin), ours=True, patterns=patterns, **more
+    )
+
+
+CONTESTANTS = (
+    _contestant("put, get", Plain, "spsc"),
+    _contestant("put, get", Plain, "mpmc"),
+    _contestant("put, get", Plain, "semaphore"),
+    _contestant("put_many, get_many", Batched, "spsc", batched=True),
+    _contestant("put_many, get_many", Batched, "mpmc", batched=True),
+)
+IN_PLACE = (
+    _contestant("claim, get_into", InPlace, "spsc", reuses=True),
+    _contestant("claim, get_into", InPlace, "mpmc", reuses=True),
+)
+FOR_FRAMES = (
+    _contestant("claim, borrow", Borrowed, "spsc", reuses=True, carries=frozenset({FRAMES})),
+    _contestant("claim, borrow", Borrowed, "mpmc", reuses=True, carries=frozenset({FRAMES})),
+    _contestant("put, get", Plain, "mpmc", carries=frozenset({FRAMES})),
+)
+FOR_LATENCY = (
+    _contestant("spinning", Plain, "spsc", spin=SPINNING, spins=True),
+    _contestant("spinning", Plain, "mpmc", spin=SPINNING, spins=True),
+    _contestant("", Plain, "spsc", spins=True, note="spins briefly, then sleeps"),
+    _contestant("", Plain, "mpmc", spins=True, note="spins briefly, then sleeps"),
+    _contestant("parked", Plain, "spsc", spin=PARKED),
+    _contestant("parked", Plain, "mpmc", spin=PARKED),
+)

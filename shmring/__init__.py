@@ -2,7 +2,7 @@
 
 Layers, each importing only what stands to its left (tests/test_layering.py holds them to it)::
 
-    errors <- _core <- segment <- semaphores <- registry <- ring, inspection, leftovers <- doctor <- cli, demo
+    errors <- _core <- segment <- semaphores <- registry <- ring, inspection, leftovers <- doctor <- demo, bench <- cli
     errors <- codecs <- ring <- queues
 
 ``errors``    the exception tree; imports nothing of ours
@@ -16,6 +16,7 @@ Layers, each importing only what stands to its left (tests/test_layering.py hold
 ``inspection`` what a ring looks like from outside: inspect, list
 ``leftovers`` what the killed left behind: clean
 ``doctor``    whether this machine is fit for rings
+``bench``     how fast it all is; its sources are bench/ in the repository
 """
 
 try:

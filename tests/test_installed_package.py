@@ -36,6 +36,11 @@ def test_every_module_of_the_checkout_is_installed():
         assert (INSTALLED / path.relative_to(ROOT / "shmring")).exists()
 
 
+def test_the_benches_are_installed_with_all_that_they_need():
+    needed = {path for suffix in ("py", "c", "h", "css", "js") for path in (ROOT / "bench").rglob(f"*.{suffix}")}
+    assert [path for path in needed if not (INSTALLED / "bench" / path.relative_to(ROOT / "bench")).exists()] == []
+
+
 @pytest.mark.parametrize("name", ["py.typed", "_core.pyi", "core/LAYOUT.md"])
 def test_types_and_layout_are_installed(name):
     assert (INSTALLED / name).exists()

@@ -35,6 +35,7 @@ RANK = {
     "pipeline": 7,
     "shmring": 8,  # __init__.py, the public names; from here on up only those are used
     "demo": 9,
+    "bench": 9,  # bench/ in the repository, installed into the package
     "bridge": 9,
     "cli": 10,
     "__main__": 11,

@@ -77,17 +77,38 @@ static inline void classic_done(struct classic_ring *ring, uint64_t *mine) {
     atomic_store_explicit(&ring->read_position, ++*mine, memory_order_release);
 }
 
-static inline void pin(int cpu) {
+/* Keep this process on the place-th CPU of SHMRING_BENCH_CPUS ("2,3"), going round the list; -1 there is none. */
+static inline void pin(int place) {
+    const char *list = getenv("SHMRING_BENCH_CPUS");
+    int cpus[64], count = 0;
+    for (char *next; list && *list && count < 64; list = *next == ',' ? next + 1 : "")
+        cpus[count++] = (int)strtol(list, &next, 10);
+    if (count == 0 || cpus[place % count] < 0)
+        return;
     cpu_set_t set;
     CPU_ZERO(&set);
-    CPU_SET(cpu, &set);
-    sched_setaffinity(0, sizeof set, &set); /* fewer CPUs than that: measured unpinned */
+    CPU_SET((size_t)cpus[place % count], &set);
+    sched_setaffinity(0, sizeof set, &set);
 }
 
 static inline double seconds_now(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static inline int ascending(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Print p50, p90, p99, p99.9, p99.99 and the most, of times in seconds, as nanoseconds. */
+static inline void print_percentiles(double *times, long count) {
+    static const double shares[] = {0.5, 0.9, 0.99, 0.999, 0.9999};
+    qsort(times, (size_t)count, sizeof *times, ascending);
+    for (size_t i = 0; i < sizeof shares / sizeof *shares; i++)
+        printf("%.1f ", times[(long)((double)(count - 1) * shares[i])] * 1e9);
+    printf("%.1f\n", times[count - 1] * 1e9);
 }
 
 #endif

@@ -1,25 +1,59 @@
-"""multiprocessing.Queue: what most programs use. Pickles through a pipe, with a feeder thread."""
+"""multiprocessing.Queue and SimpleQueue: what most programs use. Pickled through a pipe; Queue has a feeder thread."""
 
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Callable
+from typing import Any
 
-from measure import Channel, plain_consume
+from ..channel import BYTES, OBJECTS, Channel, Contestant, Shape
+
+_MOST = 32767  # the most that a semaphore of multiprocessing counts
 
 
-def open(capacity: int, length: int) -> Channel:
-    """Make a queue bounded to about as many messages as the others hold."""
-    queue = multiprocessing.get_context("fork").Queue(min(max(4, capacity // max(length, 64)), 32767))
+class Queue(Channel):
+    """Bounded to as many messages as the others hold."""
 
-    def produce(pool: list[bytes], rounds: int) -> None:
-        for _ in range(rounds):
-            for message in pool:
-                queue.put(message)
-        queue.close()
-        queue.join_thread()
+    package: Any = multiprocessing
 
-    def close() -> None:
-        queue.close()
-        queue.join_thread()
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self.queue = self.package.get_context("fork").Queue(min(shape.slots, _MOST))
 
-    return Channel(produce, plain_consume(queue.get), close)
+    def sender(self, number: int) -> Callable[[Any], object]:
+        return self.queue.put
+
+    def receiver(self, number: int) -> Callable[[], Any]:
+        return self.queue.get
+
+    def leave(self) -> None:
+        self.queue.close()
+        self.queue.cancel_join_thread()
+
+    def close(self) -> None:
+        self.queue.close()
+
+
+class SimpleQueue(Channel):
+    """A pipe and two locks; it is bounded by the pipe."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self.queue = multiprocessing.get_context("fork").SimpleQueue()
+
+    def sender(self, number: int) -> Callable[[Any], object]:
+        return self.queue.put
+
+    def receiver(self, number: int) -> Callable[[], Any]:
+        return self.queue.get
+
+    def close(self) -> None:
+        self.queue.close()
+
+
+_CARRIES = frozenset({BYTES, OBJECTS})
+_LITTER = ("/dev/shm/sem.mp-*",)
+CONTESTANTS = (
+    Contestant("multiprocessing.Queue", Queue, carries=_CARRIES, litter=_LITTER),
+    Contestant("multiprocessing.SimpleQueue", SimpleQueue, carries=_CARRIES, litter=_LITTER),
+)

@@ -1,0 +1,80 @@
+"""The README's main table, made of a stored result: what a newcomer asks for, and where rivals win."""
+
+from __future__ import annotations
+
+import pathlib
+
+from . import machine, words
+from .results import Result, Row, Table
+
+BEGIN, END = "<!-- bench: begin (made by `shmring bench readme`) -->", "<!-- bench: end -->"
+_MAIN = (
+    ("throughput", "64 B, one to one"),
+    ("throughput", "1 KiB, one to one"),
+    ("throughput", "1 MiB, one to one"),
+    ("latency", "64 B, there and back"),
+    ("fan-in", "64 B, 4 to 1"),
+    ("fan-out", "64 B, 1 to 4"),
+    ("objects", "small dict, one to one"),
+    ("frames", "1920 x 1080 x 3, one to one"),
+    ("topic", "64 B, 1 to each of 4"),
+)
+_FAMILIAR = "multiprocessing.Queue"
+
+
+def readme_table(result: Result) -> str:
+    """Markdown: the table, then where a rival is ahead, then when and on what it was taken."""
+    lines = [
+        "| Work | shmring, best | best rival | | `multiprocessing.Queue` | of the machine's limit |",
+        "|---|---|---|---|---|---|",
+        *("| " + " | ".join(cells) + " |" for cells in main_rows(result)),
+    ]
+    place = f"{result.began[:10]}, {machine.in_one_line(result.machine)}, by `{result.command}`."
+    return "\n".join([*lines, "", where_rivals_win(result), "", f"Measured {place}"])
+
+
+def main_rows(result: Result) -> list[list[str]]:
+    """The main table's cells: work, our best, the best rival, the ratio, the familiar one, the part of the limit."""
+    rows = []
+    for topology, title in _MAIN:
+        table = next((each for each in result.tables if (each.topology, each.title) == (topology, title)), None)
+        ours = table.best_of_ours() if table else None
+        if table is None or ours is None:
+            continue
+        rival, familiar = table.best_rival(), table.row(_FAMILIAR)
+        mark = " (noisy)" if ours.noise or (rival and rival.noise) else ""
+        rows.append(
+            [
+                f"{topology}, {title}",
+                _cell(table, ours),
+                _cell(table, rival),
+                f"{words.times(table.to_best_rival(ours))}{mark}",
+                words.value(table, familiar.median) if familiar and familiar.values else "",
+                words.share(table.to_limit(ours)),
+            ]
+        )
+    return rows
+
+
+def where_rivals_win(result: Result) -> str:
+    """A sentence."""
+    behind = []
+    for table in result.tables:
+        ours, rival = table.best_of_ours(), table.best_rival()
+        if ours and rival and (lead := table.to_best_rival(ours)) is not None and lead < 1:
+            behind.append(f"{table.topology}, {table.title}: {rival.name} by {words.times(1 / lead)}")
+    return "Where a rival wins: " + "; ".join(behind) + "." if behind else "No rival wins a table of this run."
+
+
+def _cell(table: Table, row: Row | None) -> str:
+    return f"{words.value(table, row.median)} ({row.name.removeprefix('shmring ')})" if row else ""
+
+
+def put_into(path: pathlib.Path, table: str) -> None:
+    """Replace what stands between the marks of a file; ValueError when it has none."""
+    text = path.read_text()
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{path} lacks the marks between which the table goes: {BEGIN} and {END}")
+    path.write_text(f"{head}{BEGIN}\n{table}\n{END}{tail}")
