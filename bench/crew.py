@@ -126,6 +126,10 @@ class Crew:
             self._await_end(member)
         return {member.name: member.report for member in self._members if member.report}
 
+    def finished(self, kind: str) -> bool:
+        """Whether all whose name begins so have done their work."""
+        return all(member.report for member in self._members if member.name.startswith(kind))
+
     def _play(self, role: Callable[[Stage], Any], leave: Callable[[], None], cpu: int | None, pipe: int) -> None:
         """Be a participant. Never returns."""
         code = 1

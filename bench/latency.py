@@ -6,6 +6,7 @@ open loop     one way, sent at a steady rate whatever happens: what a user of a 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -41,10 +42,12 @@ def plans(options: Options) -> Iterator[Plan]:
         return latency_ping_pong.trial(contestant, work, site)
 
     def paced(contestant: Contestant, site: Site) -> Sample:
-        return latency_open_loop.trial(contestant, work, options.rate, site)
+        return latency_open_loop.trial(contestant, paced_work, options.rate, site)
+
+    paced_work = dataclasses.replace(work, seconds=3 * options.seconds)  # far fewer messages, and as sure a tail
 
     yield Plan(round_trip, [*_limits(work, 1), *_entries(options, work, ping)], options.rounds)
-    yield Plan(one_way, [*_limits(work, 2), *_entries(options, work, paced)], options.rounds)
+    yield Plan(one_way, [*_limits(work, 2), *_entries(options, paced_work, paced)], options.rounds)
 
 
 def _entries(options: Options, work: Work, act: Callable[[Contestant, Site], Sample]) -> Iterator[Entry]:

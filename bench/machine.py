@@ -13,8 +13,6 @@ import time
 from importlib import metadata
 from typing import Any
 
-from shmring import __version__
-
 _CPUS = pathlib.Path("/sys/devices/system/cpu")
 _TICKS = os.sysconf("SC_CLK_TCK")
 TICK = 1 / _TICKS  # seconds
@@ -50,8 +48,8 @@ def in_one_line(machine: dict[str, Any]) -> str:
 
 def versions(distributions: list[str]) -> dict[str, str]:
     """The installed version of each distribution; "not installed"."""
-    found = {"shmring": __version__}
-    for name in sorted(set(distributions) - {""}):
+    found = {}
+    for name in ["shmring", *sorted(set(distributions) - {""})]:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

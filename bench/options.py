@@ -32,7 +32,7 @@ class Options:
     rivals: str = "all"
     sizes: tuple[int, ...] = SIZES
     rounds: int = 5
-    seconds: float = 0.25
+    seconds: float = 0.2
     pin: str | None = None
     processes: tuple[int, ...] = PROCESSES
     rate: int = 10_000

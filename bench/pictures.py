@@ -11,10 +11,11 @@ from .results import CONTESTANT, LIMIT, Result, Row, Table
 from .throughput import in_bytes
 from .trial import OK
 
-_OURS = ("#b3261e", "#e8710a", "#8e24aa", "#c2185b", "#6d4c41", "#ad1457", "#ef6c00")
+_OURS = ("#d32f2f", "#f57c00", "#7b1fa2", "#5d4037", "#e91e8c", "#9e9d24", "#263238")
+_MARKERS = "osD^vP*"
 _RIVALS = ("#1a73e8", "#188038", "#00838f", "#5f6368", "#3949ab", "#7cb342", "#0097a7", "#78909c")
 _MOST_RIVALS = 6
-_SIZE, _DPI = (8.0, 5.0), 150
+_SIZE, _DPI = (8.0, 6.4), 150
 
 
 class NoPictures(Exception):
@@ -56,7 +57,7 @@ def _drawn(figure_class: Any, title: str, draw: Callable[[Any], None]) -> bytes:
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3, frameon=False, fontsize=9)
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()
@@ -72,8 +73,8 @@ def _shown(tables: Sequence[Table]) -> list[tuple[str, dict[str, Any]]]:
                 (row.name, {"color": "black", "linestyle": "--" if len(found) == 0 else ":", "linewidth": 1.5})
             )
     ours = [row.name for row in first.rows if row.ours and any(_ok(table.row(row.name)) for table in tables)]
-    for name, colour in zip(ours, _OURS, strict=False):
-        found.append((name, {"color": colour, "linewidth": 2.0, "marker": "o", "markersize": 3.5}))
+    for name, colour, marker in zip(ours, _OURS, _MARKERS, strict=False):
+        found.append((name, {"color": colour, "linewidth": 2.0, "marker": marker, "markersize": 5}))
     rivals = {
         row.name for table in tables for row in table.rows if row.role == CONTESTANT and not row.ours and _ok(row)
     }
@@ -120,9 +121,9 @@ def _percentiles(axes: Any, table: Table) -> None:
 
 def _against_size(axes: Any, tables: Sequence[Table]) -> None:
     lengths = [table.parameters["length"] for table in tables]
-    _lines(axes, tables, lengths)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
+    _lines(axes, tables, lengths)
     axes.set_xticks(lengths, [in_bytes(length) for length in lengths])
     axes.minorticks_off()
     axes.set_xlabel("message size")
@@ -130,9 +131,9 @@ def _against_size(axes: Any, tables: Sequence[Table]) -> None:
 
 def _scaling(axes: Any, tables: Sequence[Table]) -> None:
     counts = [table.parameters["processes"] for table in tables]
-    _lines(axes, tables, counts)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
+    _lines(axes, tables, counts)
     axes.set_xticks(counts, [str(count) for count in counts])
     axes.minorticks_off()
     axes.set_xlabel("processes on the side that has several")

@@ -57,11 +57,11 @@ class Row:
         """Why this row is not to be trusted; nothing when it is."""
         found = []
         if (wide := statistics.spread(self.values)) > NOISY_SPREAD:
-            found.append(f"rounds differ by {100 * wide:.0f} % of the median")
+            found.append(f"rounds differ by {100 * wide:.0f} %")
         if (worst := max(self.foreign, default=0)) > NOISY_FOREIGN:
-            found.append(f"others used up to {100 * worst:.0f} % of a CPU meanwhile")
+            found.append(f"others used {100 * worst:.0f} % of a CPU")
         if (worst := max(self.stolen, default=0)) > NOISY_STOLEN:
-            found.append(f"the host took up to {100 * worst:.0f} % of a CPU")
+            found.append(f"the host took {100 * worst:.0f} %")
         return found
 
 

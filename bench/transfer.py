@@ -19,7 +19,7 @@ from .results import Sample
 from .trial import Site
 
 LARGE = 64 * 1024
-_PATIENCE = 10.0  # seconds beyond its working time after which a trial counts as hung
+_PATIENCE = 8.0  # seconds beyond its working time after which a trial counts as hung
 
 
 def capacity_for(length: int) -> int:
@@ -82,10 +82,20 @@ def transfer(contestant: Contestant, work: Work, site: Site) -> Sample:
             for number in range(work.producers):
                 put = _producer(channel, number, contestant, work, pools[number], end)
                 crew.add(f"producer {number}", put, channel.leave, work.cpu(number))
-            reports = crew.run(channel.settle)
+            try:
+                reports = crew.run(channel.settle)
+            except TimeoutError:
+                _tell_lost_from_hung(crew)
+                raise
     finally:
         channel.close()
     return _summary(work, reports)
+
+
+def _tell_lost_from_hung(crew: Crew) -> None:
+    """A consumer that waits for what producers have long sent has lost it."""
+    if crew.finished("producer"):
+        raise Lost(f"the producers have sent everything, and after {crew.board.got} messages nothing more arrives")
 
 
 def _producer(

@@ -19,9 +19,9 @@ import select
 import shutil
 import signal
 import struct
+import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -85,7 +85,7 @@ def run(
                     remove_leftovers(site.tag, litter)
                     shutil.rmtree(folder, ignore_errors=True)
                     os.mkdir(folder)  # what TemporaryDirectory expects to remove
-        if outcome.status in (FAILED, HUNG) and (words := _last_words(said)):
+        if outcome.status in (FAILED, HUNG) and (words := _last_words(said)) not in outcome.reason:
             outcome = dataclasses.replace(outcome, reason=f"{outcome.reason}; it said: {words}")
         return outcome
 
@@ -144,11 +144,18 @@ def _lead(work: Callable[[Site], Any], site: Site, pipe: int, said: int) -> None
             os.dup2(nothing.fileno(), 0)
         os.dup2(said, 1)
         os.dup2(said, 2)
+        sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)  # whatever stood there before
+        sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+        os.environ["TMPDIR"] = tempfile.tempdir = site.folder  # what compilers and rivals put there goes with it
         outcome = _outcome_of(work, site)
         data = pickle.dumps(outcome)
         _write_all(pipe, _LENGTH.pack(len(data)) + data)
         code = 0
     finally:
+        if code:  # told to end, perhaps by the death of the bench itself: nothing of this may stay
+            shutil.rmtree(site.folder, ignore_errors=True)
+            remove_leftovers(site.tag, ())
+            os.killpg(0, signal.SIGKILL)
         os._exit(code)
 
 
@@ -165,8 +172,6 @@ def _outcome_of(work: Callable[[Site], Any], site: Site) -> Outcome:
     except BaseException as error:
         status = next((status for kind, status in _OF_EXCEPTION if isinstance(error, kind)), FAILED)
         text = str(error) if status != FAILED else f"{type(error).__name__}: {error}"
-        if status == FAILED:
-            traceback.print_exc()
         return Outcome(status, " ".join(text.split()) or type(error).__name__)
 
 

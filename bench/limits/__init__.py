@@ -52,13 +52,15 @@ def _built(source: str, *flags: str) -> pathlib.Path:
     target = cache_folder() / digest / (pathlib.Path(source).stem + (".so" if "-shared" in flags else ""))
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as folder:  # whole at once, also when two runs meet
+        with tempfile.TemporaryDirectory() as folder:
             made = pathlib.Path(folder) / target.name
             command = [compiler(), "-std=gnu11", "-O3", *flags, str(HERE / source), "-o", str(made)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise Unsupported(f"{source} does not compile here: {done.stderr.strip().partition(chr(10))[0]}")
-            os.replace(made, target)
+            whole = target.with_name(f"{target.name}.{os.getpid()}")
+            shutil.copy2(made, whole)
+            os.replace(whole, target)  # at once, as two runs may meet here
     return target
 
 

@@ -8,7 +8,7 @@ int main(int argc, char **argv) {
     double seconds = argc == 2 ? atof(argv[1]) : 0.1;
     _Atomic uint64_t *words = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     _Atomic uint64_t *there = words, *back = words + 32;
-    if (fork() == 0) {
+    if (fork_bound() == 0) {
         pin(1);
         for (uint64_t i = 1;; i++) {
             uint64_t seen;

@@ -7,12 +7,14 @@
 #define _GNU_SOURCE
 #endif
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -75,6 +77,17 @@ static inline unsigned char *classic_next(struct classic_ring *ring, uint64_t mi
 }
 static inline void classic_done(struct classic_ring *ring, uint64_t *mine) {
     atomic_store_explicit(&ring->read_position, ++*mine, memory_order_release);
+}
+
+/* Fork a child that does not outlive its parent, which may be killed. */
+static inline pid_t fork_bound(void) {
+    pid_t parent = getpid(), child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent)
+            _exit(1);
+    }
+    return child;
 }
 
 /* Keep this process on the place-th CPU of SHMRING_BENCH_CPUS ("2,3"), going round the list; -1 there is none. */

@@ -26,7 +26,7 @@ static void wake(_Atomic uint32_t *word, uint32_t value) {
 int main(int argc, char **argv) {
     double seconds = argc == 2 ? atof(argv[1]) : 0.1;
     _Atomic uint32_t *words = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (fork() == 0) {
+    if (fork_bound() == 0) {
         pin(1);
         for (uint32_t i = 1; wait_for(words, i); i++)
             wake(words + 32, i);

@@ -31,7 +31,7 @@ int main(int argc, char **argv) {
         pool[i] = (unsigned char *)malloc(length + BYTES_OBJECT_HEADER + 1) + BYTES_OBJECT_HEADER;
         memset(pool[i], 7, length);
     }
-    if (fork() == 0) {
+    if (fork_bound() == 0) {
         pin(0);
         produce(ring, pool, distinct, length, atof(argv[2]));
         _exit(0);

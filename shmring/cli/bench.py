@@ -50,7 +50,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
 @click.option("--rivals", metavar="WORDS", help='Parts of their names with commas, "all" or "none" [default: all].')
 @click.option("--sizes", callback=_numbers, metavar="LIST", help='Message sizes, such as "64,4 KiB".')
 @click.option("--rounds", type=int, metavar="N", help="Rounds through all contestants [default: 5].")
-@click.option("--seconds", type=float, metavar="S", help="How long each works in a round [default: 0.25].")
+@click.option("--seconds", type=float, metavar="S", help="How long each works in a round [default: 0.2].")
 @click.option("--pin", metavar="CPUS", help='CPUs for producers and consumers in turn, such as "0,2"; or "none".')
 @click.option(
     "--processes", callback=_numbers, metavar="LIST", help="Processes on the side that has several [1,2,4,8]."
