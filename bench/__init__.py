@@ -15,7 +15,7 @@ wheel.
 from .columns import columns_of, remark
 from .comparison import Change, compare
 from .options import TOPOLOGIES, Options, brief, parse_size
-from .readme_table import put_into, readme_table
+from .readme_table import put_into, put_picture, readme_table
 from .report import write_report
 from .results import BadResult, Result, Row, Table, read, write
 from .session import failures, run
@@ -35,6 +35,7 @@ __all__ = [
     "failures",
     "parse_size",
     "put_into",
+    "put_picture",
     "read",
     "readme_table",
     "remark",

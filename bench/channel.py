@@ -88,6 +88,7 @@ class Contestant:
     reuses: bool = False  # a message is valid only until the next one is asked for
     arrays: bool = False  # frames are given to it as numpy arrays, not as bytes
     spins: bool = False  # never sleeps while it waits, so it is held against the cache line and not against the futex
+    adapts: bool = False  # spins briefly and then sleeps
     litter: tuple[str, ...] = ()  # globs of what it leaves, when it is killed, under names that are not ours to choose
     clear: Callable[[str], None] | None = None  # removes what a killed one left under this tag
     note: str = ""

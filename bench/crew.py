@@ -72,7 +72,6 @@ class _Member:
     name: str
     pid: int
     pipe: int
-    finished: memoryview
     data: bytearray = dataclasses.field(default_factory=bytearray)
     report: Report | None = None
 
@@ -80,10 +79,10 @@ class _Member:
 class Stage:
     """What a participant sees of the crew: the board, and the moment to begin."""
 
-    def __init__(self, board: Board, done: memoryview, ready: int, go: int) -> None:
+    def __init__(self, board: Board, done: memoryview, place: int, ready: int, go: int) -> None:
         self.board = board
-        self.done = done  # one word for each participant: 1 when it has reported
-        self._ready, self._go = ready, go
+        self.done = done  # one word for each participant, in order of their starting: 1 when it needs nothing more
+        self._place, self._ready, self._go = place, ready, go
         self.began = 0.0
 
     def ready(self) -> None:
@@ -91,6 +90,10 @@ class Stage:
         os.write(self._ready, b"r")
         os.read(self._go, 1)
         self.began = time.process_time()
+
+    def finish(self) -> None:
+        """Tell the others, at once, that this one needs nothing more of them."""
+        self.done[self._place] = 1
 
 
 class Crew:
@@ -106,12 +109,11 @@ class Crew:
     def add(self, name: str, role: Callable[[Stage], Any], leave: Callable[[], None], cpu: int | None) -> None:
         """Start a participant: ``role`` opens, calls ``stage.ready()``, works and returns a result."""
         receive, send = os.pipe()
-        done = self._done[len(self._members) : len(self._members) + 1]
         pid = os.fork()
         if pid == 0:
             self._play(role, leave, cpu, send)
         os.close(send)
-        self._members.append(_Member(name, pid, receive, done))
+        self._members.append(_Member(name, pid, receive))
 
     def run(self, settle: float = 0.0) -> dict[str, Report]:
         """Say go, gather every report, let everybody leave; TimeoutError when they do not come before the deadline."""
@@ -137,7 +139,7 @@ class Crew:
             die_with_parent(signal.SIGKILL)
             if cpu is not None:
                 os.sched_setaffinity(0, {cpu})
-            stage = Stage(self.board, self._done, self._ready[1], self._go[0])
+            stage = Stage(self.board, self._done, len(self._members), self._ready[1], self._go[0])
             try:
                 result = role(stage)
                 answer: Report | BaseException = _report(result, stage.began)
@@ -184,7 +186,6 @@ class Crew:
                     if isinstance(answer, BaseException):
                         raise answer
                     member.report = answer
-                    member.finished[0] = 1
 
     def _left(self) -> float:
         return max(0.001, self._deadline - time.monotonic())

@@ -46,14 +46,18 @@ def plans(options: Options) -> Iterator[Plan]:
 
     paced_work = dataclasses.replace(work, seconds=3 * options.seconds)  # far fewer messages, and as sure a tail
 
-    yield Plan(round_trip, [*_limits(work, 1), *_entries(options, work, ping)], options.rounds)
-    yield Plan(one_way, [*_limits(work, 2), *_entries(options, paced_work, paced)], options.rounds)
+    yield Plan(round_trip, [*_limits(work, 1), *_entries(options, work, ping, True)], options.rounds)
+    yield Plan(one_way, [*_limits(work, 2), *_entries(options, paced_work, paced, False)], options.rounds)
 
 
-def _entries(options: Options, work: Work, act: Callable[[Contestant, Site], Sample]) -> Iterator[Entry]:
+def _entries(
+    options: Options, work: Work, act: Callable[[Contestant, Site], Sample], answers_soon: bool
+) -> Iterator[Entry]:
+    """Everybody; whoever still spins when the next message comes is held against the cache line, the others sleep."""
     for each in [*rings.FOR_LATENCY, *rivals.chosen(options.rivals, rivals.all_of_them())]:
         if each.can(ONE_TO_ONE) and not each.batched:
-            yield entry(each, act, work.deadline, limit=CACHE_LINE if each.spins else FUTEX)
+            spins = each.spins or (each.adapts and answers_soon)
+            yield entry(each, act, work.deadline, limit=CACHE_LINE if spins else FUTEX)
 
 
 def _limits(work: Work, parts: int) -> Iterator[Entry]:

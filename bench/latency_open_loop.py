@@ -24,6 +24,7 @@ from .trial import Site
 
 _CAPACITY = 1 << 20
 _HEAD_START = 20_000_000  # nanoseconds from "go" to the first message
+_SETTLE = 0.3  # seconds; the same rest for everybody before the clock starts
 _WARM_UP = 0.1  # of all messages
 
 
@@ -36,7 +37,7 @@ def trial(contestant: Contestant, work: Work, rate: int, site: Site) -> Sample:
         with Crew(site.deadline) as crew:
             crew.add("consumer 0", _receiver(channel, count, step), channel.leave, work.cpu(1))
             crew.add("producer 0", _sender(channel, count, step), channel.leave, work.cpu(0))
-            reports = crew.run(channel.settle)
+            reports = crew.run(max(_SETTLE, channel.settle))
     finally:
         channel.close()
     histogram, percentiles = reports["consumer 0"].result

@@ -23,6 +23,7 @@ from .transfer import Work, figures
 from .trial import Site
 
 _CAPACITY = 1 << 16
+_SETTLE = 0.1  # seconds; the same rest for everybody before the clock starts
 _BETWEEN_LOOKS = 256  # trips between two looks for END, which costs pong a comparison
 WARM_UP_TRIPS = 2 * _BETWEEN_LOOKS
 
@@ -42,7 +43,7 @@ def trial(contestant: Contestant, work: Work, site: Site) -> Sample:
 
                 crew.add("pong", lambda stage: _pong(there, back, stage), leave, work.cpu(1))
                 crew.add("ping", lambda stage: _ping(there, back, work, stage), leave, work.cpu(0))
-                reports = crew.run(max(there.settle, back.settle))
+                reports = crew.run(max(_SETTLE, there.settle, back.settle))
         finally:
             back.close()
     finally:

@@ -16,6 +16,7 @@ from .channel import OBJECTS, ONE_TO_ONE, Contestant
 from .options import Options
 from .results import HIGHER, Sample, Table
 from .rounds import Plan, entry, limit_entry
+from .throughput import MEMCPY, c_limits
 from .transfer import LARGE, Work, transfer
 from .trial import Site
 
@@ -45,7 +46,10 @@ def plans(options: Options) -> Iterator[Plan]:
     for title, length, make in KINDS:
         pool = make()
         work = Work(ONE_TO_ONE, length, options.seconds, options.cpus, pools=[pool], end=_END)
+        large = length >= LARGE
         note = "The limit is what pickle alone takes for the slower of its two ways."
+        if large:
+            note = "The limit is one CPU that copies the bytes; pickle alone copies them both ways."
         table = Table("objects", f"{title}, one to one", "objects/s", HIGHER, {"object": title}, note=note)
 
         def move(contestant: Contestant, site: Site, work: Work = work) -> Sample:
@@ -56,9 +60,10 @@ def plans(options: Options) -> Iterator[Plan]:
 
         them = [*faces.FOR_OBJECTS, *rivals.chosen(options.rivals, rivals.all_of_them())]
         entries = [limit_entry(PICKLE, floor, note="pickle 5, in one process, no transport")]
+        entries += [each for each in c_limits(work) if large and each.row.name == MEMCPY]
         for each in them:
-            if each.can(ONE_TO_ONE, OBJECTS) and not (each.batched and length >= LARGE):
-                entries.append(entry(each, move, work.deadline, limit=PICKLE))
+            if each.can(ONE_TO_ONE, OBJECTS) and not (each.batched and large):
+                entries.append(entry(each, move, work.deadline, limit=MEMCPY if large else PICKLE))
         yield Plan(table, entries, options.rounds)
 
 

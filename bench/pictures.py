@@ -57,7 +57,7 @@ def _drawn(figure_class: Any, title: str, draw: Callable[[Any], None]) -> bytes:
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3, frameon=False, fontsize=9)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8.5)
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()

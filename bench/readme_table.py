@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 
 from . import machine, words
+from .pictures import pictures
 from .results import Result, Row, Table
 
 BEGIN, END = "<!-- bench: begin (made by `shmring bench readme`) -->", "<!-- bench: end -->"
@@ -29,8 +30,12 @@ def readme_table(result: Result) -> str:
         "|---|---|---|---|---|---|",
         *("| " + " | ".join(cells) + " |" for cells in main_rows(result)),
     ]
+    noisy = [bool(row.noise) for table in result.tables for row in table.rows]
+    caution = ""
+    if sum(noisy) > len(noisy) / 2:
+        caution = f" The machine had other work to do, {sum(noisy)} of {len(noisy)} rows are marked noisy: a trial."
     place = f"{result.began[:10]}, {machine.in_one_line(result.machine)}, by `{result.command}`."
-    return "\n".join([*lines, "", where_rivals_win(result), "", f"Measured {place}"])
+    return "\n".join([*lines, "", where_rivals_win(result), "", f"Measured {place}{caution}"])
 
 
 def main_rows(result: Result) -> list[list[str]]:
@@ -68,6 +73,15 @@ def where_rivals_win(result: Result) -> str:
 
 def _cell(table: Table, row: Row | None) -> str:
     return f"{words.value(table, row.median)} ({row.name.removeprefix('shmring ')})" if row else ""
+
+
+def put_picture(result: Result, path: pathlib.Path) -> str:
+    """Write the picture of throughput against size; the Markdown that shows it. ValueError when there is none."""
+    for name, title, png in pictures(result):
+        if name == "throughput":
+            path.write_bytes(png)
+            return f"![{title}]({path.as_posix()})"
+    raise ValueError("there is no throughput of several sizes in this result, so there is no picture of it")
 
 
 def put_into(path: pathlib.Path, table: str) -> None:

@@ -120,8 +120,8 @@ FOR_FRAMES = (
 FOR_LATENCY = (
     _contestant("spinning", Plain, "spsc", spin=SPINNING, spins=True),
     _contestant("spinning", Plain, "mpmc", spin=SPINNING, spins=True),
-    _contestant("", Plain, "spsc", spins=True, note="spins briefly, then sleeps"),
-    _contestant("", Plain, "mpmc", spins=True, note="spins briefly, then sleeps"),
+    _contestant("", Plain, "spsc", adapts=True, note="spins briefly, then sleeps"),
+    _contestant("", Plain, "mpmc", adapts=True, note="spins briefly, then sleeps"),
     _contestant("parked", Plain, "spsc", spin=PARKED),
     _contestant("parked", Plain, "mpmc", spin=PARKED),
 )

@@ -145,6 +145,7 @@ def _consumer(channel: Channel, number: int, work: Work, take: Callable[..., int
         stage.ready()
         clock = work.clock(stage)
         count = take(get, clock, stage.board.cell(number))
+        stage.finish()  # or a producer would fill a small queue with ENDs that nobody takes any more
         return (count, *clock.window(count))
 
     return role

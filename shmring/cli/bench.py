@@ -131,9 +131,13 @@ def report(result: Path, out: Path) -> None:
 @command.command("readme", short_help="Make the README's table of a stored result.")
 @click.argument("result", type=_PATH)
 @click.option("--into", type=_PATH, metavar="FILE", help="Put it between the marks in FILE instead of printing it.")
-def readme(result: Path, into: Path | None) -> None:
+@click.option("--picture", type=_PATH, metavar="FILE", help="Write a picture there as well, and show it.")
+def readme(result: Path, into: Path | None, picture: Path | None) -> None:
     """Print the main table of RESULT, a results.json, as Markdown: with date and machine, and where rivals win."""
-    table = bench.readme_table(bench.read(result))
+    found = bench.read(result)
+    table = bench.readme_table(found)
+    if picture is not None:
+        table += f"\n\n{bench.put_picture(found, picture)}"
     if into is None:
         print(table)
     else:
