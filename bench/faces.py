@@ -49,6 +49,20 @@ class PickledSpscRing(PickledRing):
     kind = "spsc"
 
 
+class CodecRing(PickledRing):
+    """A ring of objects: its codec pickles."""
+
+    def __init__(self, shape: Shape) -> None:
+        Channel.__init__(self, shape)
+        self.ring = shmring.Ring.create(capacity=shape.capacity, codec="pickle")
+
+    def sender(self, number: int) -> Callable[[Any], object]:
+        return self.ring.put
+
+    def receiver(self, number: int) -> Callable[[], Any]:
+        return self.ring.get
+
+
 class Queue(Channel):
     """put() and get() of any object."""
 
@@ -128,6 +142,7 @@ FOR_OBJECTS = (
     Contestant(
         "shmring spsc ring, pickle", PickledSpscRing, ours=True, carries=_OBJECTS, patterns=frozenset({ONE_TO_ONE})
     ),
+    Contestant("shmring mpmc ring, codec pickle", CodecRing, ours=True, carries=_OBJECTS),
     Contestant("shmring mpmc ring, pickle", PickledRing, ours=True, carries=_OBJECTS, patterns=EVERY_QUEUE),
 )
 FOR_TOPICS = (

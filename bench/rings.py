@@ -89,6 +89,17 @@ class Borrowed(InPlace):
         return get
 
 
+class Arrays(Borrowed):
+    """A ring of numpy arrays: put() an array; borrow() gives one that is read in the ring itself."""
+
+    def __init__(self, shape: Shape) -> None:
+        Channel.__init__(self, shape)
+        self.ring = shmring.Ring.create(capacity=shape.capacity, kind=self.kind, codec="numpy")
+
+    def sender(self, number: int) -> Callable[[Any], object]:
+        return self.ring.put
+
+
 def _of(base: type[Plain], kind: str, spin: float | str = "auto") -> type[Plain]:
     return type(base.__name__, (base,), {"kind": kind, "spin": spin, "__doc__": base.__doc__})
 
@@ -115,6 +126,8 @@ IN_PLACE = (
 FOR_FRAMES = (
     _contestant("claim, borrow", Borrowed, "spsc", reuses=True, carries=frozenset({FRAMES})),
     _contestant("claim, borrow", Borrowed, "mpmc", reuses=True, carries=frozenset({FRAMES})),
+    _contestant("codec numpy, borrow", Arrays, "spsc", reuses=True, arrays=True, carries=frozenset({FRAMES})),
+    _contestant("codec numpy, borrow", Arrays, "mpmc", reuses=True, arrays=True, carries=frozenset({FRAMES})),
     _contestant("put, get", Plain, "mpmc", carries=frozenset({FRAMES})),
 )
 FOR_LATENCY = (
