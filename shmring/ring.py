@@ -137,6 +137,7 @@ class Ring(_core.Ring):
     (``on_dead_peer="wait"`` waits on instead).
     """
 
+    _noun = "ring"  # what a user calls it
     _segment: segment.Segment
     _place: Place | None
     _identity: int
@@ -371,11 +372,12 @@ class Ring(_core.Ring):
     def _undecodable(self, cause: BaseException, position: int, length: int) -> DecodeError:
         """Called by the core. The frames that failed must not go on referring to the record."""
         traceback.clear_frames(cause.__traceback__)
-        title = f"ring {self.name!r}" if self.name is not None else "the anonymous ring"
+        title = f"{self._noun} {self.name!r}" if self.name is not None else f"an anonymous {self._noun}"
         error = DecodeError(
             f"a message of {title} ({length} bytes at position {position}, codec {self.codec!r}) cannot be decoded "
             f"here: {type(cause).__name__}: {cause}; it is still the next one: let another process have it, or take it "
-            "out as bytes with ring.skip(error), or the next, whichever that is, with ring.skip(timeout=...)",
+            f"out as bytes with {self._noun}.skip(error), or the next, whichever that is, with "
+            f"{self._noun}.skip(timeout=...)",
             position,
             length,
             self._identity,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copyreg
+import io
 import math
 import operator
 import pickle
@@ -30,20 +32,48 @@ __all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
 
 DEFAULT_CAPACITY = "16 MiB"
 _LOOK_UP = 0.1
+_PACKAGES = ("multiprocessing", "multiprocess")
 
 
 class _QueueCodec(PickleCodec):
-    """Pickle, with what multiprocessing knows beyond it: connections, sockets and the like."""
+    """Pickle as multiprocessing does it: with its reducers, for connections, sockets and whoever registered one.
+
+    Where plain pickle cannot, and multiprocess is in use, by that one's dill.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(self._dump)
+        self._reducers: dict[Any, Any] = {}
+        self._known = 0
+
+    def _dump(self, value: Any, protocol: int, *, buffer_callback: Callable[[pickle.PickleBuffer], Any]) -> bytes:
+        file = io.BytesIO()
+        pickler = pickle.Pickler(file, protocol, buffer_callback=buffer_callback)
+        pickler.dispatch_table = self._dispatch_table()
+        pickler.dump(value)
+        return file.getvalue()
+
+    def _dispatch_table(self) -> dict[Any, Any]:
+        """One plain dict, for speed; made anew when somebody has registered a reducer."""
+        tables = [copyreg.dispatch_table]
+        for package in _PACKAGES:
+            reduction = sys.modules.get(f"{package}.reduction")
+            if reduction is not None:
+                tables.append(reduction.ForkingPickler._extra_reducers)
+        known = sum(map(len, tables))
+        if known != self._known:
+            self._reducers = {kind: reducer for table in tables for kind, reducer in table.items()}
+            self._known = known
+        return self._reducers
 
     def encode(self, value: Any, /) -> Any:
         try:
             return super().encode(value)
-        except (pickle.PicklingError, TypeError, RuntimeError):
-            for package in ("multiprocessing", "multiprocess"):
-                reduction = sys.modules.get(f"{package}.reduction")
-                if reduction is not None:
-                    return reduction.ForkingPickler.dumps(value)
-            raise
+        except (pickle.PicklingError, TypeError, AttributeError):
+            by_dill = sys.modules.get("multiprocess.reduction")
+            if by_dill is None:
+                raise
+            return by_dill.ForkingPickler.dumps(value)
 
 
 class _Base:

@@ -40,6 +40,7 @@ class _Gone(Exception):
 class Link(Ring):
     """One ring of a queue."""
 
+    _noun = "queue"
     single: bool = False
 
     @classmethod
@@ -55,34 +56,26 @@ class Root(Link):
     def _complete_close(self, unmap: bool = True) -> None:
         with contextlib.ExitStack() as stack:
             if self.control is not None and self._place is not None:
-                stack.enter_context(self.control.lock(patience=1.0))
-                if _is_abandoned(self, self.control):
+                held = stack.enter_context(self.control.lock(patience=1.0))
+                if held and not self._is_needed(self.control):
                     with contextlib.suppress(FileNotFoundError, PermissionError):
                         registry.unlink_at(self._place, self._identity)
             super()._complete_close(unmap)
         if unmap and self.control is not None:
             self.control.close()
 
-
-def _is_abandoned(root: Root, control: Control) -> bool:
-    others = [
-        entry
-        for entry in root._snapshot()["attachments"]
-        if entry["slot"] != root._slot and entry["alive"] is not False
-    ]
-    return not others and not any(
-        _undelivered(root, control, index) for index in range(control.first, control.last + 1)
-    )
-
-
-def _undelivered(root: Root, control: Control, index: int) -> int:
-    if index == 0:
-        totals = root._totals()
-    else:
-        offset, length, _ = control.entry(index)
-        with root._segment.map_range(offset, length) as memory:
-            totals = _core.snapshot(memory, root._segment.fd)["totals"]
-    return int(totals["messages"] + totals["taken"])
+    def _is_needed(self, control: Control) -> bool:
+        """Does another living process have this queue, or does it hold messages?"""
+        shot = _core.snapshot(self._segment, self._segment.fd)
+        if any(entry["alive"] is not False and entry["slot"] != self._slot for entry in shot["attachments"]):
+            return True
+        for index in range(control.first, control.last + 1):
+            offset, length, _ = control.entry(index)
+            with self._segment.map_range(offset, length) as memory:
+                totals = _core.snapshot(memory, self._segment.fd)["totals"]
+            if totals["messages"] + totals["taken"]:
+                return True
+        return False
 
 
 class Chain:
