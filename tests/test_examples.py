@@ -41,6 +41,11 @@ def test_a_c_program_takes_what_python_put(name, tmp_path):
     assert not Path(f"/dev/shm/shmring.{name}").exists()
 
 
+def test_the_numpy_pipeline_passes_every_frame_on():
+    done = subprocess.run([sys.executable, EXAMPLES / "numpy_pipeline.py"], capture_output=True, text=True, check=True)
+    assert done.stdout == "50 frames, brightness 2450\n"
+
+
 @pytest.mark.parametrize("example", ["producer.py", "consumer.py"])
 def test_the_first_examples_are_at_most_five_lines(example):
     lines = (EXAMPLES / example).read_text().splitlines()
