@@ -1,4 +1,4 @@
-"""Frames through two stages, each a process of its own: a camera, a filter with two workers, and what looks at the result.
+"""Frames through stages that are processes of their own: a camera, two filters beside each other, and a viewer.
 
 Frames travel in rings of arrays: one copy into a ring, none out of it.
 """

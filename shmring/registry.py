@@ -73,15 +73,17 @@ class Wish:
         return _core.segment_size(self.kind, self.capacity, self.slots)
 
 
-def new_segment(wish: Wish, place: Place | None) -> tuple[segment.Segment, int, semaphores.Hold | None]:
+def new_segment(
+    wish: Wish, place: Place | None, *, reserve: bool = True
+) -> tuple[segment.Segment, int, semaphores.Hold | None]:
     """A formatted segment without a name yet, its identity, and a hold on its semaphores if it has any.
 
-    NoSpace when it cannot be reserved.
+    NoSpace when it cannot be reserved. ``reserve=False`` leaves memory without a place to be taken as it is used.
     """
     identity = secrets.randbits(63) | 1
     name = place.name if place and place.name else ""
     if place is None:
-        memory = segment.anonymous(wish.size, transferable=True)
+        memory = segment.anonymous(wish.size, transferable=True, reserve=reserve)
     else:
         memory = segment.unnamed(place.path.parent, wish.size, mode=wish.mode, title=place.title)
     try:

@@ -27,6 +27,7 @@ struct ring {
     bool mapped;
     bool attached;
     bool outlive_peers;
+    bool populate; /* map all pages when a role is taken */
     bool populated;
     int segment_fd;
     PyObject *encode, *decode, *view, *release; /* the codec's; NULL where messages are bytes, or it has none */

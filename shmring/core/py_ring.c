@@ -99,7 +99,7 @@ static bool attach_after_fork(struct ring *self) {
     self->calls = 0;
     self->leases = 0;
     self->claim_open = false;
-    self->populated = false;
+    self->populated = !self->populate;
     if (!self->attached)
         return true;
     sr_forget(&self->endpoint);
@@ -249,6 +249,7 @@ static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
     self->generation = sr_fork_generation;
     self->segment_fd = fd;
     self->endpoint.at = at;
+    self->populate = populate;
     self->populated = !populate;
     self->spin_ns = spin_ns;
     self->outlive_peers = outlive_peers;

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import copyreg
-import io
 import math
 import operator
-import pickle
-import sys
 import time
 import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from shmring import _core, codecs, registry, segment
-from shmring.codecs.pickling import PickleCodec
 from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
-from shmring.errors import Closed, DecodeError, Empty, Full, LayoutMismatch, PeerDied, ShutDown
-from shmring.queues.chain import Chain, Root
-from shmring.queues.control import Control
-from shmring.registry import Place, Wish
-from shmring.ring import CAPACITY_LIMIT, QUEUE, SLOTS_LIMIT, _Manner
-from shmring.segment.reserve import free_bytes
+from shmring.errors import Closed, DecodeError, Empty, Full, PeerDied, ShutDown
+from shmring.queues.chain import Chain
+from shmring.queues.link import Root
+from shmring.queues.objects import CountingCodec, QueueCodec
+from shmring.queues.opening import checked, first_link_finished, found, shape
+from shmring.registry import Place
+from shmring.ring import CAPACITY_LIMIT, _Manner
 from shmring.segment.sizes import parse_size
 
 if TYPE_CHECKING:
@@ -32,48 +28,6 @@ __all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
 
 DEFAULT_CAPACITY = "16 MiB"
 _LOOK_UP = 0.1
-_PACKAGES = ("multiprocessing", "multiprocess")
-
-
-class _QueueCodec(PickleCodec):
-    """Pickle as multiprocessing does it: with its reducers, for connections, sockets and whoever registered one.
-
-    Where plain pickle cannot, and multiprocess is in use, by that one's dill.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(self._dump)
-        self._reducers: dict[Any, Any] = {}
-        self._known = 0
-
-    def _dump(self, value: Any, protocol: int, *, buffer_callback: Callable[[pickle.PickleBuffer], Any]) -> bytes:
-        file = io.BytesIO()
-        pickler = pickle.Pickler(file, protocol, buffer_callback=buffer_callback)
-        pickler.dispatch_table = self._dispatch_table()
-        pickler.dump(value)
-        return file.getvalue()
-
-    def _dispatch_table(self) -> dict[Any, Any]:
-        """One plain dict, for speed; made anew when somebody has registered a reducer."""
-        tables = [copyreg.dispatch_table]
-        for package in _PACKAGES:
-            reduction = sys.modules.get(f"{package}.reduction")
-            if reduction is not None:
-                tables.append(reduction.ForkingPickler._extra_reducers)
-        known = sum(map(len, tables))
-        if known != self._known:
-            self._reducers = {kind: reducer for table in tables for kind, reducer in table.items()}
-            self._known = known
-        return self._reducers
-
-    def encode(self, value: Any, /) -> Any:
-        try:
-            return super().encode(value)
-        except (pickle.PicklingError, TypeError, AttributeError):
-            by_dill = sys.modules.get("multiprocess.reduction")
-            if by_dill is None:
-                raise
-            return by_dill.ForkingPickler.dumps(value)
 
 
 class _Base:
@@ -104,14 +58,14 @@ class _Base:
         first = parse_size(capacity, limit=CAPACITY_LIMIT)
         most = None if max_bytes is None else parse_size(max_bytes, what="max_bytes")
         place = None if name is None else registry.place_of(name, None)
-        self._open(_found(place, bound, first, most), place, on_dead_peer)
+        self._open(found(place, bound, first, most), place, on_dead_peer)
 
     def _open(self, memory: segment.Segment, place: Place | None, on_dead_peer: str) -> None:
         self._codec = self._new_codec()
-        at = _core.segment_size("mpmc", *_shape(memory))
-        finished = _first_link_finished(memory, at)
+        at = _core.segment_size("mpmc", *shape(memory))
+        populate = place is not None and not first_link_finished(memory, at)  # or what was freed would come back
         try:
-            root = Root._on(memory, place, _Manner("wait", "auto", None, self._codec), populate=not finished)
+            root = Root._on(memory, place, _Manner("wait", "auto", None, self._codec), populate=populate)
         except BaseException:
             memory.close()
             raise
@@ -121,7 +75,7 @@ class _Base:
         self._opened()
 
     def _new_codec(self) -> codecs.Codec:
-        return _QueueCodec()
+        return QueueCodec()
 
     def _opened(self) -> None:
         """For what a kind of queue needs beyond the links."""
@@ -288,7 +242,11 @@ class JoinableQueue(Queue):
     """
 
     def _new_codec(self) -> codecs.Codec:
-        return _CountingCodec(self)
+        self._counter = CountingCodec()
+        return self._counter
+
+    def _opened(self) -> None:
+        self._counter.chain = weakref.ref(self._chain)
 
     def task_done(self) -> None:
         """Say that one task that was got is done. ValueError when there is none."""
@@ -353,87 +311,10 @@ class SimpleQueue(_Base):
             return self._get_slowly(math.inf)
 
 
-class _CountingCodec(_QueueCodec):
-    """Counts a task as pending while its record is still taken, so that no look at both misses it."""
-
-    _plain = None
-
-    def __init__(self, queue: JoinableQueue) -> None:
-        super().__init__()
-        self._queue = weakref.ref(queue)
-
-    def decode(self, record: memoryview, /) -> Any:
-        value = super().decode(record)
-        queue = self._queue()
-        assert queue is not None
-        chain = queue._chain
-        chain.control.add_pending(chain.root._slot, 1)
-        return value
-
-
 def _deadline(block: bool, timeout: float | None) -> float:
     if not block:
         return 0.0
     return math.inf if timeout is None else time.monotonic() + max(0.0, timeout)
-
-
-def _shape(memory: segment.Segment) -> tuple[int, int]:
-    """Capacity and slots of the ring that begins here."""
-    shot = _core.snapshot(memory, memory.fd)
-    return shot["capacity"], shot["slots"]
-
-
-def _first_link_finished(memory: segment.Segment, at: int) -> bool:
-    control = Control(memory, at)
-    try:
-        return control.first > 0
-    finally:
-        control.close()
-
-
-def _found(place: Place | None, maxsize: int, capacity: int, max_bytes: int | None) -> segment.Segment:
-    """A new queue's memory, or that of the one that has the name."""
-    while True:
-        if place is not None:
-            try:
-                memory = registry.wait_for_segment(place, 0)
-            except FileNotFoundError:
-                pass
-            else:
-                return _checked(memory, place, maxsize)
-        slots = maxsize if maxsize <= SLOTS_LIMIT else 0
-        wish = Wish("mpmc", capacity, slots, 0o600, place is not None, QUEUE + PickleCodec.name)
-        memory, _, _ = registry.new_segment(wish, place)
-        try:
-            most = max((free_bytes(memory.fd) or 0) // 2, wish.size) if max_bytes is None else max_bytes
-            Control.format(memory, wish.size, maxsize, most, capacity, str(place.path) if place else "/dev/shm")
-            if place is not None:
-                registry.publish(memory, place)
-            return memory
-        except FileExistsError:
-            memory.close()
-        except BaseException:
-            memory.close()
-            raise
-
-
-def _checked(memory: segment.Segment, place: Place, maxsize: int) -> segment.Segment:
-    """The first link of a queue that was found, mapped alone: its file has further ones behind. Closes the other."""
-    with memory:
-        stored = registry.codec_of(memory)
-        if not stored.startswith(QUEUE):
-            raise LayoutMismatch(
-                f"{place.title} is no queue (its messages are {stored!r}); use Ring.attach, or another name"
-            )
-        at = _core.segment_size("mpmc", *_shape(memory))
-        control = Control(memory, at)
-        found = control.maxsize
-        control.close()
-        if maxsize and maxsize != found:
-            raise LayoutMismatch(
-                f"the queue that is there has maxsize {found}, not {maxsize}; leave it out, or unlink it first"
-            )
-        return memory.map_range(0, at)
 
 
 def _attached(
@@ -442,7 +323,7 @@ def _attached(
     place = None if name is None else registry.place_of(name, None)
     if memory is None:
         assert place is not None
-        memory = _checked(registry.wait_for_segment(place, 0), place, 0)
+        memory = checked(registry.wait_for_segment(place, 0), place, 0)
     if _core.describe(memory)[2] != identity:
         memory.close()
         raise FileNotFoundError("the queue that this handle was made for is gone")

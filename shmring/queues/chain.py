@@ -6,7 +6,6 @@ The protocol, and what a death in the middle of it leaves, is in control.py.
 from __future__ import annotations
 
 import contextlib
-import errno
 import math
 import os
 import threading
@@ -15,67 +14,21 @@ import weakref
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from shmring import _core, codecs, registry, segment
+from shmring import _core, codecs
 from shmring.diagnosis import diagnose
 from shmring.errors import Closed, Corrupt, DecodeError, Empty, Full, MessageTooLong, NoSpace, NotReady, ShutDown
-from shmring.queues.control import KEPT, LINKS, Control
+from shmring.queues.control import LINKS, Control
+from shmring.queues.link import WHERE, Gone, Link, Root, length_of, new_memory, single_bytes
 from shmring.registry import Wish
-from shmring.ring import SLOTS_LIMIT, Ring, _Manner
-from shmring.segment.reserve import check_free, free_bytes
+from shmring.ring import SLOTS_LIMIT, _Manner
+from shmring.segment.reserve import free_bytes
 
 _GROWN_MOST = 256 * 2**20  # further links double up to this
 _KEPT_MOST = 4  # times the first capacity: a larger link is left as soon as it is drained
 _PATIENCE = 0.01  # seconds that a put waits for a consumer before it takes more memory
 _LOOK_UP = 0.05  # seconds between two looks at what no wake tells of
-_PAGE = 4096
-_WHERE = "/dev/shm"
 
 _chains: weakref.WeakSet[Chain] = weakref.WeakSet()
-
-
-class _Gone(Exception):
-    """This link was finished before we were attached to it."""
-
-
-class Link(Ring):
-    """One ring of a queue."""
-
-    _noun = "queue"
-    single: bool = False
-
-    @classmethod
-    def _codec_for(cls, stored: str, manner: _Manner) -> codecs.Codec | None:
-        return manner.codec if not isinstance(manner.codec, str) else codecs.find(manner.codec)
-
-
-class Root(Link):
-    """Link 0. A queue with a name goes with the last process that leaves it empty."""
-
-    control: Control | None = None
-
-    def _complete_close(self, unmap: bool = True) -> None:
-        with contextlib.ExitStack() as stack:
-            if self.control is not None and self._place is not None:
-                held = stack.enter_context(self.control.lock(patience=1.0))
-                if held and not self._is_needed(self.control):
-                    with contextlib.suppress(FileNotFoundError, PermissionError):
-                        registry.unlink_at(self._place, self._identity)
-            super()._complete_close(unmap)
-        if unmap and self.control is not None:
-            self.control.close()
-
-    def _is_needed(self, control: Control) -> bool:
-        """Does another living process have this queue, or does it hold messages?"""
-        shot = _core.snapshot(self._segment, self._segment.fd)
-        if any(entry["alive"] is not False and entry["slot"] != self._slot for entry in shot["attachments"]):
-            return True
-        for index in range(control.first, control.last + 1):
-            offset, length, _ = control.entry(index)
-            with self._segment.map_range(offset, length) as memory:
-                totals = _core.snapshot(memory, self._segment.fd)["totals"]
-            if totals["messages"] + totals["taken"]:
-                return True
-        return False
 
 
 class Chain:
@@ -107,12 +60,12 @@ class Chain:
         self._bind_nothing()  # a link that the parent had may be gone before we have attached to it
 
     def _link(self, index: int) -> Link:
-        """Attach to a link, if it is not finished; _Gone if it is."""
+        """Attach to a link, if it is not finished; Gone if it is."""
         with self._state:
             if self.closed:
                 raise Closed("the queue is closed in this process")
             if index < self.control.first:
-                raise _Gone
+                raise Gone
             if index not in self._links:
                 self._links[index] = self._attach(index)
             return self._links[index]
@@ -125,15 +78,15 @@ class Chain:
         except (NotReady, Corrupt, ValueError):
             memory.close()
             if index < self.control.first:
-                raise _Gone from None
+                raise Gone from None
             raise
         except BaseException:
             memory.close()
             raise
-        link.single = single
+        link.single, link.index = single, index
         if index < self.control.first:  # whoever buries it may not have seen us
             link.close()
-            raise _Gone
+            raise Gone
         return link
 
     def _forget(self) -> None:
@@ -162,7 +115,7 @@ class Chain:
         with self._state:
             while True:
                 last = self.control.last
-                with contextlib.suppress(_Gone):
+                with contextlib.suppress(Gone):
                     link = self._link(last)
                     self._put_at = last
                     self.try_put = self._encode if self._is_counted() else link._try_put
@@ -171,12 +124,12 @@ class Chain:
 
     def put(self, parts: Any, deadline: float) -> None:
         """Where try_put failed: follow, wait for room, or link a further ring."""
-        length = _length(parts)
+        length = length_of(parts)
         self._check_possible(length)
         began = time.monotonic()
         while True:
             link = self._follow_put()
-            at = self._put_at
+            at = link.index
             wait = max(0.0, min(deadline - time.monotonic(), _LOOK_UP))
             try:
                 if self._is_counted():
@@ -208,12 +161,12 @@ class Chain:
             if time.monotonic() >= deadline:
                 self._raise_full(length)
             if length > link.max_message and not self._room_to_wait_for(length):
-                raise NoSpace(_single_bytes(length), free_bytes(self.root._segment.fd) or 0, _WHERE)
+                raise NoSpace(single_bytes(length), free_bytes(self.root._segment.fd) or 0, WHERE)
             self._check_peers("put")
 
     def _put_counted(self, link: Link, parts: Any) -> bool:
         with self.control.lock(_LOOK_UP) as held:
-            if held and self.control.last == self._put_at and self.in_flight() < self.control.maxsize:
+            if held and self.control.last == link.index and self.in_flight() < self.control.maxsize:
                 link._put_parts(parts, 0)
                 return True
         return False
@@ -234,7 +187,7 @@ class Chain:
     def _follow_get(self) -> Link:
         with self._state:
             while True:
-                with contextlib.suppress(_Gone):
+                with contextlib.suppress(Gone):
                     first = self.control.first
                     if self._get_at < first:
                         self._get_at = first
@@ -251,9 +204,9 @@ class Chain:
         """Where get_now failed or must not be used: follow, look at older links, wait."""
         while True:
             link = self._follow_get()
-            at = self._get_at
+            at = link.index
             for older in range(self.control.first, at):  # what others had taken there may come back
-                with contextlib.suppress(Empty, ShutDown, _Gone, Closed):
+                with contextlib.suppress(Empty, ShutDown, Gone, Closed):
                     message = self._link(older).get(0)
                     self.sweep()
                     return message
@@ -314,7 +267,10 @@ class Chain:
                 if time.monotonic() >= deadline:
                     raise
             except ShutDown:
-                self._leave(self._get_at, deadline)
+                self._leave(link.index, deadline)
+            except Closed:
+                if self.closed:
+                    raise
 
     # --- the protocol of control.py ---
 
@@ -331,7 +287,7 @@ class Chain:
                 return "no room"
             offset = self.control.end()
             try:
-                memory = self._reserve(offset, wish, length if single else None)
+                memory = new_memory(self.root._segment, offset, wish, length if single else None)
             except NoSpace:
                 self.control.clear_behind()
                 return "no room"
@@ -349,7 +305,7 @@ class Chain:
                     identity=int.from_bytes(os.urandom(8), "little") >> 1 | 1,
                 )
                 link = Link._on(memory, None, self._manner, at=offset, populate=not single)
-                link.single = single
+                link.single, link.index = single, at + 1
                 self._link(at).shutdown()
                 done = "linked"
                 if single and self._room_in_count():
@@ -375,7 +331,7 @@ class Chain:
         least = max(control.capacity, 2 * length)
         if least > max(_GROWN_MOST, control.capacity):
             wish = Wish("mpmc", 2 * length, slots, 0o600, False, self.root._codec)
-            return (wish if _single_bytes(length) <= room else None), True
+            return (wish if single_bytes(length) <= room else None), True
         before = self._link(control.last)
         wanted = control.capacity
         if length and not before.single:  # a put needs more room than there was
@@ -385,17 +341,6 @@ class Chain:
             if wish.size <= room:
                 return wish, False
         return None, False
-
-    def _reserve(self, offset: int, wish: Wish, only: int | None) -> segment.Segment:
-        fd = self.root._segment.fd
-        if only is None:
-            _reserve_range(fd, offset, wish.size)
-        else:  # nothing follows the one message: its word, and room for it, are enough
-            os.ftruncate(fd, offset + wish.size)
-            _reserve_range(fd, offset, KEPT + 8)
-            arena = _pages(KEPT + 8 * -(-wish.capacity // _core.GRANULE))
-            _reserve_range(fd, offset + arena, min(only + _PAGE, wish.size - arena))
-        return self.root._segment.map_range(offset, wish.size)
 
     def sweep(self) -> None:
         """Finish the links that are drained, in order, and free their memory."""
@@ -429,7 +374,7 @@ class Chain:
                         with self._state:
                             self._drop(index)
                 return sums
-            except _Gone:
+            except Gone:
                 continue
 
     def messages(self) -> int:
@@ -442,12 +387,12 @@ class Chain:
 
     def _check_possible(self, length: int) -> None:
         most = self.control.max_bytes - _core.segment_size("mpmc", self.control.capacity, self.root.slots or 0)
-        if 2 * length > self.control.capacity and _single_bytes(length) > most:
-            raise NoSpace(_single_bytes(length), max(0, most), f"the queue's max_bytes ({self.control.max_bytes})")
+        if 2 * length > self.control.capacity and single_bytes(length) > most:
+            raise NoSpace(single_bytes(length), max(0, most), f"the queue's max_bytes ({self.control.max_bytes})")
 
     def _room_to_wait_for(self, length: int) -> bool:
         """Will there ever be memory for a message of which a ring does not take its like?"""
-        return self.in_flight() > 0 or (free_bytes(self.root._segment.fd) or 0) >= _single_bytes(length)
+        return self.in_flight() > 0 or (free_bytes(self.root._segment.fd) or 0) >= single_bytes(length)
 
     def take_role(self, side: int) -> None:
         """Say on link 0 what this process does; others look there for whether anybody is left."""
@@ -479,35 +424,6 @@ class Chain:
 
 def _refuse_get(timeout: float | None = None) -> Any:
     raise ShutDown
-
-
-def _length(parts: Any) -> int:
-    if isinstance(parts, (list, tuple)):
-        return sum(memoryview(part).nbytes for part in parts)
-    return memoryview(parts).nbytes
-
-
-def _pages(length: int) -> int:
-    return -(-length // _PAGE) * _PAGE
-
-
-def _single_bytes(length: int) -> int:
-    """What a link for one message takes, at most."""
-    return _pages(length) + KEPT + 4 * _PAGE
-
-
-def _reserve_range(fd: int, offset: int, length: int) -> None:
-    check_free(fd, length, _WHERE)
-    while True:
-        try:
-            os.posix_fallocate(fd, offset, length)
-            return
-        except InterruptedError:
-            continue
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG):
-                raise
-            raise NoSpace(length, free_bytes(fd) or 0, _WHERE) from None
 
 
 def _after_fork() -> None:

@@ -46,7 +46,7 @@ from collections.abc import Iterator
 
 from shmring import _core, segment
 from shmring.errors import Corrupt
-from shmring.segment.reserve import reserve
+from shmring.segment.reserve import reserve_range
 
 SIZE = 32768
 LINKS = 1792
@@ -75,7 +75,7 @@ class Control:
     @staticmethod
     def format(root: segment.Segment, at: int, maxsize: int, max_bytes: int, capacity: int, path: str) -> None:
         """Give a queue that nobody else knows its control block. NoSpace."""
-        reserve(root.fd, at + SIZE, path)
+        reserve_range(root.fd, at, SIZE, path)
         with root.map_range(at, SIZE) as memory:
             for offset, value in ((_MAXSIZE, maxsize), (_MAX_BYTES, max_bytes), (_CAPACITY, capacity)):
                 _core.word_store(memory, offset, value)

@@ -37,6 +37,21 @@ def check_free(fd: int | None, needed: int, path: str) -> None:
         raise NoSpace(needed, free, path)
 
 
+def reserve_range(fd: int, offset: int, length: int, path: str) -> None:
+    """Give a range of the file real storage, making the file longer if need be. NoSpace may leave a part reserved."""
+    check_free(fd, length, path)
+    while True:
+        try:
+            os.posix_fallocate(fd, offset, length)
+            return
+        except InterruptedError:
+            continue
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM):
+                raise NoSpace(length, free_bytes(fd) or 0, path) from None
+            raise
+
+
 def reserve(fd: int, size: int, path: str) -> None:
     """Give the file ``size`` bytes of real storage. Keeps what is there; NoSpace leaves the file as it was."""
     before = os.fstat(fd)

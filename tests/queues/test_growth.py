@@ -29,6 +29,18 @@ def test_a_full_queue_grows_in_order_and_shrinks_when_drained(queue, memory_of) 
     assert memory_of(queue) < before + 50 * 40_960
 
 
+def test_a_queue_that_carries_little_takes_little_memory(memory_of) -> None:
+    with shmring.Queue() as queue:
+        for _ in range(3):
+            pid = os.fork()
+            if not pid:
+                queue.put("little")
+                os._exit(0)
+            os.waitpid(pid, 0)
+            assert queue.get() == "little"
+        assert memory_of(queue) < 2**19
+
+
 def test_it_grows_and_shrinks_many_times_in_the_same_memory(queue, memory_of) -> None:
     for _ in range(300):
         for number in range(12):

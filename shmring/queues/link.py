@@ -1,0 +1,91 @@
+"""One link of a queue: a ring at an offset of the queue's file, and what memory it takes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Any
+
+from shmring import _core, codecs, registry, segment
+from shmring.queues.control import KEPT, Control
+from shmring.registry import Wish
+from shmring.ring import Ring, _Manner
+from shmring.segment.reserve import reserve_range
+
+_PAGE = 4096
+WHERE = "/dev/shm"
+
+
+class Gone(Exception):
+    """This link was finished before we were attached to it."""
+
+
+class Link(Ring):
+    """One ring of a queue."""
+
+    _noun = "queue"
+    single: bool = False
+    index: int = 0
+
+    @classmethod
+    def _codec_for(cls, stored: str, manner: _Manner) -> codecs.Codec | None:
+        return manner.codec if not isinstance(manner.codec, str) else codecs.find(manner.codec)
+
+
+class Root(Link):
+    """Link 0. A queue with a name goes with the last process that leaves it empty."""
+
+    control: Control | None = None
+
+    def _complete_close(self, unmap: bool = True) -> None:
+        with contextlib.ExitStack() as stack:
+            if self.control is not None and self._place is not None:
+                held = stack.enter_context(self.control.lock(patience=1.0))
+                if held and not self._is_needed(self.control):
+                    with contextlib.suppress(FileNotFoundError, PermissionError):
+                        registry.unlink_at(self._place, self._identity)
+            super()._complete_close(unmap)
+        if unmap and self.control is not None:
+            self.control.close()
+
+    def _is_needed(self, control: Control) -> bool:
+        """Does another living process have this queue, or does it hold messages?"""
+        shot = _core.snapshot(self._segment, self._segment.fd)
+        if any(entry["alive"] is not False and entry["slot"] != self._slot for entry in shot["attachments"]):
+            return True
+        for index in range(control.first, control.last + 1):
+            offset, length, _ = control.entry(index)
+            with self._segment.map_range(offset, length) as memory:
+                totals = _core.snapshot(memory, self._segment.fd)["totals"]
+            if totals["messages"] + totals["taken"]:
+                return True
+        return False
+
+
+def length_of(parts: Any) -> int:
+    """Bytes of a message, as a codec made it."""
+    if isinstance(parts, (list, tuple)):
+        return sum(memoryview(part).nbytes for part in parts)
+    return memoryview(parts).nbytes
+
+
+def _pages(length: int) -> int:
+    return -(-length // _PAGE) * _PAGE
+
+
+def single_bytes(length: int) -> int:
+    """What a link for one message takes, at most."""
+    return _pages(length) + KEPT + 4 * _PAGE
+
+
+def new_memory(root: segment.Segment, offset: int, wish: Wish, only: int | None) -> segment.Segment:
+    """Reserve and map a further link of the root's file: all of it, or for ``only`` one message. NoSpace."""
+    fd = root.fd
+    if only is None:
+        reserve_range(fd, offset, wish.size, WHERE)
+    else:  # nothing follows the one message: its word, and room for it, are enough
+        os.ftruncate(fd, offset + wish.size)
+        reserve_range(fd, offset, KEPT + 8, WHERE)
+        arena = _pages(KEPT + 8 * -(-wish.capacity // _core.GRANULE))
+        reserve_range(fd, offset + arena, min(only + _PAGE, wish.size - arena), WHERE)
+    return root.map_range(offset, wish.size)
