@@ -40,7 +40,7 @@ _OF_EXCEPTION: tuple[tuple[type[BaseException], str], ...] = (
     (TimeoutError, HUNG),
 )
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER = 1, 36, 37
 _LENGTH = struct.Struct("=Q")
 _PATIENCE = 3.0  # seconds that a leader gets to clean up by itself
 
@@ -70,8 +70,11 @@ def run(
     clear: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Do the work in a process of its own; whatever it does, this returns soon after the deadline, in seconds."""
-    _adopt_orphans()
-    with tempfile.TemporaryDirectory(prefix="shmring-bench-") as folder, tempfile.TemporaryFile() as said:
+    with (
+        _adopting_orphans(),
+        tempfile.TemporaryDirectory(prefix="shmring-bench-") as folder,
+        tempfile.TemporaryFile() as said,
+    ):
         site = Site(pathlib.Path(folder).name, folder, deadline)
         outcome: Outcome | None = None
         with _leader(work, site, said.fileno()) as (pid, pipe):
@@ -235,6 +238,13 @@ def die_with_parent(number: signal.Signals) -> None:
         os.kill(os.getpid(), number)
 
 
-def _adopt_orphans() -> None:
-    """Have the kernel give us what our leaders leave, so that it can be waited for."""
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1))
+@contextlib.contextmanager
+def _adopting_orphans() -> Iterator[None]:
+    """Have the kernel give us what our leaders leave, so that it can be waited for; and nobody else's afterwards."""
+    libc, before = ctypes.CDLL(None), ctypes.c_int()
+    libc.prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(before))
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1))
+    try:
+        yield
+    finally:
+        libc.prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(before.value))
