@@ -2,7 +2,8 @@
 
 Layers, each importing only what stands to its left (tests/test_layering.py holds them to it)::
 
-    errors <- _core <- segment <- semaphores <- registry <- ring, inspection, leftovers <- doctor <- demo, bench <- cli
+    errors <- _core <- segment <- semaphores <- registry <- ring, inspection, leftovers <- doctor <- workers
+        <- pipeline <- demo, bench <- cli
     errors <- codecs <- ring <- queues
 
 ``errors``    the exception tree; imports nothing of ours
@@ -17,6 +18,7 @@ Layers, each importing only what stands to its left (tests/test_layering.py hold
 ``leftovers`` what the killed left behind: clean
 ``doctor``    whether this machine is fit for rings
 ``bench``     how fast it all is; its sources are bench/ in the repository
+``workers``   ProcessPoolExecutor: worker processes, tasks and results through rings
 """
 
 try:
@@ -26,6 +28,9 @@ except ImportError as error:
         f"{__path__[0]} has no compiled core for this Python; if it is the source tree, it hides the installed one: "
         "run from another folder, or set PYTHONSAFEPATH=1, or use `make`, which does"
     ) from error
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from shmring import codecs, segment
 from shmring.doctor import Finding, examine
@@ -52,6 +57,9 @@ from shmring.queues import JoinableQueue, Queue, SimpleQueue
 from shmring.registry import get_include, unlink
 from shmring.ring import Consumer, Producer, Ring, RingStats
 
+if TYPE_CHECKING:
+    from shmring.workers import ProcessPoolExecutor, WorkerDied
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -72,6 +80,7 @@ __all__ = [
     "NoSpace",
     "NotReady",
     "PeerDied",
+    "ProcessPoolExecutor",
     "Producer",
     "Queue",
     "Ring",
@@ -80,6 +89,7 @@ __all__ = [
     "ShmringError",
     "ShutDown",
     "SimpleQueue",
+    "WorkerDied",
     "clean",
     "codecs",
     "examine",
@@ -89,3 +99,12 @@ __all__ = [
     "segment",
     "unlink",
 ]
+
+_LATE = {"ProcessPoolExecutor": "workers", "WorkerDied": "workers"}
+
+
+def __getattr__(name: str) -> Any:
+    """Names that bring multiprocessing along are imported when they are first asked for."""
+    if name in _LATE:
+        return getattr(importlib.import_module(f"shmring.{_LATE[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

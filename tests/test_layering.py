@@ -31,14 +31,14 @@ RANK = {
     "inspection": 5,
     "queues": 6,
     "doctor": 6,
-    "executor": 7,
-    "pipeline": 7,
-    "shmring": 8,  # __init__.py, the public names; from here on up only those are used
-    "demo": 9,
-    "bench": 9,  # bench/ in the repository, installed into the package
-    "bridge": 9,
-    "cli": 10,
-    "__main__": 11,
+    "workers": 7,
+    "pipeline": 8,
+    "shmring": 9,  # __init__.py, the public names; from here on up only those are used
+    "demo": 10,
+    "bench": 10,
+    "bridge": 10,
+    "cli": 11,
+    "__main__": 12,
 }
 PUBLIC_SUBMODULES = {"segment", "codecs"}
 

@@ -1,0 +1,11 @@
+"""Worker processes behind ``concurrent.futures``' interface.
+
+``executor`` the face · ``pool`` tasks out, results in, the account · ``crew`` processes and their ends · ``child`` what
+a worker does · ``parcels`` tasks and results as messages · ``functions`` how functions travel · ``failures`` errors ·
+``progress`` how far a map is
+"""
+
+from shmring.workers.executor import ProcessPoolExecutor
+from shmring.workers.failures import WorkerDied
+
+__all__ = ["ProcessPoolExecutor", "WorkerDied"]

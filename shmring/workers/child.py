@@ -1,0 +1,174 @@
+"""What a worker process does: take a task, say so, run it, send the result.
+
+The *board* has two words for each worker: which task it is at, and (written by the pool) how many asides were opened.
+A task is announced as taken while its record is still borrowed, so no user code runs between the announcement and the
+acknowledgement; a record that comes a second time is not run but reported, since only the pool knows whether its task
+was announced by the one who died.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import pickle
+import time
+from typing import Any
+
+from shmring import segment
+from shmring.errors import Closed, Empty, PeerDied, ShutDown
+from shmring.ring import Ring
+from shmring.workers import parcels
+from shmring.workers.failures import traceback_text
+from shmring.workers.functions import function_of
+from shmring.workers.parcels import Packed, Parcel
+
+RUNNING = 1
+_LOOK_FOR_RECEIPTS = 0.05
+
+
+class _Unresolved(Exception):
+    """The task names something that this process cannot import."""
+
+
+class Worker:
+    """One worker process, from its initializer to its last result."""
+
+    def __init__(self, tasks: Ring, results: Ring, board: segment.Segment, slot: int, max_tasks: int | None) -> None:
+        self.tasks, self.results, self.slot = tasks, results, slot
+        self.limit = results.max_message // 2
+        self.left = max_tasks
+        self.words = memoryview(board).cast("Q")
+        self.asides: list[segment.Segment] = []  # not yet opened by the pool
+        self.opened = 0
+
+    def run(self) -> None:
+        """Work until the ring of tasks is shut down, or the pool's process has died."""
+        while True:
+            try:
+                raw = self.take()
+            except (ShutDown, PeerDied, Closed):
+                break
+            except KeyboardInterrupt:  # Ctrl-C goes to the pool's process as well, which decides
+                continue
+            if raw is not None and not self.do(raw):
+                break
+        while self.asides and not self.dispose_of_asides():
+            if not self.pool_lives():
+                break
+            time.sleep(0.001)
+
+    def take(self) -> bytes | bytearray | None:
+        """The next task in memory of its own, announced; None when there was none, or it was a returned one."""
+        if self.asides:
+            self.dispose_of_asides()
+        lease = self.tasks.borrow(_LOOK_FOR_RECEIPTS if self.asides else None)
+        try:
+            with lease as view:
+                key = parcels.HEAD.unpack_from(view)[0]
+                if lease.redelivered:
+                    self.send(Packed(key, parcels.RETURNED, 0, 0, b"", b"", [], self.limit))
+                    return None
+                self.words[2 * self.slot] = key << 1
+                raw = parcels.owned(view)
+        except Empty:
+            return None
+        self.words[2 * self.slot] = key << 1 | RUNNING
+        return raw
+
+    def do(self, raw: bytes | bytearray) -> bool:
+        """Run a task and send what came of it; False when it was this worker's last."""
+        began = time.perf_counter_ns()
+        key, flags = parcels.HEAD.unpack_from(raw)[0], 0
+        if self.left is not None:
+            self.left -= 1
+            flags = 0 if self.left else parcels.LAST
+        try:
+            parcel = parcels.opened(raw)
+            value = call(parcel)
+            answer = self.packed(key, parcels.DONE, flags, began, value, bool(parcel.flags & parcels.LEASED))
+        except _Unresolved as error:
+            answer = self.packed_failure(key, parcels.UNRESOLVED, flags, began, error.__cause__ or error)
+        except BaseException as error:
+            answer = self.packed_failure(key, parcels.FAILED, flags, began, error)
+        self.send(answer)
+        return not flags
+
+    def packed(self, key: int, kind: int, flags: int, began: int, value: Any, leased: bool = False) -> Packed:
+        """A result, ready to be sent."""
+        body, buffers, how = parcels.pickled(value)
+        leased = leased and bool(buffers)
+        limit = 0 if leased else self.limit
+        flags |= how | (parcels.LEASED if leased else 0)
+        extra = (time.perf_counter_ns() - began) << 8 | self.slot
+        return Packed(key, kind, flags, extra, b"", body, buffers, limit)
+
+    def packed_failure(self, key: int, kind: int, flags: int, began: int, error: BaseException) -> Packed:
+        """An exception and its traceback as text; in place of one that cannot be pickled, why it cannot."""
+        text = traceback_text(error)
+        error.__traceback__ = None
+        try:
+            return self.packed(key, kind, flags, began, (text, pickle.dumps(error, 5)))
+        except BaseException as problem:
+            text += f"\nThis exception could not be sent, and another stands for it:\n{traceback_text(problem)}"
+            stand_in = pickle.PicklingError(f"{type(error).__name__}: {error} (it cannot be pickled: {problem})")
+            return self.packed(key, kind, flags, began, (text, pickle.dumps(stand_in, 5)))
+
+    def send(self, answer: Packed) -> None:
+        """Put a result; a KeyboardInterrupt meanwhile is put off. Nobody hears it when the pool's process has died."""
+        if answer.aside:
+            self.asides.append(answer.aside)
+        while True:
+            try:
+                answer.put(self.results, None)
+                return
+            except KeyboardInterrupt:
+                continue
+            except (PeerDied, ShutDown, Closed):
+                return
+
+    def dispose_of_asides(self) -> bool:
+        """Close the memories that the pool has opened; are none left?"""
+        opened = self.words[2 * self.slot + 1]
+        while self.opened < opened:
+            self.asides.pop(0).close()
+            self.opened += 1
+        return not self.asides
+
+    def pool_lives(self) -> bool:
+        """Is the process that started this one alive?"""
+        for package in ("multiprocess", "multiprocessing"):
+            parent = importlib.import_module(package).parent_process()
+            if parent is not None:
+                return bool(parent.is_alive())
+        return False
+
+
+def call(parcel: Parcel) -> Any:
+    """Call what a task asks for."""
+    try:
+        if parcel.function:
+            function = function_of(parcel.function, bool(parcel.flags & parcels.FUNCTION_BY_DILL))
+            args, kwargs = parcels.unpickled(parcel.body, parcel.buffers, parcel.flags)
+        else:
+            function, args, kwargs = parcels.unpickled(parcel.body, parcel.buffers, parcel.flags)
+    except (AttributeError, ImportError) as error:
+        raise _Unresolved from error
+    if parcel.kind == parcels.CHUNK:
+        return [function(*each) for each in args[0]]
+    return function(*args, **kwargs)
+
+
+def main(
+    tasks: Ring, results: Ring, board: segment.Segment, slot: int, start: bytes | bytearray, max_tasks: int | None
+) -> None:
+    """Be a worker. ``start`` is a parcel with the initializer and its arguments, or empty."""
+    worker = Worker(tasks, results, board, slot, max_tasks)
+    if start:
+        try:
+            call(parcels.opened(start))
+        except BaseException as error:
+            logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
+            worker.send(worker.packed_failure(slot, parcels.NOT_READY, 0, time.perf_counter_ns(), error))
+            return
+    worker.send(Packed(slot, parcels.READY, 0, 0, b"", b"", [], worker.limit))
+    worker.run()

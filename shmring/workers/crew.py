@@ -1,0 +1,168 @@
+"""The processes of a pool: starting them, and the thread that notices that one has ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from multiprocess import connection
+
+from shmring import segment
+from shmring.errors import ShmringError
+from shmring.ring import Ring
+from shmring.workers import child, parcels
+from shmring.workers.parcels import Packed
+
+MOST_WORKERS = 240  # a ring has 256 attachments; forked children of workers have some as well
+_GRACE = 1.0  # seconds
+
+
+class Member:
+    """A worker as the pool sees it."""
+
+    def __init__(self, process: Any, slot: int) -> None:
+        self.process = process
+        self.pid: int = process.pid
+        self.slot = slot
+        self.ready = False
+        self.finished = False  # it said that it leaves
+        self.exitcode: int | None = None
+        self._pidfd = -1
+        with contextlib.suppress(AttributeError, OSError):
+            # The sentinel is a pipe, which a child of the worker holds open as well.
+            self._pidfd = os.pidfd_open(self.pid)
+
+    @property
+    def signs(self) -> list[Any]:
+        """What becomes readable when the process has ended."""
+        return [self.process.sentinel, *([self._pidfd] if self._pidfd >= 0 else [])]
+
+    def signal(self, number: int) -> None:
+        """Send the process a signal; nothing when it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            if self._pidfd >= 0:
+                signal.pidfd_send_signal(self._pidfd, number)
+            else:
+                os.kill(self.pid, number)
+
+    def reap(self) -> None:
+        """Wait for the process, which has ended."""
+        self.process.join()
+        self.exitcode = self.process.exitcode
+        self.process.close()
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+
+class Crew:
+    """The workers of one pool. ``tell`` is called, in the crew's thread, for each that ended, and at the end of all."""
+
+    def __init__(
+        self,
+        context: Any,
+        tasks: Ring,
+        results: Ring,
+        size: int,
+        start: Callable[[], bytes | bytearray],
+        max_tasks: int | None,
+    ) -> None:
+        self._context, self._tasks, self._results = context, tasks, results
+        self._start, self._max_tasks = start, max_tasks
+        self._owner = os.getpid()
+        self._lock = threading.Lock()
+        self._free = [*range(size)]
+        self.members: dict[int, Member] = {}  # by slot, until the pool has heard of the end
+        self._watched: dict[int, Member] = {}
+        self._board = segment.anonymous(16 * size, transferable=True)
+        self.words = memoryview(self._board).cast("Q")
+        self._wake, self._waker = os.pipe()
+        os.set_blocking(self._waker, False)
+        self._leaving = self._killing = False
+        self.thread = threading.Thread(target=self._watch, name="shmring-crew", daemon=True)
+
+    def hire(self) -> Member:
+        """Start a worker. Raises what starting a process raises."""
+        with self._lock:
+            slot = self._free.pop()
+            try:
+                self.words[2 * slot] = self.words[2 * slot + 1] = 0
+                arguments = (self._tasks, self._results, self._board, slot, self._start(), self._max_tasks)
+                process = self._context.Process(target=child.main, args=arguments)
+                process.start()
+            except BaseException:
+                self._free.append(slot)
+                raise
+            member = Member(process, slot)
+            self.members[slot] = self._watched[slot] = member
+        if not self.thread.ident:
+            self.thread.start()
+        self.wake()
+        return member
+
+    def forget(self, member: Member) -> None:
+        """The pool has done with a worker that ended: its slot is free."""
+        with self._lock:
+            del self.members[member.slot]
+            self._free.append(member.slot)
+
+    def wake(self) -> None:
+        """Make the thread look around, and nudge the pool. Safe anywhere, in a finalizer too."""
+        if self._waker >= 0 and os.getpid() == self._owner:
+            with contextlib.suppress(OSError):  # full: it will wake anyway
+                os.write(self._waker, b".")
+
+    def dismiss(self) -> None:
+        """No more work: the thread ends when all workers have."""
+        self._leaving = True
+        self.wake()
+
+    def kill(self, number: int) -> None:
+        """Send every worker a signal, and SIGKILL to those who do not mind it. Nobody is hired any more."""
+        self._killing = True
+        with self._lock:
+            for member in self._watched.values():
+                member.signal(number)
+
+    def _watch(self) -> None:
+        while True:
+            with self._lock:
+                watched = [*self._watched.values()]
+            if self._leaving and not watched:
+                break
+            signs = [self._wake, *(sign for member in watched for sign in member.signs)]
+            ready = {*connection.wait(signs, _GRACE if self._killing else None)}
+            if self._killing and not ready:
+                self.kill(signal.SIGKILL)
+            for member in watched:
+                if ready.intersection(member.signs):
+                    member.reap()
+                    with self._lock:
+                        member.close()
+                        del self._watched[member.slot]
+                    self._tell(parcels.LEFT, member.slot)
+            if self._wake in ready:
+                os.read(self._wake, 1 << 12)
+                self._tell(parcels.NUDGE, 0)
+        self._tell(parcels.ALL_GONE, 0)
+
+    def _tell(self, kind: int, key: int) -> None:
+        """Through the ring of results: behind everything that the dead one had put there."""
+        with contextlib.suppress(ShmringError):  # shut down: the collector has failed
+            Packed(key, kind, 0, 0, b"", b"", [], self._results.max_message).put(self._results, None)
+
+    def close(self) -> None:
+        """Give everything back, once the thread has ended."""
+        with self._lock:
+            waker, self._waker = self._waker, -1
+            os.close(waker)
+            os.close(self._wake)
+            self.words.release()
+            self._board.close()

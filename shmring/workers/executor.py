@@ -1,0 +1,268 @@
+"""ProcessPoolExecutor: ``concurrent.futures``' executor, whose tasks and results go through shared memory."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import importlib
+import itertools
+import os
+import signal
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from typing import Any, TypeVar
+
+from shmring.workers import parcels
+from shmring.workers.crew import MOST_WORKERS
+from shmring.workers.functions import function_pickle
+from shmring.workers.pool import Pool, Task
+
+T = TypeVar("T")
+
+DEFAULT_CAPACITY = "16 MiB"
+_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+_interpreter_ends = False
+
+
+class ProcessPoolExecutor(Executor):
+    """A pool of worker processes; ``concurrent.futures.ProcessPoolExecutor``'s calls, through shared memory.
+
+    A worker that is killed or crashes takes nothing but its own task with it: that future raises WorkerDied, or with
+    ``retries=n`` the task is run again elsewhere, up to n times; the pool starts another worker and goes on. Functions
+    may be lambdas, closures and what stands in a notebook. A worker unpickles a function once and keeps it.
+
+    ``mp_context`` is a context of multiprocessing or multiprocess; by default workers come from a fork server, because
+    a fork of this process, which has threads, could inherit a lock that nobody will release. ``capacity`` is the room
+    for tasks, and for results; what is longer than a quarter of it travels in memory of its own. ``leased=True``
+    returns large arrays in the shared memory itself, without a copy; it is given back with the last of them.
+    ``progress=True`` shows how far each ``map`` is (needs ``shmring[cli]``).
+
+    Any thread may use it. Nothing blocks but the results, ``shutdown`` and, with ``buffersize``, iteration.
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        mp_context: Any = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        *,
+        max_tasks_per_child: int | None = None,
+        retries: int = 0,
+        capacity: int | str = DEFAULT_CAPACITY,
+        leased: bool = False,
+        progress: bool | str = False,
+    ) -> None:
+        self._max_workers = _checked_size(max_workers)
+        if initializer is not None and not callable(initializer):
+            raise TypeError(f"initializer is {initializer!r}; it must be a callable")
+        if not isinstance(retries, int) or retries < 0:
+            raise ValueError(f"retries is {retries!r}; it is how often a task is run again, from 0")
+        self._mp_context = _checked_context(mp_context, max_tasks_per_child)
+        self._retries, self._leased, self._progress = retries, leased, progress
+        start = _Start(initializer, initargs)
+        _register_at_exit()
+        self._pool = Pool(self._mp_context, self._max_workers, start, max_tasks_per_child, capacity)
+        _pools.add(self._pool)
+        self._finalizer = weakref.finalize(self, _end, self._pool, os.getpid())
+        self._finalizer.atexit = False
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Schedule a call and return its future. Does not block.
+
+        BrokenProcessPool when the pool is broken, RuntimeError after shutdown. What cannot be pickled is raised by the
+        future.
+        """
+        task = Task(fn, args, kwargs, self._retries, flags=self._flags(None))
+        self._pool.submit((task,), self._refusal)
+        return task.future
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        progress: bool | str | None = None,
+        leased: bool | None = None,
+    ) -> Iterator[T]:
+        """Call ``fn`` with the items of the iterables, in workers; the results in order.
+
+        All is submitted at once, unless ``buffersize`` bounds how many results wait to be taken. TimeoutError when the
+        next result is not there ``timeout`` seconds after this call. ``progress`` and ``leased`` override the
+        executor's.
+        """
+        if chunksize < 1:
+            raise ValueError(f"chunksize is {chunksize}; it must be >= 1")
+        if buffersize is not None and (not isinstance(buffersize, int) or buffersize < 1):
+            raise ValueError(f"buffersize is {buffersize!r}; it is an int from 1, or None to submit all at once")
+        give_up = None if timeout is None else time.monotonic() + timeout
+        calls: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
+        kind = parcels.CALL
+        if chunksize > 1:
+            kind = parcels.CHUNK
+            calls = _chunks(calls, chunksize)
+        tasks = self._tasks(fn, calls, kind, self._flags(leased))
+        submitted = collections.deque(self._submit_all(tasks, buffersize))
+        results = self._results(submitted, tasks if buffersize else None, give_up)
+        if kind == parcels.CHUNK:
+            results = itertools.chain.from_iterable(results)
+        shown = self._progress if progress is None else progress
+        if shown:
+            from shmring.workers.progress import shown_while
+
+            total = None if buffersize else len(submitted)
+            results = shown_while(results, shown, fn, None if total is None else total * chunksize)
+        return results
+
+    def _flags(self, leased: bool | None) -> int:
+        return parcels.LEASED if (self._leased if leased is None else leased) else 0
+
+    def _tasks(self, fn: Callable[..., T], calls: Iterator[tuple[Any, ...]], kind: int, flags: int) -> Iterator[Task]:
+        """A task for each call; the function is pickled once for all of them."""
+        known: tuple[bytes, bool] | None = None
+        with contextlib.suppress(Exception):  # raised again, and told, by each future
+            known = function_pickle(fn, False)
+        for args in calls:
+            yield Task(fn, args, {}, self._retries, kind=kind, flags=flags, pickle=known)
+
+    def _submit_all(self, tasks: Iterator[Task], limit: int | None) -> Iterator[Future[Any]]:
+        for task in itertools.islice(tasks, limit):
+            self._pool.submit((task,), self._refusal)
+            yield task.future
+
+    def _results(
+        self, futures: collections.deque[Future[Any]], more: Iterator[Task] | None, give_up: float | None
+    ) -> Iterator[Any]:
+        try:
+            while futures:
+                if more is not None:
+                    futures.extend(self._submit_all(more, 1))
+                future = futures.popleft()
+                try:
+                    yield future.result(None if give_up is None else give_up - time.monotonic())
+                finally:
+                    future.cancel()
+                    del future
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls, and leave when those pending are done; ``cancel_futures`` drops what has not begun.
+
+        Blocks until all workers have ended, with ``wait``. May be called again.
+        """
+        self._pool.end(cancel_futures)
+        if wait:
+            self._pool.join()
+
+    def terminate_workers(self) -> None:
+        """End the workers with SIGTERM; what was pending raises BrokenProcessPool. Does not block."""
+        self._pool.kill(signal.SIGTERM)
+
+    def kill_workers(self) -> None:
+        """The same with SIGKILL."""
+        self._pool.kill(signal.SIGKILL)
+
+    @property
+    def _processes(self) -> dict[int, Any]:
+        """The workers by process id, as the standard library's has them; for debuggers and tests."""
+        return {member.pid: member.process for member in [*self._pool.crew.members.values()]}
+
+    @property
+    def _broken(self) -> str | bool:
+        return self._pool.broken or False
+
+    def _refusal(self) -> str | None:
+        if _interpreter_ends:
+            return "interpreter shutdown"
+        return "shutdown" if self._pool.ending else None
+
+    def __repr__(self) -> str:
+        return f"<ProcessPoolExecutor max_workers={self._max_workers}{' broken' if self._broken else ''}>"
+
+
+class _Start:
+    """What a worker begins with, pickled when it is needed, as a fresh worker may come at any time."""
+
+    def __init__(self, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
+        self._initializer, self._initargs = initializer, initargs
+
+    def __call__(self) -> bytes | bytearray:
+        if self._initializer is None:
+            return b""
+        function, is_dill = function_pickle(self._initializer, False)
+        initargs: tuple[Any, ...] = (self._initargs, {})
+        body, buffers, flags = parcels.pickled(initargs if function else (self._initializer, *initargs))
+        flags |= parcels.FUNCTION_BY_DILL if is_dill else 0
+        return parcels.Packed(0, parcels.CALL, flags, 0, function, body, buffers, 1 << 62).whole()
+
+
+def _chunks(calls: Iterator[tuple[Any, ...]], size: int) -> Iterator[tuple[Any, ...]]:
+    """Calls in bundles, each the arguments of one task."""
+    while chunk := tuple(itertools.islice(calls, size)):
+        yield (chunk,)
+
+
+def _checked_size(max_workers: int | None) -> int:
+    if max_workers is None:
+        return min(os.cpu_count() or 1, MOST_WORKERS)
+    if max_workers <= 0:
+        raise ValueError(f"max_workers must be greater than 0; it is {max_workers}")
+    if max_workers > MOST_WORKERS:
+        raise ValueError(f"max_workers must be <= {MOST_WORKERS}; it is {max_workers}")
+    return max_workers
+
+
+def _checked_context(context: Any, max_tasks: int | None) -> Any:
+    if context is None:
+        context = importlib.import_module("multiprocess").get_context("forkserver")
+        context.set_forkserver_preload(["shmring.workers.child"])
+    if max_tasks is not None:
+        if not isinstance(max_tasks, int):
+            raise TypeError(f"max_tasks_per_child must be an integer; it is {max_tasks!r}")
+        if max_tasks <= 0:
+            raise ValueError(f"max_tasks_per_child must be >= 1; it is {max_tasks}")
+        if context.get_start_method(allow_none=False) == "fork":
+            raise ValueError(
+                "max_tasks_per_child is incompatible with the 'fork' multiprocessing start method; supply a different "
+                "mp_context"
+            )
+    return context
+
+
+def _end(pool: Pool, owner: int) -> None:
+    if os.getpid() == owner:
+        pool.end()
+
+
+def _end_all() -> None:
+    """Before the interpreter ends: what was submitted is done first, as in the standard library."""
+    global _interpreter_ends
+    _interpreter_ends = True
+    pools = [*_pools]
+    for pool in pools:
+        pool.end()
+    for pool in pools:
+        try:
+            pool.join()
+        except BaseException:  # Ctrl-C: whoever waits for it has had enough
+            for each in pools:
+                each.kill()
+            raise
+
+
+def _register_at_exit() -> None:
+    """As concurrent.futures does: before the interpreter waits for threads, and before any atexit function."""
+    global _registered
+    if not _registered:
+        _registered = True
+        threading._register_atexit(_end_all)  # type: ignore[attr-defined]
+
+
+_registered = False

@@ -1,0 +1,55 @@
+"""What goes wrong with workers: a worker that died, and the remote side of a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import traceback
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from shmring.errors import ShmringError
+
+
+class WorkerDied(ShmringError, BrokenProcessPool):
+    """The worker that ran this task died: it was killed, it crashed, or it called ``os._exit``.
+
+    Only the task that it ran fails; the pool goes on with another worker. ``pid`` is the dead one's, ``exitcode`` is
+    negative for a signal, as ``multiprocessing.Process`` has it.
+    """
+
+    pid: int
+    exitcode: int | None
+
+    def __init__(self, message: str = "", pid: int = 0, exitcode: int | None = None) -> None:
+        super().__init__(message)
+        self.pid = pid
+        self.exitcode = exitcode
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.pid, self.exitcode)
+
+
+def how_it_ended(exitcode: int | None) -> str:
+    """An exit code in words."""
+    if exitcode is None:
+        return "is gone"
+    if exitcode >= 0:
+        return f"left with exit code {exitcode}"
+    name = str(-exitcode)
+    with contextlib.suppress(ValueError):
+        name = signal.Signals(-exitcode).name
+    hint = ", perhaps for want of memory" if -exitcode == signal.SIGKILL else ""
+    return f"was killed by {name}{hint}"
+
+
+class RemoteTraceback(Exception):
+    """Where an exception was raised, in the worker's own words; the ``__cause__`` of what a future raises."""
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0]}"""' if self.args else ""
+
+
+def traceback_text(error: BaseException) -> str:
+    """The traceback of an exception as Python prints it."""
+    return "".join(traceback.format_exception(error))

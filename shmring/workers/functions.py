@@ -1,0 +1,62 @@
+"""Functions on their way to workers: by reference where a worker can import them, by value (dill) where it cannot."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import types
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from shmring.workers.parcels import by_dill
+
+_NAMED = (types.FunctionType, types.BuiltinFunctionType, type)
+_by_reference: weakref.WeakKeyDictionary[Any, bytes] = weakref.WeakKeyDictionary()
+_MOST_LOADED = 256
+
+
+def children_have_main() -> bool:
+    """Can a started child import this program's ``__main__``? Not when it is a prompt, a notebook or ``python -c``."""
+    main = sys.modules.get("__main__")
+    return getattr(main, "__spec__", None) is not None or getattr(main, "__file__", None) is not None
+
+
+def function_pickle(function: Callable[..., Any], by_value: bool) -> tuple[bytes, bool]:
+    """A function's pickle, and whether it is dill's. Empty for a callable that is rather pickled with its arguments.
+
+    A pickle by reference is kept with the function. One by value is not: what the function closes over may change.
+    """
+    if not isinstance(function, _NAMED):
+        return b"", False
+    known = _by_reference.get(function)
+    if known is not None and not by_value:
+        return known, False
+    if not by_value and not (function.__module__ == "__main__" and not children_have_main()):
+        try:
+            data = pickle.dumps(function, 5)
+        except (pickle.PicklingError, AttributeError, TypeError):
+            pass
+        else:
+            _by_reference[function] = data
+            return data, False
+    return by_dill(function), True
+
+
+_loaded: dict[bytes, Callable[..., Any]] = {}
+
+
+def function_of(data: bytes, is_dill: bool) -> Callable[..., Any]:
+    """The function of a pickle; unpickled once in a process, so that it is called again as a module's function is."""
+    function = _loaded.get(data)
+    if function is None:
+        if is_dill:
+            import dill
+
+            function = dill.loads(data)
+        else:
+            function = pickle.loads(data)
+        if len(_loaded) >= _MOST_LOADED:
+            _loaded.clear()
+        _loaded[data] = function
+    return function
