@@ -20,7 +20,7 @@ from shmring.ring import Ring
 from shmring.workers import parcels
 from shmring.workers.failures import traceback_text
 from shmring.workers.functions import function_of
-from shmring.workers.parcels import Packed, Parcel
+from shmring.workers.parcels import Packed, Parcel, Raw, Shelf
 
 RUNNING = 1
 _LOOK_FOR_RECEIPTS = 0.05
@@ -37,6 +37,7 @@ class Worker:
         self.tasks, self.results, self.slot = tasks, results, slot
         self.limit = results.max_message // 2
         self.left = max_tasks
+        self.shelf = Shelf(tasks.capacity)
         self.words = memoryview(board).cast("Q")
         self.asides: list[segment.Segment] = []  # not yet opened by the pool
         self.opened = 0
@@ -57,7 +58,7 @@ class Worker:
                 break
             time.sleep(0.001)
 
-    def take(self) -> bytes | bytearray | None:
+    def take(self) -> Raw | None:
         """The next task in memory of its own, announced; None when there was none, or it was a returned one."""
         if self.asides:
             self.dispose_of_asides()
@@ -69,13 +70,13 @@ class Worker:
                     self.send(Packed(key, parcels.RETURNED, 0, 0, b"", b"", [], self.limit))
                     return None
                 self.words[2 * self.slot] = key << 1
-                raw = parcels.owned(view)
+                raw = self.shelf.copy(view)
         except Empty:
             return None
         self.words[2 * self.slot] = key << 1 | RUNNING
         return raw
 
-    def do(self, raw: bytes | bytearray) -> bool:
+    def do(self, raw: Raw) -> bool:
         """Run a task and send what came of it; False when it was this worker's last."""
         began = time.perf_counter_ns()
         key, flags = parcels.HEAD.unpack_from(raw)[0], 0

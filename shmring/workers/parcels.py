@@ -12,6 +12,7 @@ The extra word of a result is the time that it took, in nanoseconds, and in its 
 
 from __future__ import annotations
 
+import collections
 import os
 import pickle
 import struct
@@ -26,6 +27,8 @@ _ALIGNMENT = 64
 _MOST_BUFFERS = 2**16 - 1
 _IN_BAND = 2048  # bytes: a buffer this short is cheaper inside the pickle
 _WRITE_MOST = 1 << 30
+_WORTH_KEEPING = 128 * 1024
+_LOOK_AT = 4
 
 # Kinds, to a worker and back.
 CALL, CHUNK = 1, 2
@@ -37,6 +40,9 @@ BY_DILL = 2  # the body was pickled by dill
 FUNCTION_BY_DILL = 4
 LEASED = 8  # the caller wants the result in memory of its own
 LAST = 16  # this worker leaves after this result
+
+
+Raw = bytes | bytearray | memoryview
 
 
 class Parcel(NamedTuple):
@@ -174,12 +180,51 @@ def _write(fd: int, view: memoryview, offset: int) -> None:
         done += os.pwrite(fd, view[done : done + _WRITE_MOST], offset + done)
 
 
-def owned(view: memoryview) -> bytes | bytearray:
-    """A message in memory of its own, writable where arrays will lie in it."""
-    return bytearray(view) if HEAD.unpack_from(view)[3] else bytes(view)
+class Shelf:
+    """Memory for messages of which their receiver is to own a copy; for one thread.
+
+    Fresh memory for a large message costs more than the copy, in page faults. So some of it is kept here while its
+    arrays live, and used again when nobody looks at it any more.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+        self._kept: collections.deque[bytearray] = collections.deque()
+
+    def copy(self, view: memoryview) -> Raw:
+        """The message in memory of its own, writable where arrays will lie in it."""
+        if not HEAD.unpack_from(view)[3]:
+            return bytes(view)
+        if view.nbytes < _WORTH_KEEPING:
+            return bytearray(view)
+        for _ in range(min(len(self._kept), _LOOK_AT)):
+            kept = self._kept.popleft()
+            if not _is_free(kept):
+                self._kept.append(kept)
+            elif view.nbytes <= len(kept) <= 2 * view.nbytes:
+                self._kept.append(kept)
+                room = memoryview(kept)[: view.nbytes]
+                room[:] = view
+                return room
+            else:
+                self._left += len(kept)
+        fresh = bytearray(view)
+        if len(fresh) <= self._left:
+            self._left -= len(fresh)
+            self._kept.append(fresh)
+        return fresh
 
 
-def opened(raw: bytes | bytearray | segment.Segment) -> Parcel:
+def _is_free(memory: bytearray) -> bool:
+    """Is nobody looking at it? Its size cannot change while somebody does."""
+    try:
+        memory.append(memory.pop())
+    except BufferError:
+        return False
+    return True
+
+
+def opened(raw: Raw | segment.Segment) -> Parcel:
     """The parts of a parcel. One that went aside is opened where it lies; its memory lives as long as its arrays."""
     key, kind, flags, count, function_length, extra = HEAD.unpack_from(raw)
     view = memoryview(raw)

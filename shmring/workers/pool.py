@@ -29,7 +29,7 @@ from shmring.workers.child import RUNNING
 from shmring.workers.crew import Crew, Member
 from shmring.workers.failures import RemoteTraceback, WorkerDied, how_it_ended, traceback_text
 from shmring.workers.functions import function_pickle
-from shmring.workers.parcels import Packed, Parcel
+from shmring.workers.parcels import Packed, Parcel, Raw, Shelf
 
 _AHEAD_NS = 4_000_000  # tasks in the ring are not cancellable, so keep no more than this much work there
 _MOST_AHEAD = 1024
@@ -85,6 +85,7 @@ class Pool:
         self.tasks = Ring.create(capacity=capacity)
         self.results = Ring.create(capacity=capacity)
         self.crew = Crew(context, self.tasks, self.results, size, start, max_tasks)
+        self.shelf = Shelf(self.results.capacity)
         self.limit = self.tasks.max_message // 2
         self.lock = threading.RLock()
         self.pending: dict[int, Task] = {}
@@ -267,7 +268,7 @@ class Pool:
         for _ in range(64):
             try:
                 with self.results.borrow(timeout) as view:
-                    raw = parcels.owned(view)
+                    raw = self.shelf.copy(view)
             except Empty:
                 break
             except PeerDied:  # every worker there was; the crew says which
@@ -277,7 +278,7 @@ class Pool:
                 return False
         return True
 
-    def _deal_with(self, head: tuple[int, ...], raw: bytes | bytearray) -> bool:
+    def _deal_with(self, head: tuple[int, ...], raw: Raw) -> bool:
         key, kind, flags = head[:3]
         if kind in _SETTLED or kind == parcels.UNRESOLVED:
             self._settle(key, kind, flags, head[5], raw)
@@ -300,7 +301,7 @@ class Pool:
         task = self.pending.get(key // _ATTEMPTS)
         return task if task is not None and task.key == key else None
 
-    def _settle(self, key: int, kind: int, flags: int, extra: int, raw: bytes | bytearray) -> None:
+    def _settle(self, key: int, kind: int, flags: int, extra: int, raw: Raw) -> None:
         """A result has come."""
         task = self._current(key)
         error: BaseException | None = None
