@@ -20,7 +20,8 @@ from shmring.ring import Ring
 from shmring.workers import parcels
 from shmring.workers.failures import traceback_text
 from shmring.workers.functions import function_of
-from shmring.workers.parcels import Packed, Parcel, Raw, Shelf
+from shmring.workers.parcels import Packed, Parcel
+from shmring.workers.shelf import Raw
 
 RUNNING = 1
 _LOOK_FOR_RECEIPTS = 0.05
@@ -37,7 +38,7 @@ class Worker:
         self.tasks, self.results, self.slot = tasks, results, slot
         self.limit = results.max_message // 2
         self.left = max_tasks
-        self.shelf = Shelf(tasks.capacity)
+        self.codec = parcels.ParcelCodec(tasks.capacity)
         self.words = memoryview(board).cast("Q")
         self.asides: list[segment.Segment] = []  # not yet opened by the pool
         self.opened = 0
@@ -53,6 +54,7 @@ class Worker:
                 continue
             if raw is not None and not self.do(raw):
                 break
+            raw = None  # its memory may be used again
         while self.asides and not self.dispose_of_asides():
             if not self.pool_lives():
                 break
@@ -67,10 +69,10 @@ class Worker:
             with lease as view:
                 key = parcels.HEAD.unpack_from(view)[0]
                 if lease.redelivered:
-                    self.send(Packed(key, parcels.RETURNED, 0, 0, b"", b"", [], self.limit))
+                    self.send(Packed(key, parcels.RETURNED))
                     return None
                 self.words[2 * self.slot] = key << 1
-                raw = self.shelf.copy(view)
+                raw = self.codec.decode(view)
         except Empty:
             return None
         self.words[2 * self.slot] = key << 1 | RUNNING
@@ -79,40 +81,39 @@ class Worker:
     def do(self, raw: Raw) -> bool:
         """Run a task and send what came of it; False when it was this worker's last."""
         began = time.perf_counter_ns()
-        key, flags = parcels.HEAD.unpack_from(raw)[0], 0
+        key, leaves = parcels.HEAD.unpack_from(raw)[0], False
         if self.left is not None:
             self.left -= 1
-            flags = 0 if self.left else parcels.LAST
+            leaves = not self.left
         try:
             parcel = parcels.opened(raw)
             value = call(parcel)
-            answer = self.packed(key, parcels.DONE, flags, began, value, bool(parcel.flags & parcels.LEASED))
+            answer = self.packed(key, parcels.DONE, began, value, bool(parcel.flags & parcels.LEASED))
         except _Unresolved as error:
-            answer = self.packed_failure(key, parcels.UNRESOLVED, flags, began, error.__cause__ or error)
+            answer = self.packed_failure(key, parcels.UNRESOLVED, began, error.__cause__ or error)
         except BaseException as error:
-            answer = self.packed_failure(key, parcels.FAILED, flags, began, error)
+            answer = self.packed_failure(key, parcels.FAILED, began, error)
         self.send(answer)
-        return not flags
+        return not leaves
 
-    def packed(self, key: int, kind: int, flags: int, began: int, value: Any, leased: bool = False) -> Packed:
+    def packed(self, key: int, kind: int, began: int, value: Any, leased: bool = False) -> Packed:
         """A result, ready to be sent."""
-        body, buffers, how = parcels.pickled(value)
+        body, buffers, flags = parcels.pickled(value)
         leased = leased and bool(buffers)
         limit = 0 if leased else self.limit
-        flags |= how | (parcels.LEASED if leased else 0)
         extra = (time.perf_counter_ns() - began) << 8 | self.slot
         return Packed(key, kind, flags, extra, b"", body, buffers, limit)
 
-    def packed_failure(self, key: int, kind: int, flags: int, began: int, error: BaseException) -> Packed:
+    def packed_failure(self, key: int, kind: int, began: int, error: BaseException) -> Packed:
         """An exception and its traceback as text; in place of one that cannot be pickled, why it cannot."""
         text = traceback_text(error)
         error.__traceback__ = None
         try:
-            return self.packed(key, kind, flags, began, (text, pickle.dumps(error, 5)))
+            return self.packed(key, kind, began, (text, pickle.dumps(error, 5)))
         except BaseException as problem:
             text += f"\nThis exception could not be sent, and another stands for it:\n{traceback_text(problem)}"
             stand_in = pickle.PicklingError(f"{type(error).__name__}: {error} (it cannot be pickled: {problem})")
-            return self.packed(key, kind, flags, began, (text, pickle.dumps(stand_in, 5)))
+            return self.packed(key, kind, began, (text, pickle.dumps(stand_in, 5)))
 
     def send(self, answer: Packed) -> None:
         """Put a result; a KeyboardInterrupt meanwhile is put off. Nobody hears it when the pool's process has died."""
@@ -120,7 +121,7 @@ class Worker:
             self.asides.append(answer.aside)
         while True:
             try:
-                answer.put(self.results, None)
+                self.results.put(answer)
                 return
             except KeyboardInterrupt:
                 continue
@@ -149,9 +150,9 @@ def call(parcel: Parcel) -> Any:
     try:
         if parcel.function:
             function = function_of(parcel.function, bool(parcel.flags & parcels.FUNCTION_BY_DILL))
-            args, kwargs = parcels.unpickled(parcel.body, parcel.buffers, parcel.flags)
+            args, kwargs = parcel.value()
         else:
-            function, args, kwargs = parcels.unpickled(parcel.body, parcel.buffers, parcel.flags)
+            function, args, kwargs = parcel.value()
     except (AttributeError, ImportError) as error:
         raise _Unresolved from error
     if parcel.kind == parcels.CHUNK:
@@ -159,9 +160,7 @@ def call(parcel: Parcel) -> Any:
     return function(*args, **kwargs)
 
 
-def main(
-    tasks: Ring, results: Ring, board: segment.Segment, slot: int, start: bytes | bytearray, max_tasks: int | None
-) -> None:
+def main(tasks: Ring, results: Ring, board: segment.Segment, slot: int, start: bytes, max_tasks: int | None) -> None:
     """Be a worker. ``start`` is a parcel with the initializer and its arguments, or empty."""
     worker = Worker(tasks, results, board, slot, max_tasks)
     if start:
@@ -169,7 +168,7 @@ def main(
             call(parcels.opened(start))
         except BaseException as error:
             logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
-            worker.send(worker.packed_failure(slot, parcels.NOT_READY, 0, time.perf_counter_ns(), error))
+            worker.send(worker.packed_failure(slot, parcels.NOT_READY, time.perf_counter_ns(), error))
             return
-    worker.send(Packed(slot, parcels.READY, 0, 0, b"", b"", [], worker.limit))
+    worker.send(Packed(slot, parcels.READY))
     worker.run()

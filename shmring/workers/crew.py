@@ -71,7 +71,7 @@ class Crew:
         tasks: Ring,
         results: Ring,
         size: int,
-        start: Callable[[], bytes | bytearray],
+        start: Callable[[], bytes],
         max_tasks: int | None,
     ) -> None:
         self._context, self._tasks, self._results = context, tasks, results
@@ -156,7 +156,7 @@ class Crew:
     def _tell(self, kind: int, key: int) -> None:
         """Through the ring of results: behind everything that the dead one had put there."""
         with contextlib.suppress(ShmringError):  # shut down: the collector has failed
-            Packed(key, kind, 0, 0, b"", b"", [], self._results.max_message).put(self._results, None)
+            self._results.put(Packed(key, kind))
 
     def close(self) -> None:
         """Give everything back, once the thread has ended."""

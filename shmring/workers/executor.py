@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 from shmring.workers import parcels
 from shmring.workers.crew import MOST_WORKERS
 from shmring.workers.functions import function_pickle
-from shmring.workers.pool import Pool, Task
+from shmring.workers.pool import Pool
+from shmring.workers.tasks import Task
 
 T = TypeVar("T")
 
@@ -77,7 +78,7 @@ class ProcessPoolExecutor(Executor):
         future.
         """
         task = Task(fn, args, kwargs, self._retries, flags=self._flags(None))
-        self._pool.submit((task,), self._refusal)
+        self._pool.submit(task, self._refusal)
         return task.future
 
     def map(
@@ -132,7 +133,7 @@ class ProcessPoolExecutor(Executor):
 
     def _submit_all(self, tasks: Iterator[Task], limit: int | None) -> Iterator[Future[Any]]:
         for task in itertools.islice(tasks, limit):
-            self._pool.submit((task,), self._refusal)
+            self._pool.submit(task, self._refusal)
             yield task.future
 
     def _results(
@@ -193,14 +194,14 @@ class _Start:
     def __init__(self, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
         self._initializer, self._initargs = initializer, initargs
 
-    def __call__(self) -> bytes | bytearray:
+    def __call__(self) -> bytes:
         if self._initializer is None:
             return b""
         function, is_dill = function_pickle(self._initializer, False)
         initargs: tuple[Any, ...] = (self._initargs, {})
         body, buffers, flags = parcels.pickled(initargs if function else (self._initializer, *initargs))
         flags |= parcels.FUNCTION_BY_DILL if is_dill else 0
-        return parcels.Packed(0, parcels.CALL, flags, 0, function, body, buffers, 1 << 62).whole()
+        return b"".join(parcels.Packed(0, parcels.CALL, flags, 0, function, body, buffers).parts)
 
 
 def _chunks(calls: Iterator[tuple[Any, ...]], size: int) -> Iterator[tuple[Any, ...]]:

@@ -12,23 +12,25 @@ The extra word of a result is the time that it took, in nanoseconds, and in its 
 
 from __future__ import annotations
 
-import collections
 import os
 import pickle
 import struct
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shmring import segment
+from shmring.codecs.protocol import NamedCodec, padding
 from shmring.ring import Ring
+from shmring.workers.shelf import Raw, Shelf
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 HEAD = struct.Struct("<QBBHIQ")  # key, kind, flags, number of buffers, length of the function, extra
-_ALIGNMENT = 64
 _MOST_BUFFERS = 2**16 - 1
 _IN_BAND = 2048  # bytes: a buffer this short is cheaper inside the pickle
 _WRITE_MOST = 1 << 30
-_WORTH_KEEPING = 128 * 1024
-_LOOK_AT = 4
+_UNLIMITED = 1 << 62
 
 # Kinds, to a worker and back.
 CALL, CHUNK = 1, 2
@@ -39,10 +41,6 @@ ASIDE = 1  # the parcel is elsewhere; the body is the pickled handle of its memo
 BY_DILL = 2  # the body was pickled by dill
 FUNCTION_BY_DILL = 4
 LEASED = 8  # the caller wants the result in memory of its own
-LAST = 16  # this worker leaves after this result
-
-
-Raw = bytes | bytearray | memoryview
 
 
 class Parcel(NamedTuple):
@@ -55,6 +53,14 @@ class Parcel(NamedTuple):
     function: bytes
     body: memoryview
     buffers: list[memoryview]
+
+    def value(self) -> Any:
+        """What was pickled."""
+        if self.flags & BY_DILL:
+            import dill
+
+            return dill.loads(bytes(self.body), buffers=self.buffers)
+        return pickle.loads(self.body, buffers=self.buffers)
 
 
 def pickled(value: Any) -> tuple[bytes, list[memoryview], int]:
@@ -86,142 +92,50 @@ def by_dill(value: Any, keep: Callable[[pickle.PickleBuffer], bool] | None = Non
     return bytes(dill.dumps(value, 5, recurse=True, buffer_callback=keep))
 
 
-def unpickled(data: Any, buffers: list[memoryview], flags: int) -> Any:
-    """The value of a body."""
-    if flags & BY_DILL:
-        import dill
-
-        return dill.loads(bytes(data), buffers=buffers)
-    return pickle.loads(data, buffers=buffers)
-
-
-def _measure(body: bytes, buffers: list[memoryview], function: bytes) -> tuple[bytes, list[int], int]:
-    """The table of lengths, where each buffer begins, and the length of it all."""
-    table = struct.pack(f"<{len(buffers) + 1}Q", len(body), *(view.nbytes for view in buffers))
-    end = HEAD.size + len(table) + len(function) + len(body)
-    starts = []
-    for view in buffers:
-        end = -(-end // _ALIGNMENT) * _ALIGNMENT
-        starts.append(end)
-        end += view.nbytes
-    return table, starts, end
-
-
 class Packed:
     """A parcel about to be sent. ``aside`` holds its memory elsewhere, if it needed one: keep it until it was taken."""
 
-    __slots__ = ("_buffers", "_starts", "aside", "head", "length")
+    __slots__ = ("aside", "parts")
 
     def __init__(
         self,
         key: int,
         kind: int,
-        flags: int,
-        extra: int,
-        function: bytes,
-        body: bytes,
-        buffers: list[memoryview],
-        limit: int,
-        serial: int | None = None,
+        flags: int = 0,
+        extra: int = 0,
+        function: bytes = b"",
+        body: bytes = b"",
+        buffers: Sequence[memoryview] = (),
+        limit: int = _UNLIMITED,
     ) -> None:
         self.aside: segment.Segment | None = None
-        self._buffers = buffers
-        self._starts: list[int] = []
-        if buffers:
-            table, self._starts, self.length = _measure(body, buffers, function)
-            self.head = b"".join(
-                (HEAD.pack(key, kind, flags, len(buffers), len(function), extra), table, function, body)
-            )
+        head = HEAD.pack(key, kind, flags, len(buffers), len(function), extra)
+        if not buffers:
+            self.parts: list[Buffer] = [head + function + body]
+            length = len(head) + len(function) + len(body)
         else:
-            self.head = HEAD.pack(key, kind, flags, 0, len(function), extra) + function + body
-            self.length = len(self.head)
-        if self.length > limit:
-            self._go_aside(key, kind, flags, extra)
-
-    def _go_aside(self, key: int, kind: int, flags: int, extra: int) -> None:
-        memory = segment.anonymous(self.length, transferable=True)
-        _write(memory.fd, memoryview(self.head), 0)
-        for view, start in zip(self._buffers, self._starts, strict=True):
-            _write(memory.fd, view, start)
-        handle = pickle.dumps(memory)
-        self.aside = memory
-        self.head = HEAD.pack(key, kind, flags | ASIDE, 0, 0, extra) + handle
-        self.length, self._buffers, self._starts = len(self.head), [], []
-
-    @property
-    def is_plain(self) -> bool:
-        """Is it one piece of bytes, its ``head``?"""
-        return not self._buffers
-
-    def whole(self) -> bytearray:
-        """The parcel in one piece, for another way than a ring."""
-        room = bytearray(self.length)
-        self._fill(memoryview(room))
-        return room
-
-    def _fill(self, room: memoryview) -> None:
-        room[: len(self.head)] = self.head
-        for view, start in zip(self._buffers, self._starts, strict=True):
-            room[start : start + view.nbytes] = view
-
-    def put(self, ring: Ring, timeout: float | None) -> None:
-        """Send it. Raises as Ring.put does."""
-        if not self._buffers:
-            ring.put(self.head, timeout)
-            return
-        with ring.claim(self.length, timeout) as room:
-            self._fill(room)
+            table = struct.pack(f"<{len(buffers) + 1}Q", len(body), *(view.nbytes for view in buffers))
+            begin = b"".join((head, table, function, body))
+            self.parts = [begin, padding(len(begin))]
+            length = len(begin) + len(padding(len(begin)))
+            for view in buffers:
+                self.parts += view, padding(view.nbytes)
+                length += view.nbytes + len(padding(view.nbytes))
+        if length > limit:
+            self.aside = segment.anonymous(length, transferable=True)
+            _write(self.aside.fd, self.parts)
+            self.parts = [HEAD.pack(key, kind, flags | ASIDE, 0, 0, extra) + pickle.dumps(self.aside)]
 
 
-def _write(fd: int, view: memoryview, offset: int) -> None:
+def _write(fd: int, parts: list[Buffer]) -> None:
     """Into a segment through its descriptor: no page faults here, and other threads run meanwhile."""
-    done = 0
-    while done < view.nbytes:
-        done += os.pwrite(fd, view[done : done + _WRITE_MOST], offset + done)
-
-
-class Shelf:
-    """Memory for messages of which their receiver is to own a copy; for one thread.
-
-    Fresh memory for a large message costs more than the copy, in page faults. So some of it is kept here while its
-    arrays live, and used again when nobody looks at it any more.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._left = limit
-        self._kept: collections.deque[bytearray] = collections.deque()
-
-    def copy(self, view: memoryview) -> Raw:
-        """The message in memory of its own, writable where arrays will lie in it."""
-        if not HEAD.unpack_from(view)[3]:
-            return bytes(view)
-        if view.nbytes < _WORTH_KEEPING:
-            return bytearray(view)
-        for _ in range(min(len(self._kept), _LOOK_AT)):
-            kept = self._kept.popleft()
-            if not _is_free(kept):
-                self._kept.append(kept)
-            elif view.nbytes <= len(kept) <= 2 * view.nbytes:
-                self._kept.append(kept)
-                room = memoryview(kept)[: view.nbytes]
-                room[:] = view
-                return room
-            else:
-                self._left += len(kept)
-        fresh = bytearray(view)
-        if len(fresh) <= self._left:
-            self._left -= len(fresh)
-            self._kept.append(fresh)
-        return fresh
-
-
-def _is_free(memory: bytearray) -> bool:
-    """Is nobody looking at it? Its size cannot change while somebody does."""
-    try:
-        memory.append(memory.pop())
-    except BufferError:
-        return False
-    return True
+    offset = 0
+    for part in parts:
+        view = memoryview(part).cast("B")
+        done = 0
+        while done < view.nbytes:
+            done += os.pwrite(fd, view[done : done + _WRITE_MOST], offset + done)
+        offset += done
 
 
 def opened(raw: Raw | segment.Segment) -> Parcel:
@@ -237,12 +151,42 @@ def opened(raw: Raw | segment.Segment) -> Parcel:
     if count:
         lengths = struct.unpack_from(f"<{count + 1}Q", raw, start)
         start += 8 * (count + 1)
-    function = bytes(view[start : start + function_length])
     end = start + function_length + lengths[0]
     body = view[start + function_length : end]
     buffers = []
     for length in lengths[1:]:
-        begin = -(-end // _ALIGNMENT) * _ALIGNMENT
+        begin = end + len(padding(end))
         end = begin + length
         buffers.append(view[begin:end])
-    return Parcel(key, kind, flags, extra, function, body, buffers)
+    return Parcel(key, kind, flags, extra, bytes(view[start : start + function_length]), body, buffers)
+
+
+class ParcelCodec(NamedCodec):
+    """Parcels in a ring: put as Packed, taken as raw memory of one's own, borrowed as they lie."""
+
+    name = "shmring.parcel"
+    runs_code = True
+
+    def __init__(self, keep: int) -> None:
+        self._keep = keep
+        self._shelf = Shelf(keep)
+
+    def encode(self, value: Any, /) -> Buffer | Sequence[Buffer]:
+        return value.parts  # type: ignore[no-any-return]
+
+    def decode(self, record: memoryview, /) -> Raw:
+        return self._shelf.copy(record) if HEAD.unpack_from(record)[3] else bytes(record)
+
+    def view(self, record: memoryview, /) -> memoryview:
+        return record
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._keep,)
+
+
+def make_ring(capacity: int | str) -> Ring:
+    """A ring for parcels."""
+    sized = Ring.create(capacity=capacity)
+    with sized:
+        keep = sized.capacity
+    return Ring.create(capacity=capacity, codec=ParcelCodec(keep))

@@ -1,0 +1,160 @@
+"""A call on its way to its future, and the ring that it goes through."""
+
+from __future__ import annotations
+
+import collections
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from shmring.errors import Full, ShmringError
+from shmring.ring import Ring
+from shmring.workers import parcels
+from shmring.workers.failures import RemoteTraceback, traceback_text
+from shmring.workers.functions import function_pickle
+from shmring.workers.parcels import Packed
+
+_AHEAD_NS = 4_000_000  # tasks in the ring cannot be cancelled, so keep no more than this much work there
+_MOST_AHEAD = 1024
+_SHORTEST_NS = 1000
+ATTEMPTS = 1 << 16
+
+
+class Task:
+    """A call. Each attempt at it has a key of its own, so that what belongs to an earlier one is recognised."""
+
+    __slots__ = (
+        "args", "aside", "attempt", "by_value", "flags", "function", "future", "kind", "kwargs", "number", "pickle",
+        "retries", "running",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        args: Any,
+        kwargs: dict[str, Any],
+        retries: int,
+        kind: int = parcels.CALL,
+        flags: int = 0,
+        pickle: tuple[bytes, bool] | None = None,
+    ) -> None:
+        self.future: Future[Any] = Future()
+        self.function, self.args, self.kwargs = function, args, kwargs
+        self.kind, self.flags, self.retries, self.pickle = kind, flags, retries, pickle
+        self.number = self.attempt = 0
+        self.by_value = self.running = False
+        self.aside: Any = None
+
+    @property
+    def key(self) -> int:
+        return self.number * ATTEMPTS + self.attempt % ATTEMPTS
+
+    def packed(self, limit: int) -> Packed:
+        """The task as a parcel. Raises whatever its pickling raises."""
+        function, is_dill = self.pickle or function_pickle(self.function, self.by_value)
+        call = (self.args, self.kwargs) if function else (self.function, self.args, self.kwargs)
+        if self.by_value:
+            buffers: list[memoryview] = []
+            body, flags = parcels.by_dill(call), parcels.BY_DILL
+        else:
+            body, buffers, flags = parcels.pickled(call)
+        flags |= self.flags | (parcels.FUNCTION_BY_DILL if is_dill else 0)
+        packed = Packed(self.key, self.kind, flags, 0, function, body, buffers, limit)
+        self.aside = packed.aside
+        return packed
+
+
+class Feed:
+    """Tasks that wait, and the ring that they go into when there is room and need.
+
+    Guarded by the pool's lock, but for the pickling and the putting themselves.
+    """
+
+    def __init__(
+        self, ring: Ring, lock: threading.RLock, workers: Callable[[], int], drop: Callable[[Task], None]
+    ) -> None:
+        self.backlog: collections.deque[Task] = collections.deque()
+        self.in_flight = 0
+        self.stalled = False
+        self._ring, self._lock, self._workers, self._drop = ring, lock, workers, drop
+        self._limit = ring.max_message // 2
+        self._pace_ns = float(_AHEAD_NS)  # how long a task takes, lately
+
+    @property
+    def ahead(self) -> int:
+        """How many tasks may be in the ring: as many as are done in a few milliseconds."""
+        workers = self._workers() or 1
+        return int(min(_MOST_AHEAD, workers + 1 + workers * _AHEAD_NS / self._pace_ns))
+
+    def learn(self, took_ns: int) -> None:
+        """A task took so long."""
+        self._pace_ns += (max(took_ns, _SHORTEST_NS) - self._pace_ns) / 8
+
+    def admit(self, task: Task) -> bool:
+        """Take a task in, under the lock; True when the caller is to send it at once."""
+        direct = not self.backlog and self.in_flight < self.ahead
+        if direct:
+            self.in_flight += 1
+        else:
+            self.backlog.append(task)
+        return direct
+
+    def again(self, task: Task) -> None:
+        """Send a task that was in flight once more, first of all."""
+        with self._lock:
+            if task.aside:
+                task.aside.close()
+            task.attempt += 1
+            self.in_flight -= 1
+            self.backlog.appendleft(task)
+
+    def refill(self) -> None:
+        """Bring tasks from the backlog into the ring, many at a time."""
+        with self._lock:
+            self.stalled = False
+            ahead = self.ahead
+            if not self.backlog or self.in_flight > max(self._workers(), ahead // 2):
+                return
+            count = min(len(self.backlog), ahead - self.in_flight)
+            tasks = [self.backlog.popleft() for _ in range(count)]
+            self.in_flight += len(tasks)
+        self.send(tasks)
+
+    def send(self, tasks: list[Task]) -> None:
+        """Put tasks that are counted as in flight already; those without room go to the front of the backlog."""
+        ready = []
+        for task in tasks:
+            packed = self._pack(task)
+            if packed is not None:
+                ready.append((task, packed))
+        if not ready:
+            return
+        done = 0
+        try:
+            done = self._ring.put_many([packed for _, packed in ready], 0)
+        except Full:
+            pass
+        except ShmringError:
+            return  # broken meanwhile; every future has been told
+        if done < len(ready):
+            with self._lock:
+                self.stalled = True
+                self.in_flight -= len(ready) - done
+                self.backlog.extendleft(task for task, _ in reversed(ready[done:]))
+
+    def _pack(self, task: Task) -> Packed | None:
+        """A task as a parcel; None when it was cancelled, or cannot be pickled, which its future then says."""
+        if not task.running and not task.future.set_running_or_notify_cancel():
+            self._drop(task)
+            return None
+        task.running = True
+        try:
+            return task.packed(self._limit)
+        except BaseException as error:
+            self._drop(task)
+            error.__cause__ = RemoteTraceback(traceback_text(error))
+            task.future.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+            return None
