@@ -19,6 +19,7 @@ Layers, each importing only what stands to its left (tests/test_layering.py hold
 ``doctor``    whether this machine is fit for rings
 ``bench``     how fast it all is; its sources are bench/ in the repository
 ``workers``   ProcessPoolExecutor: worker processes, tasks and results through rings
+``pipeline``  Pipeline: stages of workers
 """
 
 try:
@@ -49,6 +50,7 @@ from shmring.errors import (
     PeerDied,
     ShmringError,
     ShutDown,
+    StageError,
 )
 from shmring.inspection import AttachmentInfo, RingInfo, inspect
 from shmring.inspection import list_rings as list
@@ -58,6 +60,7 @@ from shmring.registry import get_include, unlink
 from shmring.ring import Consumer, Producer, Ring, RingStats
 
 if TYPE_CHECKING:
+    from shmring.pipeline import Pipeline, StageStats
     from shmring.workers import ProcessPoolExecutor, WorkerDied
 
 __version__ = "0.1.0"
@@ -80,6 +83,7 @@ __all__ = [
     "NoSpace",
     "NotReady",
     "PeerDied",
+    "Pipeline",
     "ProcessPoolExecutor",
     "Producer",
     "Queue",
@@ -89,6 +93,8 @@ __all__ = [
     "ShmringError",
     "ShutDown",
     "SimpleQueue",
+    "StageError",
+    "StageStats",
     "WorkerDied",
     "clean",
     "codecs",
@@ -100,7 +106,7 @@ __all__ = [
     "unlink",
 ]
 
-_LATE = {"ProcessPoolExecutor": "workers", "WorkerDied": "workers"}
+_LATE = {"Pipeline": "pipeline", "StageStats": "pipeline", "ProcessPoolExecutor": "workers", "WorkerDied": "workers"}
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,9 @@
     ├── LayoutMismatch (ValueError)     not a ring, another layout version, or another ring than asked for
     ├── Corrupt (ValueError)            shared memory holds what no program of ours writes
     ├── DecodeError (ValueError)        a message that this process cannot turn back into an object
-    └── NotReady (TimeoutError)         half made, and not finished in time
+    ├── NotReady (TimeoutError)         half made, and not finished in time
+    ├── StageError (RuntimeError)       an item on which a stage of a pipeline failed
+    └── WorkerDied (BrokenProcessPool)  the worker that ran this task died (in shmring.workers)
 
 FileExistsError, FileNotFoundError and PermissionError are Python's own.
 """
@@ -132,3 +134,15 @@ class DecodeError(ShmringError, ValueError):
 
 class NotReady(ShmringError, TimeoutError):
     """It exists, but whoever makes it has not finished."""
+
+
+class StageError(ShmringError, RuntimeError):
+    """A stage of a pipeline failed. ``stage`` is its name, ``item`` what it was given; the cause says why."""
+
+    def __init__(self, message: str = "", stage: str = "", item: Any = None) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.item = item
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.stage, self.item)

@@ -157,6 +157,9 @@ def call(parcel: Parcel) -> Any:
         raise _Unresolved from error
     if parcel.kind == parcels.CHUNK:
         return [function(*each) for each in args[0]]
+    if parcel.kind == parcels.BATCH:
+        run, items, expand = args
+        return run(function, items, expand)
     return function(*args, **kwargs)
 
 

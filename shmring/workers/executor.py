@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import contextlib
 import importlib
 import itertools
 import os
@@ -63,6 +62,7 @@ class ProcessPoolExecutor(Executor):
         if not isinstance(retries, int) or retries < 0:
             raise ValueError(f"retries is {retries!r}; it is how often a task is run again, from 0")
         self._mp_context = _checked_context(mp_context, max_tasks_per_child)
+        self._known: dict[int, tuple[Callable[..., Any], tuple[bytes, bool] | None]] = {}
         self._retries, self._leased, self._progress = retries, leased, progress
         start = _Start(initializer, initargs)
         _register_at_exit()
@@ -120,14 +120,24 @@ class ProcessPoolExecutor(Executor):
             results = shown_while(results, shown, fn, None if total is None else total * chunksize)
         return results
 
+    def _submit_batch(
+        self, run: Callable[..., T], fn: Callable[[Any], Any], items: list[Any], expand: bool, retries: int
+    ) -> Future[T]:
+        """For pipelines: ``run(fn, items, expand)`` in a worker, with the function pickled apart from the items."""
+        known = self._known.get(id(fn))
+        if known is None or known[0] is not fn:
+            self._known[id(fn)] = known = (fn, _tried_pickle(fn))
+        args = (run, items, expand)
+        task = Task(fn, args, {}, retries, parcels.BATCH, self._flags(None), known[1])
+        self._pool.submit(task, self._refusal)
+        return task.future
+
     def _flags(self, leased: bool | None) -> int:
         return parcels.LEASED if (self._leased if leased is None else leased) else 0
 
     def _tasks(self, fn: Callable[..., T], calls: Iterator[tuple[Any, ...]], kind: int, flags: int) -> Iterator[Task]:
         """A task for each call; the function is pickled once for all of them."""
-        known: tuple[bytes, bool] | None = None
-        with contextlib.suppress(Exception):  # raised again, and told, by each future
-            known = function_pickle(fn, False)
+        known = _tried_pickle(fn)
         for args in calls:
             yield Task(fn, args, {}, self._retries, kind=kind, flags=flags, pickle=known)
 
@@ -186,6 +196,13 @@ class ProcessPoolExecutor(Executor):
 
     def __repr__(self) -> str:
         return f"<ProcessPoolExecutor max_workers={self._max_workers}{' broken' if self._broken else ''}>"
+
+
+def _tried_pickle(fn: Callable[..., Any]) -> tuple[bytes, bool] | None:
+    try:
+        return function_pickle(fn, False)
+    except Exception:  # raised again, and told, by each future
+        return None
 
 
 class _Start:

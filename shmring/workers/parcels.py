@@ -33,7 +33,7 @@ _WRITE_MOST = 1 << 30
 _UNLIMITED = 1 << 62
 
 # Kinds, to a worker and back.
-CALL, CHUNK = 1, 2
+CALL, CHUNK, BATCH = 1, 2, 3
 DONE, FAILED, UNRESOLVED, RETURNED, READY, NOT_READY, LEFT, NUDGE, ALL_GONE = range(10, 19)
 
 # Flags.

@@ -93,6 +93,8 @@ class Pool:
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Break the pool, and send its workers a signal."""
+        if not self.thread.ident:
+            self.end()
         self._break("its workers were ended by kill_workers() or terminate_workers()", None, number)
 
     def join(self) -> None:
