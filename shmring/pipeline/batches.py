@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from shmring.workers.failures import RemoteTraceback, traceback_text
+from shmring.workers.failures import remote_traceback, traceback_text
 
 
 class Failure(NamedTuple):
@@ -24,7 +24,7 @@ class Failure(NamedTuple):
             error = pickle.loads(self.error)
         except Exception as problem:
             error = problem
-        error.__cause__ = RemoteTraceback(self.text)
+        error.__cause__ = remote_traceback(self.text)
         return error
 
 

@@ -12,6 +12,7 @@ import importlib
 import logging
 import pickle
 import time
+from collections.abc import Callable
 from typing import Any
 
 from shmring import segment
@@ -19,7 +20,7 @@ from shmring.errors import Closed, Empty, PeerDied, ShutDown
 from shmring.ring import Ring
 from shmring.workers import parcels
 from shmring.workers.failures import traceback_text
-from shmring.workers.functions import function_of
+from shmring.workers.functions import PickledFunction, function_of
 from shmring.workers.parcels import Packed, Parcel
 from shmring.workers.shelf import Raw
 
@@ -163,12 +164,20 @@ def call(parcel: Parcel) -> Any:
     return function(*args, **kwargs)
 
 
-def main(tasks: Ring, results: Ring, board: segment.Segment, slot: int, start: bytes, max_tasks: int | None) -> None:
-    """Be a worker. ``start`` is a parcel with the initializer and its arguments, or empty."""
+def main(
+    tasks: Ring,
+    results: Ring,
+    board: segment.Segment,
+    slot: int,
+    max_tasks: int | None,
+    initializer: Callable[..., object] | PickledFunction | None,
+    initargs: tuple[Any, ...],
+) -> None:
+    """Be a worker."""
     worker = Worker(tasks, results, board, slot, max_tasks)
-    if start:
+    if initializer is not None:
         try:
-            call(parcels.opened(start))
+            initializer(*initargs)
         except BaseException as error:
             logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
             worker.send(worker.packed_failure(slot, parcels.NOT_READY, time.perf_counter_ns(), error))

@@ -63,7 +63,7 @@ class Member:
 
 
 class Crew:
-    """The workers of one pool. ``tell`` is called, in the crew's thread, for each that ended, and at the end of all."""
+    """The workers of one pool. Who ended is told through the ring of results."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Crew:
         tasks: Ring,
         results: Ring,
         size: int,
-        start: Callable[[], bytes],
+        start: Callable[[], tuple[Any, ...]],
         max_tasks: int | None,
     ) -> None:
         self._context, self._tasks, self._results = context, tasks, results
@@ -86,7 +86,6 @@ class Crew:
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._waker, False)
         self._leaving = self._killing = False
-        self.thread = threading.Thread(target=self._watch, name="shmring-crew", daemon=True)
 
     def hire(self) -> Member:
         """Start a worker. Raises what starting a process raises."""
@@ -94,7 +93,7 @@ class Crew:
             slot = self._free.pop()
             try:
                 self.words[2 * slot] = self.words[2 * slot + 1] = 0
-                arguments = (self._tasks, self._results, self._board, slot, self._start(), self._max_tasks)
+                arguments = (self._tasks, self._results, self._board, slot, self._max_tasks, *self._start())
                 process = self._context.Process(target=child.main, args=arguments)
                 process.start()
             except BaseException:
@@ -102,8 +101,6 @@ class Crew:
                 raise
             member = Member(process, slot)
             self.members[slot] = self._watched[slot] = member
-        if not self.thread.ident:
-            self.thread.start()
         self.wake()
         return member
 
@@ -131,7 +128,8 @@ class Crew:
             for member in self._watched.values():
                 member.signal(number)
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
+        """Until all have left: tell the pool of each worker that ended, and of every wake. For a thread of its own."""
         while True:
             with self._lock:
                 watched = [*self._watched.values()]

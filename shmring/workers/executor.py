@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from shmring.workers import parcels
 from shmring.workers.crew import MOST_WORKERS
-from shmring.workers.functions import function_pickle
+from shmring.workers.functions import PickledFunction, function_pickle
 from shmring.workers.pool import Pool
 from shmring.workers.tasks import Task
 
@@ -153,12 +153,7 @@ class ProcessPoolExecutor(Executor):
             while futures:
                 if more is not None:
                     futures.extend(self._submit_all(more, 1))
-                future = futures.popleft()
-                try:
-                    yield future.result(None if give_up is None else give_up - time.monotonic())
-                finally:
-                    future.cancel()
-                    del future
+                yield _result_of(futures.popleft(), None if give_up is None else give_up - time.monotonic())
         finally:
             for future in futures:
                 future.cancel()
@@ -205,20 +200,31 @@ def _tried_pickle(fn: Callable[..., Any]) -> tuple[bytes, bool] | None:
         return None
 
 
+def _result_of(future: Future[Any], timeout: float | None) -> Any:
+    """Its result, of which nothing keeps a reference afterwards, not a traceback either."""
+    try:
+        try:
+            return future.result(timeout)
+        finally:
+            future.cancel()
+    finally:
+        del future
+
+
 class _Start:
-    """What a worker begins with, pickled when it is needed, as a fresh worker may come at any time."""
+    """What a worker begins with, pickled when one is started.
+
+    The arguments go with the process and not through a ring, so they may be locks and queues of multiprocessing.
+    """
 
     def __init__(self, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
         self._initializer, self._initargs = initializer, initargs
 
-    def __call__(self) -> bytes:
+    def __call__(self) -> tuple[Any, ...]:
         if self._initializer is None:
-            return b""
-        function, is_dill = function_pickle(self._initializer, False)
-        initargs: tuple[Any, ...] = (self._initargs, {})
-        body, buffers, flags = parcels.pickled(initargs if function else (self._initializer, *initargs))
-        flags |= parcels.FUNCTION_BY_DILL if is_dill else 0
-        return b"".join(parcels.Packed(0, parcels.CALL, flags, 0, function, body, buffers).parts)
+            return None, ()
+        data, is_dill = function_pickle(self._initializer, False)
+        return (PickledFunction(data, is_dill) if data else self._initializer), self._initargs
 
 
 def _chunks(calls: Iterator[tuple[Any, ...]], size: int) -> Iterator[tuple[Any, ...]]:

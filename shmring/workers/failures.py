@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import signal
 import traceback
-from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from concurrent.futures.process import BrokenProcessPool, _RemoteTraceback
+from typing import Any, cast
 
 from shmring.errors import ShmringError
 
@@ -43,11 +43,13 @@ def how_it_ended(exitcode: int | None) -> str:
     return f"was killed by {name}{hint}"
 
 
-class RemoteTraceback(Exception):
-    """Where an exception was raised, in the worker's own words; the ``__cause__`` of what a future raises."""
+def remote_traceback(text: str) -> BaseException:
+    """Where an exception was raised, in the worker's own words: the ``__cause__`` of what a future raises.
 
-    def __str__(self) -> str:
-        return f'\n"""\n{self.args[0]}"""' if self.args else ""
+    It is the standard library's, as there are tools and tests that know it.
+    """
+    made: BaseException = cast(Any, _RemoteTraceback)(f'\n"""\n{text}"""')
+    return made
 
 
 def traceback_text(error: BaseException) -> str:

@@ -60,3 +60,13 @@ def function_of(data: bytes, is_dill: bool) -> Callable[..., Any]:
             _loaded.clear()
         _loaded[data] = function
     return function
+
+
+class PickledFunction:
+    """A function that any pickler can send: it is called as the function, and unpickled when it first is."""
+
+    def __init__(self, data: bytes, is_dill: bool) -> None:
+        self._data, self._is_dill = data, is_dill
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return function_of(self._data, self._is_dill)(*args, **kwargs)

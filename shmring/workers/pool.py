@@ -14,7 +14,6 @@ import contextlib
 import pickle
 import signal
 import threading
-import traceback
 from collections.abc import Callable, Iterable
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -23,7 +22,7 @@ from shmring.errors import Empty, PeerDied, ShmringError
 from shmring.workers import parcels
 from shmring.workers.child import RUNNING
 from shmring.workers.crew import Crew, Member
-from shmring.workers.failures import RemoteTraceback, WorkerDied, how_it_ended
+from shmring.workers.failures import WorkerDied, how_it_ended, remote_traceback
 from shmring.workers.parcels import Parcel
 from shmring.workers.shelf import Raw
 from shmring.workers.tasks import ATTEMPTS, Feed, Task
@@ -40,7 +39,7 @@ class Pool:
         self,
         context: Any,
         size: int,
-        start: Callable[[], bytes],
+        start: Callable[[], tuple[Any, ...]],
         max_tasks: int | None,
         capacity: int | str,
     ) -> None:
@@ -57,7 +56,7 @@ class Pool:
         self._dismissed = False
         self._numbers = 0
         self._failed_starts = 0
-        self.thread = threading.Thread(target=self._collect, name="shmring-collector", daemon=True)
+        self.thread: threading.Thread | None = None
 
     # --- from the executor's threads ---
 
@@ -69,11 +68,13 @@ class Pool:
             reason = refusal()
             if reason:
                 raise RuntimeError(f"cannot schedule new futures after {reason}")
+            if self.thread is None:
+                thread = threading.Thread(target=self._collect, name="shmring-collector", daemon=True)
+                thread.start()
+                self.thread = thread
             members = len(self.crew.members)
             if members < self.size and len(self.pending) >= members:
                 self.crew.hire()
-            if not self.thread.ident:
-                self.thread.start()
             self._numbers += 1
             task.number = self._numbers
             self.pending[task.number] = task
@@ -85,21 +86,21 @@ class Pool:
         """Take no more tasks; leave when those pending are done, or cancelled. Safe in a finalizer."""
         self.ending = True
         self._cancelling = self._cancelling or cancel
-        if self.thread.ident:
+        if self.thread is not None:
             self.crew.wake()
-        elif not self._dismissed and not self.crew.members:
+        elif not self._dismissed:
             self._dismissed = True
             self._close()
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Break the pool, and send its workers a signal."""
-        if not self.thread.ident:
+        if self.thread is None:
             self.end()
         self._break("its workers were ended by kill_workers() or terminate_workers()", None, number)
 
     def join(self) -> None:
         """Wait for the end; not from a callback, which runs in the collector's own thread."""
-        if self.thread.ident and self.thread is not threading.current_thread():
+        if self.thread is not None and self.thread is not threading.current_thread():
             self.thread.join()
 
     def _drop(self, task: Task) -> None:
@@ -113,18 +114,23 @@ class Pool:
     # --- collecting ---
 
     def _collect(self) -> None:
+        crew: threading.Thread | None = None
         try:
+            thread = threading.Thread(target=self.crew.watch, name="shmring-crew", daemon=True)
+            thread.start()
+            crew = thread
             while self._receive():
                 if self.ending and not self._dismissed:
                     self._leave()
                 self.feed.refill()
         except BaseException as error:
-            traceback.print_exc()
             self.results.shutdown(immediate=True)
-            self._break("its collector failed, which is a defect of shmring", error)
+            self._break(f"its collector failed: {error!r}", error)
         finally:
-            if self.crew.thread.ident:
-                self.crew.thread.join()
+            if crew is not None:
+                crew.join()
+            else:
+                self.crew.watch()
             self._close()
 
     def _close(self) -> None:
@@ -212,7 +218,7 @@ class Pool:
             error = pickle.loads(data)
         except BaseException as problem:  # pickled well, but its class cannot be made from that
             error = problem
-        error.__cause__ = RemoteTraceback(text)
+        error.__cause__ = remote_traceback(text)
         return error
 
     def _hear_of_end(self, member: Member) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from shmring.errors import Full, ShmringError
 from shmring.ring import Ring
 from shmring.workers import parcels
-from shmring.workers.failures import RemoteTraceback, traceback_text
+from shmring.workers.failures import remote_traceback, traceback_text
 from shmring.workers.functions import function_pickle
 from shmring.workers.parcels import Packed
 
@@ -153,7 +153,7 @@ class Feed:
             return task.packed(self._limit)
         except BaseException as error:
             self._drop(task)
-            error.__cause__ = RemoteTraceback(traceback_text(error))
+            error.__cause__ = remote_traceback(traceback_text(error))
             task.future.set_exception(error)
             if not isinstance(error, Exception):
                 raise
