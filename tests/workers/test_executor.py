@@ -1,0 +1,311 @@
+"""The executor is concurrent.futures' own to whoever uses it, and takes what cannot be pickled elsewhere."""
+
+import concurrent.futures
+import functools
+import gc
+import multiprocessing
+import pickle
+import subprocess
+import sys
+import textwrap
+import weakref
+
+import multiprocess
+import numpy
+import pytest
+from worker_jobs import (
+    Unpicklable,
+    both,
+    double,
+    fail,
+    get_state,
+    make_unpicklable,
+    pid_of,
+    raise_carrier,
+    raise_needs_two,
+    set_state,
+    wait_for,
+)
+
+import shmring
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("package", [multiprocessing, multiprocess], ids=["multiprocessing", "multiprocess"])
+def test_every_start_method_of_both_packages_serves(package, method):
+    with shmring.ProcessPoolExecutor(1, mp_context=package.get_context(method)) as pool:
+        assert pool.submit(both, 1, second=2, third=3).result(60) == (1, 2, 3)
+
+
+def test_it_is_an_executor(pool):
+    assert isinstance(pool, concurrent.futures.Executor)
+    futures = [pool.submit(double, number) for number in range(20)]
+    assert {future.result() for future in concurrent.futures.as_completed(futures, 60)} == {*range(0, 40, 2)}
+
+
+@pytest.mark.parametrize("options", [{}, {"chunksize": 7}, {"buffersize": 3}], ids=str)
+def test_map_keeps_the_order(pool, options):
+    assert list(pool.map(double, range(100), **options)) == [*range(0, 200, 2)]
+    assert list(pool.map(both, range(3), "abc")) == [(0, "a", 0), (1, "b", 0), (2, "c", 0)]
+
+
+def test_map_with_a_buffer_takes_no_more_of_an_endless_input(pool):
+    taken = []
+    endless = iter(lambda: taken.append(1) or len(taken), None)
+    results = pool.map(double, endless, buffersize=5)
+    assert [next(results) for _ in range(10)] == [*range(2, 22, 2)]
+    assert len(taken) <= 16
+    results.close()
+
+
+def test_map_ends_with_its_timeout(pool, tmp_path):
+    results = pool.map(wait_for, [str(tmp_path)] * 2 + [str(tmp_path / "never")], timeout=0.2)
+    assert next(results) == next(results) == str(tmp_path)
+    with pytest.raises(TimeoutError):
+        next(results)
+    (tmp_path / "never").touch()
+
+
+@pytest.mark.parametrize("bad", [{"chunksize": 0}, {"buffersize": 0}])
+def test_map_says_what_it_takes(pool, bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        pool.map(double, [1], **bad)
+
+
+@pytest.mark.parametrize(
+    ("bad", "error"),
+    [
+        ({"max_workers": 0}, "greater than 0"),
+        ({"max_workers": 1000}, "<= 240"),
+        ({"retries": -1}, "retries is -1"),
+        ({"max_tasks_per_child": 0}, ">= 1"),
+        ({"max_tasks_per_child": 1, "mp_context": multiprocessing.get_context("fork")}, "incompatible"),
+    ],
+)
+def test_an_argument_out_of_range_says_what_is_in_range(bad, error):
+    with pytest.raises(ValueError, match=error):
+        shmring.ProcessPoolExecutor(**bad)
+    with pytest.raises(TypeError, match="callable"):
+        shmring.ProcessPoolExecutor(initializer=3)
+
+
+def test_lambdas_closures_and_callables_of_all_kinds_are_called(pool):
+    factor = 7
+
+    def inner(value):
+        return value * factor
+
+    assert pool.submit(lambda: 42).result(60) == 42
+    assert list(pool.map(inner, range(3))) == [0, 7, 14]
+    assert pool.submit(functools.partial(both, 1), 2).result(60) == (1, 2, 0)
+    assert pool.submit([3, 1, 2].count, 1).result(60) == 1
+    assert pool.submit(lambda given: given(2), inner).result(60) == 14
+
+
+def test_what_a_closure_refers_to_is_as_it_was_when_submitted(pool):
+    value = 1
+
+    def look():
+        return value
+
+    first = pool.submit(look).result(60)
+    value = 2
+    assert (first, pool.submit(look).result(60)) == (1, 2)
+
+
+NOTEBOOK = """
+import os
+import shmring
+
+def helper(value):
+    return os.path.join("a", str(value))
+
+class Point:
+    def __init__(self, x):
+        self.x = x
+
+def use(point):
+    return Point(helper(point.x))
+
+with shmring.ProcessPoolExecutor(1) as pool:
+    print(pool.submit(use, Point(3)).result().x)
+"""
+
+
+def test_functions_and_classes_of_a_prompt_are_sent_by_value():
+    done = subprocess.run([sys.executable, "-c", NOTEBOOK], capture_output=True, text=True, check=False, timeout=100)
+    assert (done.stdout, done.stderr) == ("a/3\n", "")
+
+
+def test_what_stands_under_the_main_guard_is_sent_by_value(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import shmring\n"
+        "if __name__ == '__main__':\n"
+        "    def inside(value):\n"
+        "        return value + 1\n"
+        "    with shmring.ProcessPoolExecutor(1) as pool:\n"
+        "        print(list(pool.map(inside, range(3))))\n"
+    )
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False, timeout=100)
+    assert (done.stdout, done.stderr) == ("[1, 2, 3]\n", "")
+
+
+def test_a_program_without_main_guard_is_told_so(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text("import shmring\nprint(shmring.ProcessPoolExecutor(1).submit(abs, -1).result())\n")
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 1
+    assert "BrokenProcessPool" in done.stderr
+    assert "__main__" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("count", [0, 10, 1000, 200_000, 3_000_000], ids=lambda count: f"{8 * count} bytes")
+@pytest.mark.parametrize("leased", [False, True], ids=["copied", "leased"])
+def test_arrays_come_back_whole_writable_and_ones_own(count, leased):
+    array = numpy.arange(count, dtype="float64")
+    with shmring.ProcessPoolExecutor(2, capacity="4 MiB", leased=leased) as pool:
+        first, *rest = pool.map(double, [array] * 6)
+        first += 1
+        assert (first == 2 * array + 1).all()
+        assert all((each == 2 * array).all() for each in rest)
+    assert (rest[0] == 2 * array).all(), "an array outlives the pool"
+
+
+def test_memory_that_is_still_looked_at_is_not_used_again(pool):
+    arrays = [numpy.full(50_000, number) for number in range(60)]
+    results = list(pool.map(double, arrays))
+    assert [int(each.sum()) for each in results] == [100_000 * number for number in range(60)]
+
+
+def test_an_exception_brings_its_remote_traceback(pool):
+    with pytest.raises(ZeroDivisionError, match="on purpose") as caught:
+        pool.submit(fail).result(60)
+    assert 'raise ZeroDivisionError("on purpose")' in str(caught.value.__cause__)
+
+
+def test_what_cannot_be_pickled_fails_alone(pool):
+    with pytest.raises(pickle.PicklingError, match="not this one"):
+        pool.submit(double, Unpicklable()).result(60)
+    with pytest.raises(pickle.PicklingError, match="not this one"):
+        pool.submit(make_unpicklable).result(60)
+    with pytest.raises(pickle.PicklingError, match="carries a lock") as caught:
+        pool.submit(raise_carrier).result(60)
+    assert "raise Carrier" in str(caught.value.__cause__)
+    with pytest.raises(TypeError) as caught:
+        pool.submit(raise_needs_two).result(60)
+    assert "raise NeedsTwo(1, 2)" in str(caught.value.__cause__)
+    assert pool.submit(double, 1).result(60) == 2
+
+
+def test_a_call_that_has_not_begun_can_be_cancelled(tmp_path):
+    with shmring.ProcessPoolExecutor(1) as pool:
+        held = pool.submit(wait_for, str(tmp_path / "go"))
+        waiting = [pool.submit(double, 1) for _ in range(10)]
+        assert waiting[-1].cancel()
+        (tmp_path / "go").touch()
+        assert held.result(60)
+        assert waiting[0].result(60) == 2
+        assert waiting[-1].cancelled()
+
+
+def test_shutdown_can_drop_what_has_not_begun(tmp_path):
+    pool = shmring.ProcessPoolExecutor(1)
+    futures = [pool.submit(wait_for, str(tmp_path / "go")) for _ in range(50)]
+    pool.shutdown(wait=False, cancel_futures=True)
+    (tmp_path / "go").touch()
+    pool.shutdown()
+    cancelled = [future.cancelled() for future in futures]
+    assert not cancelled[0]
+    assert sum(cancelled) >= 45
+    assert all(future.done() for future in futures)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        pool.submit(double, 1)
+
+
+def test_a_callback_may_shut_the_pool_down(pool):
+    pool.submit(double, 1).add_done_callback(lambda _: pool.shutdown())
+    pool.shutdown()
+
+
+def test_a_collected_executor_finishes_its_work_and_leaves():
+    pool = shmring.ProcessPoolExecutor(2)
+    futures = [pool.submit(double, number) for number in range(100)]
+    processes = [*pool._processes.values()]
+    thread, gone = pool._pool.thread, weakref.ref(pool)
+    del pool
+    gc.collect()
+    assert gone() is None
+    assert [future.result(60) for future in futures] == [*range(0, 200, 2)]
+    thread.join()
+    for process in processes:
+        with pytest.raises(ValueError, match="closed"):
+            process.is_alive()
+
+
+def test_an_unused_executor_leaves_nothing():
+    shmring.ProcessPoolExecutor(2).shutdown()
+    shmring.ProcessPoolExecutor(2)
+
+
+def test_every_worker_is_initialized():
+    with shmring.ProcessPoolExecutor(2, initializer=set_state, initargs=("set",)) as pool:
+        assert {pool.submit(get_state).result(60) for _ in range(10)} == {"set"}
+
+
+def test_a_failing_initializer_breaks_the_pool(capfd):
+    with shmring.ProcessPoolExecutor(2, initializer=fail) as pool:
+        future = pool.submit(double, 1)
+        with pytest.raises(concurrent.futures.process.BrokenProcessPool, match="initializer") as caught:
+            future.result(60)
+        assert isinstance(caught.value.__cause__, ZeroDivisionError)
+        with pytest.raises(concurrent.futures.process.BrokenProcessPool, match="initializer"):
+            pool.submit(double, 1)
+    capfd.readouterr()
+
+
+def test_locks_and_queues_go_to_the_initializer():
+    context = multiprocessing.get_context("forkserver")
+    queue = context.SimpleQueue()
+    with shmring.ProcessPoolExecutor(1, context, initializer=queue.put, initargs=("hello",)) as pool:
+        pool.submit(double, 1).result(60)
+        assert queue.get() == "hello"
+    queue.close()
+
+
+def test_a_worker_leaves_after_its_share_of_tasks():
+    with shmring.ProcessPoolExecutor(1, max_tasks_per_child=3) as pool:
+        pids = [pool.submit(pid_of, 0).result(60) for _ in range(9)]
+    assert len({*pids}) == 3
+    assert all(pids.count(pid) == 3 for pid in pids)
+
+
+AT_EXIT = """
+    import shmring, sys
+
+    def work(number):
+        return number
+
+    if __name__ == "__main__":
+        pool = shmring.ProcessPoolExecutor(2)
+        futures = [pool.submit(work, number) for number in range(500)]
+        futures[-1].add_done_callback(lambda future: print(future.result(), flush=True))
+"""
+
+
+def test_work_that_is_pending_when_the_interpreter_ends_is_done(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(textwrap.dedent(AT_EXIT))
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False, timeout=100)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "499\n", "")
+
+
+def test_a_parent_full_of_threads_can_use_it():
+    with shmring.ProcessPoolExecutor(2) as pool, concurrent.futures.ThreadPoolExecutor(8) as threads:
+        futures = [threads.submit(lambda number: pool.submit(double, number).result(60), n) for n in range(200)]
+        assert [future.result(60) for future in futures] == [*range(0, 400, 2)]
+
+
+def test_progress_is_shown_on_request(pool, capsys):
+    assert list(pool.map(double, range(10), progress="doubling")) == [*range(0, 20, 2)]
+    assert "doubling" in capsys.readouterr().err

@@ -1,0 +1,114 @@
+"""What the workers of these tests do; they import it from here, as the test modules have no place on their path."""
+
+import ctypes
+import os
+import pickle
+import signal
+import threading
+import time
+
+STATE = "not set"
+
+
+def set_state(value):
+    global STATE
+    STATE = value
+
+
+def get_state():
+    return STATE
+
+
+def fail():
+    raise ZeroDivisionError("on purpose")
+
+
+def both(first, second, *, third=0):
+    return first, second, third
+
+
+def double(value):
+    return 2 * value
+
+
+def wait_for(path):
+    while not os.path.exists(path):
+        time.sleep(0.001)
+    return path
+
+
+def pid_of(_):
+    return os.getpid()
+
+
+class Unpicklable:
+    def __reduce__(self):
+        raise pickle.PicklingError("not this one")
+
+
+class NeedsTwo(Exception):
+    def __init__(self, first, second):
+        super().__init__(first)
+
+
+def raise_needs_two():
+    raise NeedsTwo(1, 2)
+
+
+class Carrier(Exception):
+    def __init__(self):
+        super().__init__("carries a lock")
+        self.lock = threading.Lock()
+
+
+def raise_carrier():
+    raise Carrier
+
+
+def make_unpicklable():
+    return Unpicklable()
+
+
+def leave(_=None):
+    os._exit(3)
+
+
+def kill_myself(_=None):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def crash(_=None):
+    signal.signal(signal.SIGSEGV, signal.SIG_DFL)
+    ctypes.string_at(0)
+
+
+def same(value):
+    return value
+
+
+def spin(value):
+    for _ in range(2000):
+        pass
+    return value
+
+
+def die_the_first_time(path):
+    if not os.path.exists(path):
+        with open(path, "w"):
+            os._exit(1)
+    return "the second time"
+
+
+class DiesInPickle:
+    def __reduce__(self):
+        return leave, ()
+
+
+def ignore_sigterm():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def fork_and_die():
+    if os.fork() == 0:
+        signal.pause()
+    os._exit(7)
