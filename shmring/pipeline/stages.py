@@ -74,6 +74,7 @@ class Stage:
         self._out: collections.deque[Batch] = collections.deque()  # in the order of their items
         self._outbox: collections.deque[Any] = collections.deque()
         self._began = time.monotonic()
+        self._stopped: float | None = None
         self._seconds = 0.0
         self._taken = self._done = self._failed = self._dropped = 0
 
@@ -185,7 +186,7 @@ class Stage:
 
     def stats(self) -> StageStats:
         """The counters of this moment."""
-        elapsed = max(time.monotonic() - self._began, 1e-9)
+        elapsed = max((self._stopped or time.monotonic()) - self._began, 1e-9)
         busy = self._seconds / elapsed / self.spec.workers
         return StageStats(
             self.spec.name,
@@ -200,6 +201,7 @@ class Stage:
 
     def stop(self, gently: bool) -> None:
         """End the workers, if they are this stage's own: when their work is done, or at once."""
+        self._stopped = self._stopped or time.monotonic()
         if self.spec.executor is None:
             if not gently and isinstance(self.executor, ProcessPoolExecutor):
                 self.executor.kill_workers()

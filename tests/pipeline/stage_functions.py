@@ -1,0 +1,50 @@
+"""What the stages of these tests do."""
+
+import os
+import signal
+import time
+
+
+def double(number):
+    return 2 * number
+
+
+def odd_only(number):
+    if number % 2 == 0:
+        raise ValueError(f"{number} is even")
+    return number
+
+
+def spin(number):
+    for _ in range(5000):
+        pass
+    return number
+
+
+def slow_when_early(number):
+    time.sleep(0.02 if number < 4 else 0)
+    return number
+
+
+def span(number):
+    return range(number)
+
+
+def die_on_seven(number):
+    if number == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def sleep_long(number):
+    time.sleep(1000)
+    return number
+
+
+class CannotBePickled:
+    def __reduce__(self):
+        raise TypeError("not over any wire")
+
+
+def sometimes_unpicklable(number):
+    return CannotBePickled() if number == 3 else number

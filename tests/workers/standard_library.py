@@ -1,0 +1,53 @@
+"""Run the standard library's own tests of process pools against ours; started by test_standard_library.py.
+
+Prints a line of JSON: the tests that passed, and those that did not with the last line of why.
+"""
+
+import importlib
+import json
+import os
+import sys
+import unittest
+
+LEFT_OUT = {
+    "test_killed_child": "the pool is expected to be broken by one death; ours goes on",
+    "test_max_tasks_per_child_defaults_to_spawn_context": "ours come from a fork server",
+    "test_saturation": "its tasks cannot be pickled; we start no worker for such a task",
+    "test_processes_terminate": "its tasks cannot be pickled; we start no worker for such a task",
+    "test_del_shutdown": "asks for the private call queue and manager thread",
+    "test_shutdown_no_wait": "asks for the private call queue and manager thread",
+    "test_process_fork_from_a_threaded": "is about a warning of the fork start method",
+    "test_python_finalization_error": "counts the threads of the private implementation",
+}
+
+
+def main() -> None:
+    """Run the modules named on the command line."""
+    import concurrent.futures
+
+    from test.test_concurrent_futures import util
+
+    import shmring
+
+    mixins = (util.ProcessPoolForkMixin, util.ProcessPoolForkserverMixin, util.ProcessPoolSpawnMixin)
+    for mixin in mixins:
+        mixin.executor_type = shmring.ProcessPoolExecutor
+    concurrent.futures.ProcessPoolExecutor = shmring.ProcessPoolExecutor
+    suite = unittest.TestSuite()
+    for name in sys.argv[2:]:
+        module = importlib.import_module(f"test.test_concurrent_futures.{name}")
+        unittest.addModuleCleanup(lambda: None)
+        for each in vars(module).values():
+            wanted = isinstance(each, type) and issubclass(each, unittest.TestCase) and sys.argv[1] in each.__name__
+            if wanted and issubclass(each, util.ExecutorMixin):
+                for test in unittest.defaultTestLoader.loadTestsFromTestCase(each):
+                    if test._testMethodName not in LEFT_OUT:
+                        suite.addTest(test)
+    count = suite.countTestCases()
+    result = unittest.TextTestRunner(stream=open(os.devnull, "w"), verbosity=0).run(suite)  # noqa: SIM115
+    failed = {test.id().rpartition(".")[2]: text.splitlines()[-1] for test, text in result.failures + result.errors}
+    print(json.dumps({"run": count - len(result.skipped), "failed": failed}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
