@@ -19,6 +19,7 @@ from shmring import _core, codecs, registry, segment, semaphores
 from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
 from shmring.errors import Closed, DecodeError, LayoutMismatch
 from shmring.registry import Place, Wish
+from shmring.segment.machine import check_machine, machine
 from shmring.segment.sizes import parse_size
 
 if TYPE_CHECKING:
@@ -464,10 +465,13 @@ class Ring(_core.Ring):
         if self._place is None:
             return _attach_anonymous, (type(self), self._segment, self._identity, self._manner)
         path = None if self._place.name else str(self._place.path)
-        return _attach_pickled, (type(self), self._place.name, path, self._identity, self._manner)
+        return _attach_pickled, (type(self), self._place.name, path, self._identity, self._manner, machine())
 
 
-def _attach_pickled(cls: type[Ring], name: str | None, path: str | None, identity: int, manner: _Manner) -> Ring:
+def _attach_pickled(
+    cls: type[Ring], name: str | None, path: str | None, identity: int, manner: _Manner, origin: str
+) -> Ring:
+    check_machine(origin, f"the ring {name or path!r}")
     ring = cls.attach(
         name,
         path=path,

@@ -2,6 +2,7 @@
 
 import pickle
 import queue
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
@@ -20,6 +21,8 @@ BASES = {
     shmring.Corrupt: ValueError,
     shmring.NotReady: TimeoutError,
     shmring.DecodeError: ValueError,
+    shmring.StageError: RuntimeError,
+    shmring.WorkerDied: BrokenProcessPool,
 }
 
 
@@ -38,7 +41,8 @@ def test_every_error_is_public_and_in_the_table() -> None:
 def test_errors_keep_their_fields_in_a_pickle() -> None:
     died = shmring.PeerDied("gone", (shmring.DeadPeer(7, "producer", 1.5),))
     full = shmring.NoSpace(100, 7, "/dev/shm")
-    for error in (died, full, shmring.Busy("x")):
+    stage, worker = shmring.StageError("failed", "parse", 3), shmring.WorkerDied("killed", 7, -9)
+    for error in (died, full, stage, worker, shmring.Busy("x")):
         copy = pickle.loads(pickle.dumps(error))
         assert type(copy) is type(error)
         assert str(copy) == str(error)

@@ -50,3 +50,31 @@ def test_the_numpy_pipeline_passes_every_frame_on():
 def test_the_first_examples_are_at_most_five_lines(example):
     lines = (EXAMPLES / example).read_text().splitlines()
     assert len([line for line in lines if line.strip()]) <= 5
+
+
+def output_of(example: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / example, *arguments], capture_output=True, text=True, check=False, timeout=100
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_word_index_is_what_a_plain_loop_finds():
+    assert output_of("word_index.py", "--check").endswith("the plain loop found the same\n")
+
+
+def test_the_word_index_takes_any_folder(tmp_path):
+    for number in range(30):
+        (tmp_path / f"{number}.py").write_text("apple " * number + "pear")
+    said = output_of("word_index.py", str(tmp_path), "apple", "--check").splitlines()
+    assert said[0] == "30 files, 2 words"
+    assert said[1] == f"apple: 29 times in {tmp_path / '29.py'}"
+
+
+@pytest.mark.parametrize("where", [["--here"], []], ids=["here", "dask"])
+def test_one_argument_moves_a_stage_to_dask(where):
+    if not where:
+        pytest.importorskip("distributed", reason="Dask's distributed is not installed")
+    assert output_of("dask_stage.py", *where).startswith("sum of roots 21065.833, 1000 done by ")

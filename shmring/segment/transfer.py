@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from shmring.segment.machine import check_machine, machine
+
 
 def _inherit(fd: int) -> Any | None:
     """A DupFd of whichever package is starting a child right now, or None."""
@@ -29,7 +31,7 @@ class Descriptor:
         if inherited is not None:
             return _from_inherited, (inherited,)
         status = os.fstat(self._fd)
-        return _from_sender, (os.getpid(), self._fd, status.st_dev, status.st_ino)
+        return _from_sender, (os.getpid(), self._fd, status.st_dev, status.st_ino, machine())
 
     def detach(self) -> int:
         """The descriptor, now the caller's to close."""
@@ -41,7 +43,8 @@ def _from_inherited(inherited: Any) -> Descriptor:
     return Descriptor(inherited.detach())
 
 
-def _from_sender(pid: int, fd: int, device: int, inode: int) -> Descriptor:
+def _from_sender(pid: int, fd: int, device: int, inode: int, origin: str) -> Descriptor:
+    check_machine(origin, "anonymous memory")
     gone = f"the sender (pid {pid}) has closed this anonymous memory, or is not on this machine; give it a name instead"
     try:
         mine = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)

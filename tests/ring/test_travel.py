@@ -108,3 +108,15 @@ def test_a_forked_child_lets_go_of_its_parent(kind: str, name: str, start: Calla
     while any(entry.alive for entry in shmring.inspect(name).attachments):
         continue
     shmring.unlink(name)
+
+
+@pytest.mark.parametrize("anonymous", [True, False], ids=["anonymous", "named"])
+def test_a_handle_from_another_machine_names_the_bridge(name: str, anonymous: bool) -> None:
+    from shmring.segment.machine import machine
+
+    with shmring.Ring.create(None if anonymous else name) as ring:
+        handle = pickle.dumps(ring)
+        assert handle.count(machine().encode()) == 1
+        elsewhere = handle.replace(machine().encode(), b"x" * len(machine()))
+        with pytest.raises(FileNotFoundError, match=r"another machine.*shmring bridge"):
+            pickle.loads(elsewhere)

@@ -36,7 +36,6 @@ def main() -> None:
     suite = unittest.TestSuite()
     for name in sys.argv[2:]:
         module = importlib.import_module(f"test.test_concurrent_futures.{name}")
-        unittest.addModuleCleanup(lambda: None)
         for each in vars(module).values():
             wanted = isinstance(each, type) and issubclass(each, unittest.TestCase) and sys.argv[1] in each.__name__
             if wanted and issubclass(each, util.ExecutorMixin):
@@ -46,7 +45,7 @@ def main() -> None:
     count = suite.countTestCases()
     result = unittest.TextTestRunner(stream=open(os.devnull, "w"), verbosity=0).run(suite)  # noqa: SIM115
     failed = {test.id().rpartition(".")[2]: text.splitlines()[-1] for test, text in result.failures + result.errors}
-    print(json.dumps({"run": count - len(result.skipped), "failed": failed}), flush=True)
+    print("\n" + json.dumps({"run": count - len(result.skipped), "failed": failed}), flush=True)
 
 
 if __name__ == "__main__":

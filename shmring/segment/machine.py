@@ -1,0 +1,25 @@
+"""Which machine this is: handles that travel say where their memory lies."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+import platform
+
+
+@functools.cache
+def machine() -> str:
+    """What tells this machine, since it was started, from any other; containers on one machine share it."""
+    try:
+        return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:  # not Linux
+        return platform.node()
+
+
+def check_machine(origin: str, what: str) -> None:
+    """FileNotFoundError for a handle that was made on another machine, or before this one was started again."""
+    if origin != machine():
+        raise FileNotFoundError(
+            f"this handle of {what} was made on another machine (or before a reboot), and shared memory ends where its "
+            "machine does: connect the two with `shmring bridge`, and attach by name to the ring on this side"
+        )
