@@ -23,6 +23,8 @@ from shmring.workers.tasks import Task
 T = TypeVar("T")
 
 DEFAULT_CAPACITY = "16 MiB"
+_BUNDLE = 64
+_NOT_LATER = 0.0005  # seconds
 _pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 _interpreter_ends = False
 
@@ -78,7 +80,7 @@ class ProcessPoolExecutor(Executor):
         future.
         """
         task = Task(fn, args, kwargs, self._retries, flags=self._flags(None))
-        self._pool.submit(task, self._refusal)
+        self._pool.submit((task,), self._refusal)
         return task.future
 
     def map(
@@ -129,7 +131,7 @@ class ProcessPoolExecutor(Executor):
             self._known[id(fn)] = known = (fn, _tried_pickle(fn))
         args = (run, items, expand)
         task = Task(fn, args, {}, retries, parcels.BATCH, self._flags(None), known[1])
-        self._pool.submit(task, self._refusal)
+        self._pool.submit((task,), self._refusal)
         return task.future
 
     def _flags(self, leased: bool | None) -> int:
@@ -142,9 +144,19 @@ class ProcessPoolExecutor(Executor):
             yield Task(fn, args, {}, self._retries, kind=kind, flags=flags, pickle=known)
 
     def _submit_all(self, tasks: Iterator[Task], limit: int | None) -> Iterator[Future[Any]]:
+        """Many at a time, unless the next one is long in coming."""
+        bundle: list[Task] = []
+        began = 0.0
         for task in itertools.islice(tasks, limit):
-            self._pool.submit(task, self._refusal)
-            yield task.future
+            bundle.append(task)
+            now = time.monotonic()
+            if len(bundle) == _BUNDLE or now - began > _NOT_LATER:
+                self._pool.submit(bundle, self._refusal)
+                yield from (each.future for each in bundle)
+                bundle, began = [], time.monotonic()
+        if bundle:
+            self._pool.submit(bundle, self._refusal)
+            yield from (each.future for each in bundle)
 
     def _results(
         self, futures: collections.deque[Future[Any]], more: Iterator[Task] | None, give_up: float | None

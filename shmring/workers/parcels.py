@@ -161,6 +161,13 @@ def opened(raw: Raw | segment.Segment) -> Parcel:
     return Parcel(key, kind, flags, extra, bytes(view[start : start + function_length]), body, buffers)
 
 
+def short_value(raw: Raw) -> Any:
+    """The value of a result that may be opened without looking: neither aside nor by dill."""
+    if HEAD.unpack_from(raw)[3]:
+        return opened(raw).value()
+    return pickle.loads(memoryview(raw)[HEAD.size :])
+
+
 class ParcelCodec(NamedCodec):
     """Parcels in a ring: put as Packed, taken as raw memory of one's own, borrowed as they lie."""
 

@@ -14,7 +14,7 @@ import contextlib
 import pickle
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
@@ -60,8 +60,8 @@ class Pool:
 
     # --- from the executor's threads ---
 
-    def submit(self, task: Task, refusal: Callable[[], str | None]) -> None:
-        """Take a task in: straight into the ring when there is room, else it waits here. Never blocks."""
+    def submit(self, tasks: Sequence[Task], refusal: Callable[[], str | None]) -> None:
+        """Take tasks in: straight into the ring when there is room, else they wait here. Never blocks."""
         with self.lock:
             if self.broken:
                 raise BrokenProcessPool(self.broken)
@@ -73,14 +73,16 @@ class Pool:
                 thread.start()
                 self.thread = thread
             members = len(self.crew.members)
-            if members < self.size and len(self.pending) >= members:
+            while members < self.size and len(self.pending) + len(tasks) > members:
                 self.crew.hire()
-            self._numbers += 1
-            task.number = self._numbers
-            self.pending[task.number] = task
-            direct = self.feed.admit(task)
+                members += 1
+            for task in tasks:
+                self._numbers += 1
+                task.number = self._numbers
+                self.pending[task.number] = task
+            direct = self.feed.admit(tasks)
         if direct:
-            self.feed.send([task])
+            self.feed.send(direct)
 
     def end(self, cancel: bool = False) -> None:
         """Take no more tasks; leave when those pending are done, or cancelled. Safe in a finalizer."""
@@ -176,6 +178,14 @@ class Pool:
         task = self._current(key)
         error: BaseException | None = None
         value: Any = None
+        if kind == parcels.DONE and not flags and task is not None:  # short, as most are
+            self.feed.learn(extra >> 8)
+            try:
+                value = parcels.short_value(raw)
+            except BaseException as problem:
+                error = problem
+            self._finish(task, value, error)
+            return
         try:
             parcel = parcels.opened(raw)
         except FileNotFoundError:
@@ -201,7 +211,8 @@ class Pool:
 
     def _finish(self, task: Task, value: Any, error: BaseException | None) -> None:
         with self.lock:
-            del self.pending[task.number]
+            if self.pending.pop(task.number, None) is None:
+                return  # broken meanwhile; its future has been told
             self.feed.in_flight -= 1
         if task.aside:
             task.aside.close()

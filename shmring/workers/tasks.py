@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -91,14 +91,12 @@ class Feed:
         """A task took so long."""
         self._pace_ns += (max(took_ns, _SHORTEST_NS) - self._pace_ns) / 8
 
-    def admit(self, task: Task) -> bool:
-        """Take a task in, under the lock; True when the caller is to send it at once."""
-        direct = not self.backlog and self.in_flight < self.ahead
-        if direct:
-            self.in_flight += 1
-        else:
-            self.backlog.append(task)
-        return direct
+    def admit(self, tasks: Sequence[Task]) -> Sequence[Task]:
+        """Take tasks in, under the lock; the first of them, which the caller is to send at once."""
+        count = 0 if self.backlog else max(0, min(len(tasks), self.ahead - self.in_flight))
+        self.in_flight += count
+        self.backlog.extend(tasks[count:])
+        return tasks[:count]
 
     def again(self, task: Task) -> None:
         """Send a task that was in flight once more, first of all."""
@@ -121,7 +119,7 @@ class Feed:
             self.in_flight += len(tasks)
         self.send(tasks)
 
-    def send(self, tasks: list[Task]) -> None:
+    def send(self, tasks: Sequence[Task]) -> None:
         """Put tasks that are counted as in flight already; those without room go to the front of the backlog."""
         ready = []
         for task in tasks:
