@@ -104,6 +104,11 @@ class Crew:
         self.wake()
         return member
 
+    def member(self, slot: int) -> Member:
+        """Who works there; it may speak before :meth:`hire` has returned."""
+        with self._lock:
+            return self.members[slot]
+
     def forget(self, member: Member) -> None:
         """The pool has done with a worker that ended: its slot is free."""
         with self._lock:

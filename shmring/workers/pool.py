@@ -160,13 +160,13 @@ class Pool:
                 self.feed.again(task)
         elif kind == parcels.READY:
             self._failed_starts = 0
-            self.crew.members[key].ready = True
+            self.crew.member(key).ready = True
         elif kind == parcels.NOT_READY:
-            member = self.crew.members[key]
+            member = self.crew.member(key)
             member.ready = True
             self._break(f"the initializer failed in worker {member.pid}", self._error_of(parcels.opened(raw)))
         elif kind == parcels.LEFT:
-            self._hear_of_end(self.crew.members[key])
+            self._hear_of_end(self.crew.member(key))
         return bool(kind != parcels.ALL_GONE)
 
     def _current(self, key: int) -> Task | None:
