@@ -27,7 +27,8 @@ from shmring.workers.parcels import Parcel
 from shmring.workers.shelf import Raw
 from shmring.workers.tasks import ATTEMPTS, Feed, Task
 
-_FAILED_STARTS = 10
+_PATIENCE = 50  # with workers that end while they start
+_PATIENCE_FOR_EXITS = 5  # of that, for one that was not killed: it has a reason, and will have it again
 _TRY_AGAIN = 0.02  # seconds
 _MOST_AT_ONCE = 64
 
@@ -189,7 +190,9 @@ class Pool:
         try:
             parcel = parcels.opened(raw)
         except FileNotFoundError:
-            return  # its memory went with the worker, whose end will be heard of
+            if task is not None:  # the worker has died since, and this memory with it; it may have been at another task
+                self._died_with(self.crew.member(extra & 255), task)
+            return
         finally:
             if flags & parcels.ASIDE:
                 self.crew.words[2 * (extra & 255) + 1] += 1
@@ -238,23 +241,29 @@ class Pool:
         self.crew.forget(member)
         task = self._current(word >> 1)
         if task is not None:
-            if not word & RUNNING:
-                self.feed.again(task)
-            elif task.retries > 0:
-                task.retries -= 1
-                self.feed.again(task)
+            if word & RUNNING:
+                self._died_with(member, task)
             else:
-                self._finish(task, None, _obituary(member, task))
+                self.feed.again(task)
         if not member.ready and not self._dismissed:
-            self._failed_starts += 1
-            if self._failed_starts >= _FAILED_STARTS:
+            killed = member.exitcode is not None and member.exitcode < 0
+            self._failed_starts += 1 if killed else _PATIENCE_FOR_EXITS
+            if self._failed_starts >= _PATIENCE:
                 self._break(
-                    f"{_FAILED_STARTS} workers in a row ended while they started, the last one "
+                    "one worker after the other ended while it started; the last one "
                     f"{how_it_ended(member.exitcode)}; see their output. "
                     'A program that starts workers needs `if __name__ == "__main__":` around its main part',
                     None,
                 )
         self._replace()
+
+    def _died_with(self, member: Member, task: Task) -> None:
+        """A task, or its result, was lost with a worker."""
+        if task.retries > 0:
+            task.retries -= 1
+            self.feed.again(task)
+        else:
+            self._finish(task, None, _obituary(member, task))
 
     def _replace(self) -> None:
         with self.lock:

@@ -1,20 +1,24 @@
 """A worker that dies takes nothing but its own task with it."""
 
 import concurrent.futures
+import contextlib
 import os
 import random
 import signal
 import threading
 
+import numpy
 import pytest
 from worker_jobs import (
     DiesInPickle,
     crash,
     die_the_first_time,
+    doubled_array,
     fork_and_die,
     ignore_sigterm,
     kill_myself,
     leave,
+    pause_the_first_time,
     same,
     spin,
 )
@@ -65,7 +69,7 @@ def test_an_initializer_that_always_dies_breaks_the_pool():
     with shmring.ProcessPoolExecutor(2, initializer=leave) as pool:
         error = pool.submit(same, 1).exception(60)
     assert isinstance(error, concurrent.futures.process.BrokenProcessPool)
-    assert "10 workers in a row" in str(error)
+    assert "one worker after the other ended while it started; the last one left with exit code 3" in str(error)
 
 
 def test_killed_workers_break_the_pool_on_request(pool):
@@ -107,6 +111,25 @@ def test_a_record_that_comes_again_is_counted_once(pool):
     assert inner.feed.in_flight == before
 
 
+def test_a_large_result_that_goes_with_its_worker_is_done_again(tmp_path):
+    """It lies in the worker's memory until it is opened here, and by then the worker may be at another task."""
+    there, release, held = str(tmp_path / "there"), threading.Event(), threading.Event()
+    with shmring.ProcessPoolExecutor(1, retries=1, capacity="1 MiB") as pool:
+        pool.submit(same, 0).add_done_callback(lambda _: (held.set(), release.wait()))  # the collector waits
+        assert held.wait(60)
+        large = pool.submit(bytes, 10_000_000)
+        next_one = pool.submit(pause_the_first_time, there)
+        while not os.path.exists(there):
+            continue
+        pid = next(iter(pool._processes))
+        os.kill(pid, signal.SIGKILL)
+        while os.path.exists(f"/proc/{pid}/fd/0"):
+            continue
+        release.set()
+        assert large.result(60) == bytes(10_000_000)
+        assert next_one.result(60) == "the second time"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("retries", [0, 1000])
 def test_kills_every_tenth_of_a_second_lose_nothing(retries):
@@ -134,3 +157,17 @@ def test_kills_every_tenth_of_a_second_lose_nothing(retries):
     assert all(error or future.result() == n for n, (error, future) in enumerate(zip(errors, futures, strict=True)))
     assert kills
     assert len(died) <= (0 if retries else len(kills))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("leased", [False, True], ids=["copied", "leased"])
+def test_kills_among_arrays_of_all_sizes_lose_nothing(leased):
+    arrays = [numpy.full(random.choice([10, 1000, 100_000, 400_000]), number) for number in range(600)]
+    with shmring.ProcessPoolExecutor(2, retries=1000, capacity="4 MiB", leased=leased) as pool:
+        for number, result in enumerate(pool.map(doubled_array, arrays, buffersize=20)):
+            assert result.shape == arrays[number].shape
+            assert (result == 2 * number).all()
+            if number % 30 == 0:
+                for pid in random.sample([*pool._processes], min(1, len(pool._processes))):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
