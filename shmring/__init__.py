@@ -2,8 +2,8 @@
 
 Layers, each importing only what stands to its left (tests/test_layering.py holds them to it)::
 
-    errors <- _core <- segment <- semaphores <- registry <- ring, inspection, leftovers <- doctor <- workers
-        <- pipeline <- demo, bench <- cli
+    errors <- _core <- segment <- semaphores, asynchronous <- registry <- ring, inspection, leftovers <- doctor
+        <- workers <- pipeline <- demo, bench <- cli
     errors <- codecs <- ring <- queues
 
 ``errors``    the exception tree; imports nothing of ours
@@ -11,6 +11,7 @@ Layers, each importing only what stands to its left (tests/test_layering.py hold
 ``codecs``    objects to the bytes of a record and back; knows neither rings nor memory
 ``segment``   mapping memory: named, anonymous, file-backed; where platforms differ
 ``semaphores`` the three semaphores of a ring of that kind
+``asynchronous`` waiting in an event loop
 ``registry``  names: create, attach, unlink
 ``ring``      what a user holds
 ``queues``    rings linked to queues of objects, with multiprocessing's calls

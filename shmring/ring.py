@@ -12,10 +12,11 @@ import os
 import sys
 import traceback
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from shmring import _core, codecs, registry, segment, semaphores
+from shmring.asynchronous import Awaitable
 from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
 from shmring.errors import Closed, DecodeError, LayoutMismatch
 from shmring.registry import Place, Wish
@@ -119,7 +120,7 @@ def _wish(
     return Wish(kind, parse_size(capacity, limit=CAPACITY_LIMIT), count, mode, bool(persist), name)
 
 
-class Ring(_core.Ring):
+class Ring(Awaitable):
     """A ring in shared memory: any process puts messages, each is taken by one consumer.
 
     A message is bytes, or with ``codec=`` an object (shmring.codecs). An object is encoded before room is claimed, and
@@ -453,6 +454,14 @@ class Ring(_core.Ring):
     ) -> None:
         self.close()
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
     def __del__(self) -> None:
         with contextlib.suppress(Exception):  # half-built, or at interpreter exit: the kernel cleans up after us
             self.close()
@@ -538,6 +547,8 @@ class Producer(_Role):
         self.put = ring.put
         self.put_many = ring.put_many
         self.claim = ring.claim
+        self.aput = ring.aput
+        self.aclaim = ring.aclaim
         self.shutdown = ring.shutdown
 
 
@@ -553,10 +564,15 @@ class Consumer(_Role):
         self.get_many = ring.get_many
         self.borrow = ring.borrow
         self.skip = ring.skip
+        self.aget = ring.aget
+        self.aborrow = ring.aborrow
         self.shutdown = ring.shutdown
 
     def __iter__(self) -> Iterable[Any]:
         return iter(self.ring)
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return aiter(self.ring)
 
 
 def _close_all() -> None:

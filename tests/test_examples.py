@@ -26,6 +26,15 @@ def test_producer_and_consumer_meet_whoever_starts_first(name, tmp_path, order):
     assert said["consumer.py"].splitlines() == [f"hello {number}" for number in range(10)]
 
 
+def test_an_event_loop_takes_what_the_producer_puts(name, tmp_path):
+    running = {example: started(example, name, tmp_path) for example in ("async_consumer.py", "producer.py")}
+    said = {example: program.communicate()[0] for example, program in running.items()}
+    assert [program.returncode for program in running.values()] == [0, 0]
+    *greetings, last = said["async_consumer.py"].splitlines()
+    assert sorted(greetings) == [f"hello {number}" for number in range(10)]
+    assert last == "10 messages"
+
+
 def test_a_c_program_takes_what_python_put(name, tmp_path):
     core = Path(shmring.get_include())
     parts = ("geometry", "spsc", "mpmc", "repair", "semaphore", "attach", "wait", "blocking", "os_linux")

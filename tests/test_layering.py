@@ -23,6 +23,7 @@ RANK = {
     "diagnosis": 2,  # the core's results in words
     "segment": 2,
     "semaphores": 3,
+    "asynchronous": 3,
     "registry": 4,
     "ring": 5,
     "topic": 5,
@@ -174,6 +175,6 @@ def test_waiting_and_the_platform_do_not_know_the_blocking_loop(path: Path) -> N
     assert "blocking.h" not in reaches(path)
 
 
-@pytest.mark.parametrize("path", c_files("blocking.c", "attach.c", "reap.c"), ids=by_name)
+@pytest.mark.parametrize("path", c_files("blocking.c", "attach.c", "reap.c", "watch.c"), ids=by_name)
 def test_the_machinery_reaches_the_system_through_os_h_only(path: Path) -> None:
     assert not reaches(path) & PLATFORM_HEADERS

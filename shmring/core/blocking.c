@@ -70,19 +70,23 @@ static enum sr_result spin(const struct attempt *attempt, int64_t until) {
     return result;
 }
 
-/* What a waiter does each time it looks up. */
-static enum sr_result look_after_peers(const struct attempt *attempt, const struct sr_wait *wait) {
-    struct sr_endpoint *self = attempt->self;
-    if (wait->hooks->interrupted(wait->context))
-        return SR_INTERRUPTED;
+enum sr_result sr_look_up(struct sr_endpoint *self, bool is_claim, bool outlive_peers) {
     if (SR_LOAD(&self->damaged, relaxed))
         return SR_CORRUPT;
     sr_reap(self);
     if (self->geometry.kind == SR_KIND_SEMAPHORE)
         sr_semaphore_top_up(self); /* a repair beside live traffic may have counted too few */
-    struct sr_peers peers = sr_peers_of(self, attempt->is_claim ? SR_ROLE_CONSUMER : SR_ROLE_PRODUCER);
-    if (peers.alive || !peers.died || wait->outlive_peers)
-        return SR_EMPTY;
+    struct sr_peers peers = sr_peers_of(self, is_claim ? SR_ROLE_CONSUMER : SR_ROLE_PRODUCER);
+    return peers.alive || !peers.died || outlive_peers ? SR_OK : SR_PEER_DIED;
+}
+
+/* What a waiter does each time it looks up. */
+static enum sr_result look_after_peers(const struct attempt *attempt, const struct sr_wait *wait) {
+    if (wait->hooks->interrupted(wait->context))
+        return SR_INTERRUPTED;
+    enum sr_result verdict = sr_look_up(attempt->self, attempt->is_claim, wait->outlive_peers);
+    if (verdict != SR_PEER_DIED)
+        return verdict == SR_OK ? SR_EMPTY : verdict;
     enum sr_result result = try_again(attempt); /* what the dead had committed comes first */
     return could_change(result) ? SR_PEER_DIED : result;
 }
@@ -133,13 +137,12 @@ static enum sr_result nap_until_done(const struct attempt *attempt, const struct
 /* On the way out of the park: a wake may have been meant for several, or for another than us. Arm for those who still
  * sleep, and wake one of them if we leave anything. Producers are woken all at once and need none of this; an spsc ring
  * has one waiter a side. */
-static void pass_on(const struct attempt *attempt, enum sr_result result) {
-    struct sr_endpoint *self = attempt->self;
-    if (attempt->is_claim || self->geometry.kind == SR_KIND_SPSC)
+void sr_pass_on(struct sr_endpoint *self, bool is_claim, bool took) {
+    if (is_claim || self->geometry.kind == SR_KIND_SPSC)
         return;
     struct sr_event *items = &self->header->items;
     sr_event_announce(items);
-    if (result != SR_OK || sr_mpmc_maybe_ready(self) || SR_LOAD(&self->header->shutdown, relaxed))
+    if (!took || sr_mpmc_maybe_ready(self) || SR_LOAD(&self->header->shutdown, relaxed))
         sr_event_wake(items, 1);
 }
 
@@ -167,7 +170,7 @@ static enum sr_result wait_for(const struct attempt *attempt, const struct sr_wa
     if (could_change(result)) {
         SR_STORE(&self->self->active_ns, (uint64_t)sr_os_realtime_ns(), relaxed);
         result = park_until_done(attempt, wait);
-        pass_on(attempt, result);
+        sr_pass_on(self, attempt->is_claim, result == SR_OK);
     }
     wait->hooks->resume(wait->context);
     learn(self, attempt->is_claim, sr_os_monotonic_ns() - began);

@@ -30,6 +30,13 @@ enum sr_result sr_claim(struct sr_endpoint *self, uint64_t length, const struct 
                         struct sr_record *record);
 enum sr_result sr_take(struct sr_endpoint *self, uint64_t limit, const struct sr_wait *wait, struct sr_record *record);
 
+/* The parts of that loop for a waiter which sleeps elsewhere: see watch.h. */
+/* Mends what the dead left, and answers SR_OK, or why there is nothing to wait for: SR_CORRUPT; SR_PEER_DIED once a last
+ * attempt finds nothing. To be asked every 50 ms. */
+enum sr_result sr_look_up(struct sr_endpoint *self, bool is_claim, bool outlive_peers);
+/* Whoever was woken, or may have been, owes this to the others who sleep, whether or not it took something. */
+void sr_pass_on(struct sr_endpoint *self, bool is_claim, bool took);
+
 /* Raises the shutdown state and wakes everybody. */
 void sr_shut_down(struct sr_endpoint *self, enum sr_shutdown state);
 /* Makes this endpoint's waiters, in whatever thread, return SR_CLOSED. */

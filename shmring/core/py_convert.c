@@ -114,6 +114,8 @@ static const char *const NAMES[] = {
     [SR_SYSTEM_ERROR] = "system_error",
 };
 
+const char *sr_result_name(enum sr_result result) { return NAMES[result]; }
+
 PyObject *sr_raise(struct ring *ring, enum sr_result result, enum side side, uint64_t length, int64_t timeout_ns) {
     if (result == SR_INTERRUPTED && PyErr_Occurred())
         return NULL;

@@ -1,11 +1,17 @@
 /* py_core.c - the module shmring._core. */
 #include "py_module.h"
+#include "watch.h"
 
 PyObject *sr_lease_type;
 PyObject *sr_release_name;
 PyObject *sr_ring_type;
+PyObject *sr_watch_type;
+PyObject *sr_nothing;
 
-static void after_fork_in_child(void) { sr_fork_generation++; }
+static void after_fork_in_child(void) {
+    sr_fork_generation++;
+    sr_watch_after_fork();
+}
 
 static PyObject *set_diagnosis(PyObject *module, PyObject *callable) {
     (void)module;
@@ -35,13 +41,18 @@ PyMODINIT_FUNC PyInit__core(void) {
         return NULL;
     sr_ring_type = PyType_FromSpec(&sr_ring_spec);
     sr_lease_type = PyType_FromSpec(&sr_lease_spec);
+    sr_watch_type = PyType_FromSpec(&sr_watch_spec);
+    sr_nothing = PyObject_CallNoArgs((PyObject *)&PyBaseObject_Type);
     sr_release_name = PyUnicode_InternFromString("release");
-    if (!sr_ring_type || !sr_lease_type || !sr_release_name ||
+    if (!sr_ring_type || !sr_lease_type || !sr_watch_type || !sr_nothing || !sr_release_name ||
         PyModule_AddObjectRef(module, "Ring", sr_ring_type) != 0 ||
         PyModule_AddObjectRef(module, "Lease", sr_lease_type) != 0 ||
+        PyModule_AddObjectRef(module, "Watch", sr_watch_type) != 0 ||
+        PyModule_AddObjectRef(module, "NOTHING", sr_nothing) != 0 ||
         PyModule_AddFunctions(module, sr_segment_methods) != 0 ||
         PyModule_AddFunctions(module, sr_snapshot_methods) != 0 ||
         PyModule_AddFunctions(module, sr_memory_methods) != 0 ||
+        PyModule_AddFunctions(module, sr_watch_functions) != 0 ||
         PyModule_AddFunctions(module, sr_control_methods) != 0 ||
         PyModule_AddIntConstant(module, "LAYOUT_VERSION", SR_LAYOUT_VERSION) != 0 ||
         PyModule_AddIntConstant(module, "ATTACHMENTS", SR_ATTACHMENTS) != 0 ||

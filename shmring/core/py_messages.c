@@ -190,18 +190,18 @@ static inline PyObject *deliver(struct ring *self, struct sr_record *record) {
     return message;
 }
 
-static inline PyObject *get_one(struct ring *self, int64_t timeout_ns, enum sr_result *result) {
-    struct sr_record record;
-    *result = sr_try_take(&self->endpoint, UINT64_MAX, &record);
+static inline PyObject *get_one(struct ring *self, int64_t timeout_ns, struct sr_record *record,
+                                enum sr_result *result) {
+    *result = sr_try_take(&self->endpoint, UINT64_MAX, record);
     if (SR_UNLIKELY(*result != SR_OK))
-        *result = wait_and_take(self, UINT64_MAX, timeout_ns, &record);
+        *result = wait_and_take(self, UINT64_MAX, timeout_ns, record);
     if (SR_UNLIKELY(*result != SR_OK))
         return NULL;
     PyObject *message = NULL;
     if (SR_UNLIKELY(self->decode != NULL))
-        message = sr_receive(self, &record);
-    else if (SR_LIKELY((message = deliver(self, &record)) != NULL))
-        sr_count_got(self, 1, record.length, record.redelivered);
+        message = sr_receive(self, record);
+    else if (SR_LIKELY((message = deliver(self, record)) != NULL))
+        sr_count_got(self, 1, record->length, record->redelivered);
     sr_announce_room(&self->endpoint);
     return message;
 }
@@ -217,7 +217,8 @@ PyObject *sr_ring_get(PyObject *object, PyObject *const *args, Py_ssize_t count,
     if (!sr_gate_open(self, CONSUMING) && !sr_pass_gate(self, CONSUMING))
         return NULL;
     enum sr_result result;
-    PyObject *message = get_one(self, timeout_ns, &result);
+    struct sr_record record;
+    PyObject *message = get_one(self, timeout_ns, &record, &result);
     if (SR_UNLIKELY(result != SR_OK))
         sr_raise(self, result, CONSUMING, 0, timeout_ns);
     return sr_answer(self, CONSUMING, message);
@@ -258,10 +259,130 @@ PyObject *sr_ring_next(PyObject *object) {
     if (!sr_gate_open(self, CONSUMING) && !sr_pass_gate(self, CONSUMING))
         return NULL;
     enum sr_result result;
-    PyObject *message = get_one(self, INT64_MAX, &result);
+    struct sr_record record;
+    PyObject *message = get_one(self, INT64_MAX, &record, &result);
     if (SR_UNLIKELY(result != SR_OK && result != SR_SHUT_DOWN)) /* shut down and drained: the end of the iteration */
         sr_raise(self, result, CONSUMING, 0, INT64_MAX);
     return sr_answer(self, CONSUMING, message);
+}
+
+/* A task that is always served at once would keep its event loop from all others. So after so many messages, or so many
+ * of their bytes, an attempt in turn answers as if it had failed, and its caller lets the loop run. */
+enum { TURN = 64, TURN_BYTES_SHIFT = 14 };
+
+static void count_turn(struct ring *self, uint64_t length) { self->turn += 1 + (unsigned)(length >> TURN_BYTES_SHIFT); }
+
+static bool turn_is_over(struct ring *self) {
+    bool is_over = self->turn >= TURN;
+    if (is_over)
+        self->turn = 0;
+    return is_over;
+}
+
+/* try_get(in_turn): the next message, or the core's NOTHING. */
+PyObject *sr_ring_try_get(PyObject *object, PyObject *in_turn) {
+    struct ring *self = (struct ring *)object;
+    if (!sr_gate_open(self, CONSUMING) && !sr_pass_gate(self, CONSUMING))
+        return NULL;
+    if (in_turn != Py_True)
+        self->turn = 0;
+    else if (turn_is_over(self))
+        return Py_NewRef(sr_nothing);
+    enum sr_result result;
+    struct sr_record record;
+    PyObject *message = get_one(self, 0, &record, &result);
+    if (result == SR_TIMED_OUT)
+        message = Py_NewRef(sr_nothing);
+    else if (SR_UNLIKELY(result != SR_OK))
+        sr_raise(self, result, CONSUMING, 0, 0);
+    else
+        count_turn(self, record.length);
+    return sr_answer(self, CONSUMING, message);
+}
+
+static enum sr_result put_now(struct ring *self, const struct message *message) {
+    struct sr_record record;
+    enum sr_result result = sr_try_claim(&self->endpoint, message->length, &record);
+    if (SR_UNLIKELY(result != SR_OK && result != SR_TOO_LONG))
+        result = wait_and_claim(self, message->length, 0, &record);
+    if (SR_UNLIKELY(result != SR_OK))
+        return result;
+    result = fill(self, &record, message);
+    sr_announce(&self->endpoint, 1);
+    count_turn(self, message->length);
+    return result;
+}
+
+/* A message that waits for room: opened, and encoded, once. */
+static const char HELD[] = "shmring held message";
+
+static void free_held(PyObject *held) {
+    struct message *message = PyCapsule_GetPointer(held, HELD);
+    close_message(message);
+    PyMem_Free(message);
+}
+
+static PyObject *hold(struct ring *self, PyObject *data) {
+    struct message *message = PyMem_Malloc(sizeof *message); /* it has pointers into itself: it cannot move */
+    if (!message)
+        return PyErr_NoMemory();
+    if (!open_message(self, data, message)) {
+        PyMem_Free(message);
+        return NULL;
+    }
+    PyObject *held = PyCapsule_New(message, HELD, free_held);
+    if (!held) {
+        close_message(message);
+        PyMem_Free(message);
+    }
+    return held;
+}
+
+/* put_or_hold(data): None when it is put; else the message for put_held, and its length. */
+PyObject *sr_ring_put_or_hold(PyObject *object, PyObject *data) {
+    struct ring *self = (struct ring *)object;
+    if (!sr_gate_open(self, PRODUCING) && !sr_pass_gate(self, PRODUCING))
+        return NULL;
+    PyObject *held = NULL;
+    struct message plain;
+    struct message *message = &plain;
+    if (self->encode) {
+        held = hold(self, data);
+        message = held ? PyCapsule_GetPointer(held, HELD) : NULL;
+    } else if (!open_message(self, data, &plain)) {
+        message = NULL;
+    }
+    if (!message)
+        return NULL;
+    size_t length = message->length;
+    enum sr_result result = turn_is_over(self) ? SR_TIMED_OUT : put_now(self, message);
+    if (!held)
+        close_message(message);
+    PyObject *answer = NULL;
+    if (SR_LIKELY(result == SR_OK))
+        answer = Py_NewRef(Py_None);
+    else if (result != SR_TIMED_OUT)
+        sr_raise(self, result, PRODUCING, length, 0);
+    else if (held || (held = hold(self, data)))
+        answer = Py_BuildValue("(On)", held, (Py_ssize_t)length);
+    Py_XDECREF(held);
+    return sr_answer(self, PRODUCING, answer);
+}
+
+/* put_held(held): whether there was room. */
+PyObject *sr_ring_put_held(PyObject *object, PyObject *held) {
+    struct ring *self = (struct ring *)object;
+    const struct message *message = PyCapsule_GetPointer(held, HELD);
+    if (!message || (!sr_gate_open(self, PRODUCING) && !sr_pass_gate(self, PRODUCING)))
+        return NULL;
+    self->turn = 0;
+    enum sr_result result = put_now(self, message);
+    PyObject *answer = NULL;
+    if (result == SR_OK || result == SR_TIMED_OUT)
+        answer = PyBool_FromLong(result == SR_OK);
+    else
+        sr_raise(self, result, PRODUCING, message->length, 0);
+    return sr_answer(self, PRODUCING, answer);
 }
 
 PyObject *sr_ring_get_into(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {

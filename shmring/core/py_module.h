@@ -29,6 +29,7 @@ struct ring {
     bool outlive_peers;
     bool populate; /* map all pages when a role is taken */
     bool populated;
+    unsigned turn; /* messages moved for event loops since one of them was let run */
     int segment_fd;
     PyObject *encode, *decode, *view, *release; /* the codec's; NULL where messages are bytes, or it has none */
     /* Short cuts of a codec that has them: for objects of plain types, and for short records that begin with the mark. */
@@ -42,6 +43,8 @@ extern uint32_t sr_fork_generation;
 extern PyObject *sr_lease_type;
 extern PyObject *sr_release_name; /* "release", interned */
 extern PyObject *sr_ring_type;
+extern PyObject *sr_watch_type;
+extern PyObject *sr_nothing; /* what there is where no message is: any other object may be one */
 
 /* One blocking call: what blocking.c needs, and the interpreter's state while it is let go. */
 struct call {
@@ -65,6 +68,8 @@ bool sr_parse_arguments(const struct arguments *expected, PyObject *const *args,
 PyObject *sr_raise(struct ring *ring, enum sr_result result, enum side side, uint64_t length, int64_t timeout_ns);
 bool sr_set_diagnosis(PyObject *callable);
 bool sr_contiguous_bytes(PyObject *object, Py_buffer *buffer); /* false: an exception is set */
+
+const char *sr_result_name(enum sr_result result);
 
 /* py_ring.c */
 bool sr_pass_gate(struct ring *self, enum side side); /* the slow way in; false: an exception is set */
@@ -130,6 +135,10 @@ SR_FASTCALL(sr_ring_claim);
 SR_FASTCALL(sr_ring_borrow);
 SR_FASTCALL(sr_ring_skip);
 PyObject *sr_ring_next(PyObject *object);
+/* For event loops: they answer where the others wait. */
+PyObject *sr_ring_try_get(PyObject *object, PyObject *in_turn);
+PyObject *sr_ring_put_or_hold(PyObject *object, PyObject *data);
+PyObject *sr_ring_put_held(PyObject *object, PyObject *held);
 
 /* py_objects.c: messages that a codec makes and reads */
 /* What the codec made of an object, held by its buffers from here on: nobody can resize them under us. */
@@ -153,6 +162,14 @@ PyObject *sr_lease_new(struct ring *ring, enum side side, uint64_t length, PyObj
 /* Calls the codec with a view of the record. *kept: something refers to the record still, and it is settled when the last
  * of that goes; else the caller settles it. */
 PyObject *sr_lease_read(struct ring *ring, const struct sr_record *record, PyObject *reader, bool *kept);
+
+/* py_watch.c: waiting in an event loop */
+extern PyType_Spec sr_watch_spec;
+extern PyMethodDef sr_watch_functions[];
+PyObject *sr_watch_new(struct sr_event *event);
+PyObject *sr_ring_watch(PyObject *object, PyObject *side);
+PyObject *sr_ring_look_up(PyObject *object, PyObject *side);
+PyObject *sr_ring_pass_on(PyObject *object, PyObject *const *args, Py_ssize_t count);
 
 /* py_snapshot.c: what inspect and stats show */
 PyObject *sr_ring_snapshot(PyObject *object, PyObject *unused);

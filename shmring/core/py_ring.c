@@ -9,6 +9,7 @@
 #include "os_memory.h"
 #include "os_semaphore.h"
 #include "py_module.h"
+#include "watch.h"
 
 static const size_t POPULATE_MOST = 256u << 20; /* a few tens of milliseconds */
 
@@ -178,6 +179,7 @@ static bool open_semaphores(struct sr_semaphores *semaphores, PyObject *names) {
 static void unmap(struct ring *self) {
     close_semaphores(&self->endpoint.semaphores);
     if (self->mapped) {
+        sr_watch_forget(self->mapping.buf, (size_t)self->mapping.len);
         sr_os_memory_unguard(self->mapping.buf);
         PyBuffer_Release(&self->mapping);
     }
@@ -482,6 +484,12 @@ static PyMethodDef ring_methods[] = {
     {"_put_parts", FASTCALL(sr_ring_put_parts), NULL},
     {"_try_put", sr_ring_try_put, METH_O, NULL},
     {"_skip", FASTCALL(sr_ring_skip), NULL},
+    {"_try_get", sr_ring_try_get, METH_O, NULL},
+    {"_put_or_hold", sr_ring_put_or_hold, METH_O, NULL},
+    {"_put_held", sr_ring_put_held, METH_O, NULL},
+    {"_watch", sr_ring_watch, METH_O, NULL},
+    {"_look_up", sr_ring_look_up, METH_O, NULL},
+    {"_pass_on", (PyCFunction)(void (*)(void))sr_ring_pass_on, METH_FASTCALL, NULL},
     {"_maybe_ready", ring_maybe_ready, METH_NOARGS, NULL},
     {"_drained", ring_drained, METH_NOARGS, NULL},
     {"_reap", ring_reap, METH_NOARGS, NULL},

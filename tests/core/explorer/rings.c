@@ -428,6 +428,16 @@ static void nobody_sleeps(void) {
         EXPECT(!explore_is_asleep(i));
     drain();
 }
+/* One who sleeps for another, who waits no more (watch.c): a wake that reaches it goes on to the next. */
+static void stand_in_2(void) {
+    uint32_t seen = SR_LOAD(&header->items.sequence, relaxed);
+    sr_os_park(&header->items.sequence, seen, INT64_MAX);
+    sr_os_unpark(&header->items.sequence, 1);
+}
+static void only_the_stand_in_sleeps(void) {
+    EXPECT(!explore_is_asleep(0) && !explore_is_asleep(1));
+    drain();
+}
 /* A full ring: its producer parks until the consumer has made room. */
 static void full_spsc(void) {
     spsc2();
@@ -554,6 +564,7 @@ static const struct configuration ALL[] = {
     {C("park-mpmc", two_claims, nobody_sleeps, 2, tell_2, wait_1_twice)},
     {C("park-mpmc-2c", two_claims, nobody_sleeps, 3, tell_2, wait_1, wait_2)},
     {C("park-mpmc-2p", two_claims_of_two, nobody_sleeps, 3, tell_1, tell_1_too, wait_2)},
+    {C("park-stand-in", one_claim, only_the_stand_in_sleeps, 3, tell_1, wait_1, stand_in_2)},
     {C("park-room-spsc", full_spsc, nobody_sleeps, 2, wait_for_room_0, make_room_1)},
     {C("park-room-mpmc-1c", full_mpmc, nobody_sleeps, 2, wait_for_room_0, make_room_1)},
     {C("park-room-mpmc", full_mpmc, nobody_sleeps, 3, wait_for_room_0, make_room_1, make_room_2)},

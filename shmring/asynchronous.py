@@ -1,0 +1,343 @@
+"""Waiting in an event loop: what a coroutine does where a thread would park.
+
+An attempt comes first, and mostly succeeds. One that does not goes to the *parking lot* that the tasks of a loop share
+for one event: it announces itself, tries once more, and sleeps until the bell rings, a descriptor in the loop that
+``_core.Watch`` has rung when the event moves on (core/watch.h). Every 50 ms the lot looks after dead peers.
+
+A message is taken by the task that returns it, in the step in which it returns: nothing is handed from one to the
+other, so a cancelled wait has taken nothing, and a cancelled put has put nothing.
+
+``until`` waits for anything that is an :class:`Awaited`; :class:`Awaitable` gives a ring its ``await`` methods.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import types
+import weakref
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from shmring import _core
+from shmring._core import NOTHING
+from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
+from shmring.errors import Empty, Full, ShutDown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+LOOK_UP_SECONDS = 0.05
+TURN = 64  # records that one task may claim or borrow without waiting before others run
+
+Lots = weakref.WeakValueDictionary[tuple[int, int], "ParkingLot"]
+
+
+class Awaited(Protocol):
+    """One side of an object in shared memory, as something to wait for."""
+
+    @property
+    def lots(self) -> Lots:
+        """The parking lots of the object, by side and loop; kept as long as the object."""
+
+    @property
+    def side(self) -> int:
+        """Which event of the object."""
+
+    @property
+    def wakes_all(self) -> bool:
+        """Whether every waiter can use a wake, as for room, or one wakes the next."""
+
+    def watch(self) -> _core.Watch:
+        """Begin to watch the event."""
+
+    def look_up(self) -> str | None:
+        """Mend what the dead left; the core's word for why there is nothing to wait for."""
+
+    def pass_on(self, took: bool) -> None:
+        """Tell the other processes that wait, after a wake that may have been meant for them."""
+
+    def refusal(self, verdict: str, waited: bool) -> BaseException:
+        """The exception for a core's word."""
+
+
+@types.coroutine
+def let_the_loop_run() -> Generator[None]:
+    """Whatever else is ready, once."""
+    yield
+
+
+async def until(awaited: Awaited, attempt: Callable[[], Any], seconds: float | None) -> Any:
+    """Try until an attempt is not NOTHING (``_core``'s; a message may be None), letting the event loop run meanwhile.
+
+    ``seconds`` of 0 waits for one turn of the loop only. Whatever ``attempt`` raises ends the wait; when time is up or
+    nobody is left to wait for, the exception is ``awaited.refusal``'s. For the tasks of any number of loops.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = None if seconds is None else loop.time() + seconds
+    await let_the_loop_run()
+    result = attempt()
+    if result is not NOTHING:
+        return result
+    if seconds == 0:
+        raise awaited.refusal("timed_out", False)
+    key = (awaited.side, id(loop))  # a lot keeps its loop alive, so that an id is a loop's alone
+    lot = awaited.lots.get(key)
+    if lot is None or lot.closed:
+        lot = awaited.lots[key] = ParkingLot(loop, awaited.watch())
+    return await lot.wait(awaited, attempt, deadline)
+
+
+class ParkingLot:
+    """The tasks of one loop that wait for one event, in the order in which they came.
+
+    Belongs to its loop's thread. It stays for a moment after the last of them has left, since most come back at once;
+    a loop that is closed takes it along.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, watch: _core.Watch) -> None:
+        self._loop = loop
+        self._watch = watch
+        self._sleepers: OrderedDict[asyncio.Future[str | None], None] = OrderedDict()
+        self._inside = 0
+        self._visited = True
+        self._awaited: Awaited | None = None  # only while somebody waits: a lot keeps no ring open
+        self.closed = False
+        loop.add_reader(watch.fileno(), self._on_bell)
+        loop.call_later(LOOK_UP_SECONDS, self._on_tick)  # not kept: a handle that we keep would keep us
+
+    async def wait(self, awaited: Awaited, attempt: Callable[[], Any], deadline: float | None) -> Any:
+        """Announce, try, sleep, and again."""
+        self._awaited = awaited
+        self._visited = True
+        self._inside += 1
+        verdict = None
+        was_first = took = False
+        try:
+            while True:
+                self._watch.announce()
+                result = attempt()
+                if result is NOTHING:
+                    if verdict is not None:
+                        raise awaited.refusal(verdict, True)
+                    self._watch.park()
+                    verdict = await self._sleep(deadline, was_first)
+                    was_first = True
+                    result = attempt()
+                if result is not NOTHING:
+                    took = True
+                    return result
+        finally:
+            self._leave(awaited, took)
+
+    async def _sleep(self, deadline: float | None, first: bool) -> str | None:
+        """Until somebody wakes us: None to try again, or the verdict that holds if that fails."""
+        sleeper: asyncio.Future[str | None] = self._loop.create_future()
+        self._sleepers[sleeper] = None
+        if first:  # its wake came to nothing, but its place in the line is its own
+            self._sleepers.move_to_end(sleeper, last=False)
+        alarm = None if deadline is None else self._loop.call_at(deadline, _wake, sleeper, "timed_out")
+        try:
+            return await sleeper
+        finally:
+            self._sleepers.pop(sleeper, None)
+            if alarm is not None:
+                alarm.cancel()
+
+    def _wake_first(self) -> bool:
+        while self._sleepers:
+            if _wake(self._sleepers.popitem(last=False)[0], None):
+                return True
+        return False
+
+    def _wake_all(self, verdict: str | None = None) -> None:
+        while self._sleepers:
+            _wake(self._sleepers.popitem(last=False)[0], verdict)
+
+    def _leave(self, awaited: Awaited, took: bool) -> None:
+        """Whoever leaves may have been woken in another's stead: the next in line looks, here or elsewhere."""
+        self._inside -= 1
+        if self._loop.is_closed():  # a task that nobody finished, found by the garbage collector
+            self._sleepers.clear()
+        elif self._wake_first() or self._inside:
+            return
+        self._awaited = None
+        self._watch.unpark()
+        awaited.pass_on(took)
+        if self._watch.is_orphaned or self._loop.is_closed():
+            self.close()
+
+    def _on_bell(self) -> None:
+        self._watch.silence()
+        if self._watch.is_orphaned or (self._awaited is not None and self._awaited.wakes_all):
+            self._wake_all()
+        else:
+            self._wake_first()
+        if self._watch.is_orphaned and not self._inside:
+            self.close()
+
+    def _on_tick(self) -> None:
+        if self.closed:
+            return
+        if self._awaited is not None:
+            verdict = self._awaited.look_up()
+            if verdict is None:
+                self._wake_first()  # should its bell not have rung: a waker may have died before it told
+            else:
+                self._wake_all(verdict)
+        elif not self._visited:
+            self.close()
+            return
+        self._visited = False
+        self._loop.call_later(LOOK_UP_SECONDS, self._on_tick)
+
+    def close(self) -> None:
+        """Take the bell out of the loop. Nobody may be inside."""
+        if self.closed:
+            return
+        self.closed = True
+        if not self._loop.is_closed():
+            self._loop.remove_reader(self._watch.fileno())
+        self._watch.close()
+
+
+def _wake(sleeper: asyncio.Future[str | None], verdict: str | None) -> bool:
+    if sleeper.done():
+        return False
+    sleeper.set_result(verdict)
+    return True
+
+
+class RingSide:
+    """A side of a ring, to be waited for: its events, its dead, its errors."""
+
+    def __init__(self, ring: Awaitable, side: int, length: int = 0) -> None:
+        self.ring = ring
+        self._length = length
+        self.side = side
+        self.lots = ring._parking_lots()
+        self.wakes_all = side == PRODUCING  # the first in line may need more room than there is
+
+    def watch(self) -> _core.Watch:
+        """The ring's items or room."""
+        return self.ring._watch(self.side)
+
+    def look_up(self) -> str | None:
+        """As a blocked call does every 50 ms."""
+        return self.ring._look_up(self.side)
+
+    def pass_on(self, took: bool) -> None:
+        """As a blocked call does when it leaves."""
+        self.ring._pass_on(self.side, took)
+
+    def refusal(self, verdict: str, waited: bool) -> BaseException:
+        """The exception that the blocking call raises."""
+        return diagnose(self.ring, verdict, "put" if self.side == PRODUCING else "get", self._length, waited)
+
+
+class Awaitable(_core.Ring):
+    """The methods of a ring for the tasks of an event loop, asyncio's or uvloop's.
+
+    They are the blocking ones with an ``a`` in front, and wait, end and fail as those do; any mixture of blocked
+    threads and waiting tasks may use a ring. What can be done at once is done at once, without a way round through the
+    loop, which is let run every 64 messages (or MiB) all the same. Cancelling one never loses or doubles a message: it
+    was not taken, or not put, at all. While tasks wait, one thread of this process (one for all of them, none that runs
+    Python) sleeps in their stead and wakes the loop through a descriptor; both go away when nothing waits any more.
+    """
+
+    _lots: Lots | None = None
+    _leases_in_turn = 0
+
+    def _parking_lots(self) -> Lots:
+        if self._lots is None:
+            self._lots = weakref.WeakValueDictionary()
+        return self._lots
+
+    async def aput(self, data: Any, timeout: float | None = None) -> None:
+        """Put one message, waiting for room; as :meth:`put`.
+
+        When it is cancelled while it waits, nothing was put. An object is encoded once, before any wait.
+        """
+        seconds = None if timeout is None else _core.seconds_of(timeout)
+        held = self._put_or_hold(data)
+        if held is not None:
+            message, length = held
+            await until(RingSide(self, PRODUCING, length), lambda: self._put_held(message) or NOTHING, seconds)
+
+    async def aget(self, timeout: float | None = None) -> Any:
+        """Take the next message, waiting for one; as :meth:`get`.
+
+        When it is cancelled while it waits, no message was taken.
+        """
+        seconds = None if timeout is None else _core.seconds_of(timeout)
+        message = self._try_get(True)
+        if message is NOTHING:
+            return await until(RingSide(self, CONSUMING), lambda: self._try_get(False), seconds)
+        return message
+
+    def aclaim(self, length: int, timeout: float | None = None) -> AsyncLease:
+        """Room for a message, to be written in place: ``async with ring.aclaim(length) as buffer``; as :meth:`claim`.
+
+        Only entering the block waits. An exception in it, a cancellation too, aborts the claim.
+        """
+        return AsyncLease(self, self.claim(length, 0), PRODUCING, Full, length, timeout)
+
+    def aborrow(self, timeout: float | None = None) -> AsyncLease:
+        """The next message, to be read in place: ``async with ring.aborrow() as view``; as :meth:`borrow`.
+
+        Only entering the block waits. An exception in it, a cancellation too, hands the message back.
+        """
+        return AsyncLease(self, self.borrow(0), CONSUMING, Empty, 0, timeout)
+
+    def __aiter__(self) -> Self:
+        """``async for message in ring``: until the ring is shut down and drained."""
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return await self.aget()
+        except ShutDown:
+            raise StopAsyncIteration from None
+
+
+class AsyncLease:
+    """A record of a ring for the length of an ``async with`` block; made by aclaim() and aborrow()."""
+
+    def __init__(
+        self,
+        ring: Awaitable,
+        lease: _core.Lease,
+        side: int,
+        not_now: type[Full | Empty],
+        length: int,
+        timeout: float | None,
+    ) -> None:
+        self._ring = ring
+        self._lease = lease
+        self._side = side
+        self._not_now = not_now
+        self._length = length
+        self._seconds = None if timeout is None else _core.seconds_of(timeout)
+
+    @property
+    def redelivered(self) -> bool:
+        """True when this message was taken before, by somebody who died or handed it back."""
+        return self._lease.redelivered
+
+    def _enter_now(self) -> Any:
+        try:
+            return self._lease.__enter__()
+        except self._not_now:
+            return NOTHING
+
+    async def __aenter__(self) -> Any:
+        self._ring._leases_in_turn += 1
+        view: Any = NOTHING
+        if self._ring._leases_in_turn < TURN:
+            view = self._enter_now()
+        if view is NOTHING:
+            self._ring._leases_in_turn = 0
+            view = await until(RingSide(self._ring, self._side, self._length), self._enter_now, self._seconds)
+        return view
+
+    async def __aexit__(self, *raised: Any) -> bool:
+        return self._lease.__exit__(*raised)
