@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from shmring import _core, codecs
-from shmring.diagnosis import diagnose
+from shmring.diagnosis import PRODUCING, diagnose
 from shmring.errors import Closed, Corrupt, DecodeError, Empty, Full, MessageTooLong, NoSpace, NotReady, ShutDown
 from shmring.queues.control import LINKS, Control
 from shmring.queues.link import WHERE, Gone, Link, Root, length_of, new_memory, single_bytes
@@ -25,7 +25,7 @@ from shmring.segment.reserve import free_bytes
 
 _GROWN_MOST = 256 * 2**20  # further links double up to this
 _KEPT_MOST = 4  # times the first capacity: a larger link is left as soon as it is drained
-_PATIENCE = 0.01  # seconds that a put waits for a consumer before it takes more memory
+PATIENCE = 0.01  # seconds that a put waits for a consumer before it takes more memory
 _LOOK_UP = 0.05  # seconds between two looks at what no wake tells of
 
 _chains: weakref.WeakSet[Chain] = weakref.WeakSet()
@@ -106,7 +106,7 @@ class Chain:
 
     # --- putting ---
 
-    def _is_counted(self) -> bool:
+    def is_counted(self) -> bool:
         """Must messages be counted over several links? One link's slots do it otherwise."""
         maxsize = self.control.maxsize
         return bool(maxsize) and (maxsize > SLOTS_LIMIT or self.control.first != self.control.last)
@@ -118,7 +118,7 @@ class Chain:
                 with contextlib.suppress(Gone):
                     link = self._link(last)
                     self._put_at = last
-                    self.try_put = self._encode if self._is_counted() else link._try_put
+                    self.try_put = self._encode if self.is_counted() else link._try_put
                     self._forget()
                     return link
 
@@ -132,13 +132,13 @@ class Chain:
             at = link.index
             wait = max(0.0, min(deadline - time.monotonic(), _LOOK_UP))
             try:
-                if self._is_counted():
+                if self.is_counted():
                     if self._put_counted(link, parts):
                         return
                     if wait:
                         time.sleep(min(wait, 0.002))
                 else:
-                    patience = began + _PATIENCE - time.monotonic()
+                    patience = began + PATIENCE - time.monotonic()
                     link._put_parts(parts, max(0.0, min(wait, patience)) if patience > 0 else 0.0)
                     return
             except ShutDown:
@@ -155,14 +155,14 @@ class Chain:
                 if self._room_in_count() and self._extend(at, None, length, deadline) != "no room":
                     continue
                 with contextlib.suppress(Full, ShutDown, Closed):  # no more memory: wait for what there is
-                    if length <= link.max_message and not self._is_counted():
+                    if length <= link.max_message and not self.is_counted():
                         link._put_parts(parts, wait)
                         return
             if time.monotonic() >= deadline:
                 self._raise_full(length)
             if length > link.max_message and not self._room_to_wait_for(length):
                 raise NoSpace(single_bytes(length), free_bytes(self.root._segment.fd) or 0, WHERE)
-            self._check_peers("put")
+            self.check_peers("put")
 
     def _put_counted(self, link: Link, parts: Any) -> bool:
         with self.control.lock(_LOOK_UP) as held:
@@ -175,12 +175,32 @@ class Chain:
         return not self.control.maxsize or self.in_flight() < self.control.maxsize
 
     def _raise_full(self, length: int) -> NoReturn:
+        raise self.full(length)
+
+    def full(self, length: int) -> Full:
+        """The exception for a message that has no room."""
         bound = f"maxsize {self.control.maxsize}" if self.control.maxsize else "no bound"
-        raise Full(
+        return Full(
             f"the queue has no room for {length} bytes: {self.in_flight()} messages ({bound}), "
             f"{self.control.reserved()} bytes in use of max_bytes={self.control.max_bytes}; wait longer, or add "
             "consumers"
         )
+
+    # --- for those who wait in an event loop ---
+
+    def link_for(self, side: int) -> Link:
+        """Where to wait: the link to put into, or to get from."""
+        return self._follow_put() if side == PRODUCING else self._follow_get()
+
+    def place(self, side: int) -> int:
+        """Which link that is, as far as this process knows."""
+        return self._put_at if side == PRODUCING else self._get_at
+
+    def look_around(self, verb: str) -> None:
+        """What a blocked get does each time that it finds nothing; PeerDied."""
+        self.sweep()
+        if not self.messages():
+            self.check_peers(verb)
 
     # --- getting ---
 
@@ -223,7 +243,7 @@ class Chain:
                     raise
                 self.sweep()
                 if not self.messages():
-                    self._check_peers("get")
+                    self.check_peers("get")
                 continue
             except Closed:
                 if self.closed:
@@ -399,7 +419,8 @@ class Chain:
         if not self._outlive_peers:
             self.root._take_role(side)
 
-    def _check_peers(self, verb: str) -> None:
+    def check_peers(self, verb: str) -> None:
+        """PeerDied, if that is asked for and everybody at the other end has died."""
         if self._outlive_peers:
             return
         self.root._reap()

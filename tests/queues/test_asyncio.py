@@ -1,0 +1,162 @@
+"""Queues in an event loop, against processes that block."""
+
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import random
+import signal
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+import shmring
+
+FORK = multiprocessing.get_context("fork")
+
+
+@pytest.fixture
+def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a wake that is lost be lost for good, where else a waiter looks up every 50 ms."""
+    monkeypatch.setattr("shmring.asynchronous.LOOK_UP_SECONDS", 3600)
+
+
+async def waiting(coroutine: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+    task = asyncio.create_task(coroutine)
+    for _ in range(6):
+        await asyncio.sleep(0)
+    assert not task.done()
+    return task
+
+
+def echo(there: shmring.Queue, back: shmring.Queue) -> None:
+    while (obj := there.get()) != "stop":
+        back.put(obj)
+
+
+@pytest.mark.usefixtures("no_second_look")
+@pytest.mark.parametrize("kind", [shmring.Queue, shmring.JoinableQueue, shmring.SimpleQueue])
+def test_objects_go_to_a_process_that_blocks_and_come_back(kind: type) -> None:
+    async def main() -> None:
+        async with kind(capacity=4096) as there, kind(capacity=4096) as back:
+            process = FORK.Process(target=echo, args=(there, back))
+            process.start()
+            for number in range(500):
+                await there.aput({"number": number})
+                assert await back.aget(timeout=20) == {"number": number}
+            await there.aput("stop")
+            process.join()
+
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("no_second_look")
+def test_a_queue_that_has_grown_is_got_in_order() -> None:
+    def fill(queue: shmring.Queue) -> None:
+        for number in range(300):
+            queue.put((number, bytes(1000)))
+
+    async def main() -> None:
+        async with shmring.Queue(capacity=4096) as queue:
+            task = await waiting(queue.aget())
+            process = FORK.Process(target=fill, args=(queue,))
+            process.start()
+            assert (await task)[0] == 0
+            for number in range(1, 300):
+                found, _ = await queue.aget(timeout=20)
+                assert found == number
+            process.join()
+            for number in range(100):
+                await queue.aput((number, bytes(1000)))
+            large = os.urandom(1 << 20)
+            await queue.aput(large)
+            assert [(await queue.aget())[0] for _ in range(100)] == list(range(100))
+            assert await queue.aget() == large
+
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("no_second_look")
+def test_a_full_queue_makes_a_task_wait_and_its_timeout_says_full() -> None:
+    async def main() -> None:
+        async with shmring.Queue(2) as queue:
+            await queue.aput(1)
+            await queue.aput(2)
+            with pytest.raises(shmring.Full, match="maxsize 2"):
+                await queue.aput(3, timeout=0.05)
+            with pytest.raises(shmring.Full):
+                await queue.aput(3, timeout=0)
+            task = await waiting(queue.aput(3))
+            assert await queue.aget() == 1
+            await task
+            assert [await queue.aget(), await queue.aget()] == [2, 3]
+            with pytest.raises(shmring.Empty):
+                await queue.aget(timeout=0.01)
+
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("no_second_look")
+def test_cancelled_waits_lose_and_double_nothing() -> None:
+    count = 1500
+
+    def fill(queue: shmring.Queue) -> None:
+        for number in range(count):
+            queue.put(number)
+
+    async def main() -> None:
+        dice = random.Random(3)
+        async with shmring.Queue(8) as queue:
+            process = FORK.Process(target=fill, args=(queue,))
+            process.start()
+            found: list[int] = []
+            while len(found) < count:
+                task = asyncio.create_task(queue.aget())
+                for _ in range(dice.randrange(8)):
+                    await asyncio.sleep(0)
+                if dice.random() < 0.5:
+                    task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    found.append(await task)
+            assert found == list(range(count))
+            process.join()
+
+    asyncio.run(main())
+
+
+def test_dead_peers_reach_a_task_that_wants_to_know() -> None:
+    def die(queue: shmring.Queue) -> None:
+        queue.put("last words")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    async def main() -> None:
+        async with shmring.Queue(on_dead_peer="raise") as queue:
+            task = await waiting(queue.aget())
+            process = FORK.Process(target=die, args=(queue,))
+            process.start()
+            assert await task == "last words"
+            with pytest.raises(shmring.PeerDied, match=str(process.pid)):
+                await queue.aget()
+            process.join()
+
+    asyncio.run(main())
+
+
+def test_async_for_ends_when_the_queue_is_closed() -> None:
+    async def main() -> list[int]:
+        queue = shmring.Queue()
+
+        async def collect() -> list[int]:
+            return [obj async for obj in queue]
+
+        task = await waiting(collect())
+        for number in range(3):
+            queue.put(number)
+        while not queue.empty():
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        queue.close()
+        return await task
+
+    assert asyncio.run(main()) == [0, 1, 2]
