@@ -6,7 +6,7 @@
 Every trip waits in the kernel twice, once a side; a parked thread is woken there, a loop by way of its process's
 watching thread and a descriptor.
 
-python bench/async_latency.py [--smoke] [--rounds 5] [--trips 5000]
+python -m shmring.bench.async_latency [--smoke] [--rounds 5] [--trips 5000]
 """
 
 from __future__ import annotations
@@ -14,18 +14,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import pathlib
+import platform
 import statistics
-import sys
 import time
 import traceback
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-
 import shmring
-from measure import Target, machine, pin, print_targets, table
 
 MESSAGES = [bytes([i]) * 64 for i in range(256)]
 
@@ -47,6 +43,12 @@ async def ask_in_a_loop(there: shmring.Ring, back: shmring.Ring, trips: int) -> 
         if answer != message:
             raise SystemExit("wrong content")
     return found
+
+
+def pin(cpu: int) -> None:
+    """Keep this process on one CPU, if there are several."""
+    if (os.cpu_count() or 1) > 1:
+        os.sched_setaffinity(0, {cpu})
 
 
 def answer_parked(there: shmring.Ring, back: shmring.Ring, trips: int) -> None:
@@ -143,7 +145,8 @@ def main() -> None:
     parser.add_argument("--trips", type=int, default=5000)
     options = parser.parse_args()
     rounds, trips = (1, 300) if options.smoke else (options.rounds, options.trips)
-    print(f"{machine()}\n{rounds} interleaved rounds, medians of their percentiles, microseconds\n")
+    print(f"{platform.platform()}, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}")
+    print(f"{rounds} interleaved rounds, medians of their percentiles, microseconds\n")
     new_loops = loops()
     rows: dict[str, list[tuple[float, ...]]] = {}
 
@@ -159,20 +162,14 @@ def main() -> None:
     medians = {
         name: [statistics.median(column) for column in zip(*values, strict=True)] for name, values in rows.items()
     }
-    table(["", "p50", "p99", "p99.9"], [[name, *(f"{value:.1f}" for value in row)] for name, row in medians.items()])
+    parked = medians["parked threads"][0]
+    print(f"{'':30}{'p50':>9}{'p99':>9}{'p99.9':>9}   p50, times the parked one (wanted: 2 at most)")
+    for name, row in medians.items():
+        print(f"{name:30}{row[0]:9.1f}{row[1]:9.1f}{row[2]:9.1f}   {row[0] / parked:.2f}")
     count = 2000 if options.smoke else 200_000
     print()
     for name, new_loop in new_loops.items():
         print(f"{name}: {burst(new_loop, count) / 1e6:.2f} M/s aget from a full ring")
-    if not options.smoke:
-        parked = medians["parked threads"][0]
-        print_targets(
-            [
-                Target(f"{name}: p50, times the parked one", row[0] / parked, 2, at_most=True)
-                for name, row in medians.items()
-                if name != "parked threads"
-            ]
-        )
 
 
 if __name__ == "__main__":

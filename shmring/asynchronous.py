@@ -13,6 +13,7 @@ other, so a cancelled wait has taken nothing, and a cancelled put has put nothin
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import types
 import weakref
 from collections import OrderedDict
@@ -69,22 +70,42 @@ def let_the_loop_run() -> Generator[None]:
 async def until(awaited: Awaited, attempt: Callable[[], Any], seconds: float | None) -> Any:
     """Try until an attempt is not NOTHING (``_core``'s; a message may be None), letting the event loop run meanwhile.
 
-    ``seconds`` of 0 waits for one turn of the loop only. Whatever ``attempt`` raises ends the wait; when time is up or
-    nobody is left to wait for, the exception is ``awaited.refusal``'s. For the tasks of any number of loops.
+    ``seconds`` of 0 tries once. Whatever ``attempt`` raises ends the wait; when time is up or nobody is left to wait
+    for, the exception is ``awaited.refusal``'s. For the tasks of any number of loops.
     """
+    if seconds == 0:
+        result = attempt()
+        if result is NOTHING:
+            raise awaited.refusal("timed_out", False)
+        return result
     loop = asyncio.get_running_loop()
     deadline = None if seconds is None else loop.time() + seconds
-    await let_the_loop_run()
-    result = attempt()
-    if result is not NOTHING:
-        return result
-    if seconds == 0:
-        raise awaited.refusal("timed_out", False)
     key = (awaited.side, id(loop))  # a lot keeps its loop alive, so that an id is a loop's alone
     lot = awaited.lots.get(key)
     if lot is None or lot.closed:
         lot = awaited.lots[key] = ParkingLot(loop, awaited.watch())
     return await lot.wait(awaited, attempt, deadline)
+
+
+class _Sleeper(asyncio.Future["str | None"]):
+    """A future for one task, whose next step may be taken at once.
+
+    set_result only has the loop call the task in its next turn, and a turn costs as much as a wake does. The bell's
+    callback stands where that call would, outside every task, so it may make it itself.
+    """
+
+    _resume: Callable[[Any], object]
+    _context: contextvars.Context
+
+    def add_done_callback(self, fn: Callable[[Any], object], /, *, context: contextvars.Context | None = None) -> None:
+        self._resume, self._context = fn, context or contextvars.copy_context()
+        super().add_done_callback(fn, context=context)
+
+    def wake_now(self) -> None:
+        """As set_result(None), and on with the task."""
+        self.remove_done_callback(self._resume)
+        self.set_result(None)
+        self._context.run(self._resume, self)
 
 
 class ParkingLot:
@@ -97,7 +118,7 @@ class ParkingLot:
     def __init__(self, loop: asyncio.AbstractEventLoop, watch: _core.Watch) -> None:
         self._loop = loop
         self._watch = watch
-        self._sleepers: OrderedDict[asyncio.Future[str | None], None] = OrderedDict()
+        self._sleepers: OrderedDict[_Sleeper, None] = OrderedDict()
         self._inside = 0
         self._visited = True
         self._awaited: Awaited | None = None  # only while somebody waits: a lot keeps no ring open
@@ -131,7 +152,7 @@ class ParkingLot:
 
     async def _sleep(self, deadline: float | None, first: bool) -> str | None:
         """Until somebody wakes us: None to try again, or the verdict that holds if that fails."""
-        sleeper: asyncio.Future[str | None] = self._loop.create_future()
+        sleeper = _Sleeper(loop=self._loop)
         self._sleepers[sleeper] = None
         if first:  # its wake came to nothing, but its place in the line is its own
             self._sleepers.move_to_end(sleeper, last=False)
@@ -168,7 +189,13 @@ class ParkingLot:
 
     def _on_bell(self) -> None:
         self._watch.silence()
-        if self._watch.is_orphaned or (self._awaited is not None and self._awaited.wakes_all):
+        if len(self._sleepers) == 1:
+            sleeper, _ = self._sleepers.popitem()
+            if asyncio.current_task(self._loop) is not None:  # a loop run inside a task, as some programs do
+                _wake(sleeper, None)
+            elif not sleeper.done():
+                sleeper.wake_now()
+        elif self._watch.is_orphaned or (self._awaited is not None and self._awaited.wakes_all):
             self._wake_all()
         else:
             self._wake_first()
@@ -200,7 +227,7 @@ class ParkingLot:
         self._watch.close()
 
 
-def _wake(sleeper: asyncio.Future[str | None], verdict: str | None) -> bool:
+def _wake(sleeper: _Sleeper, verdict: str | None) -> bool:
     if sleeper.done():
         return False
     sleeper.set_result(verdict)
@@ -209,6 +236,8 @@ def _wake(sleeper: asyncio.Future[str | None], verdict: str | None) -> bool:
 
 class RingSide:
     """A side of a ring, to be waited for: its events, its dead, its errors."""
+
+    __slots__ = ("_length", "lots", "ring", "side", "wakes_all")
 
     def __init__(self, ring: Awaitable, side: int, length: int = 0) -> None:
         self.ring = ring
@@ -261,6 +290,8 @@ class Awaitable(_core.Ring):
         held = self._put_or_hold(data)
         if held is not None:
             message, length = held
+            if self._turn_is_over:
+                await let_the_loop_run()
             await until(RingSide(self, PRODUCING, length), lambda: self._put_held(message) or NOTHING, seconds)
 
     async def aget(self, timeout: float | None = None) -> Any:
@@ -271,6 +302,8 @@ class Awaitable(_core.Ring):
         seconds = None if timeout is None else _core.seconds_of(timeout)
         message = self._try_get(True)
         if message is NOTHING:
+            if self._turn_is_over:
+                await let_the_loop_run()
             return await until(RingSide(self, CONSUMING), lambda: self._try_get(False), seconds)
         return message
 
@@ -331,11 +364,11 @@ class AsyncLease:
 
     async def __aenter__(self) -> Any:
         self._ring._leases_in_turn += 1
-        view: Any = NOTHING
-        if self._ring._leases_in_turn < TURN:
-            view = self._enter_now()
-        if view is NOTHING:
+        if self._ring._leases_in_turn >= TURN:
             self._ring._leases_in_turn = 0
+            await let_the_loop_run()
+        view = self._enter_now()
+        if view is NOTHING:
             view = await until(RingSide(self._ring, self._side, self._length), self._enter_now, self._seconds)
         return view
 

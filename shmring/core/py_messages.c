@@ -272,11 +272,11 @@ enum { TURN = 64, TURN_BYTES_SHIFT = 14 };
 
 static void count_turn(struct ring *self, uint64_t length) { self->turn += 1 + (unsigned)(length >> TURN_BYTES_SHIFT); }
 
-static bool turn_is_over(struct ring *self) {
-    bool is_over = self->turn >= TURN;
-    if (is_over)
-        self->turn = 0;
-    return is_over;
+static bool turn_is_over(struct ring *self) { return self->turn >= TURN; }
+
+PyObject *sr_ring_turn_is_over(PyObject *object, void *unused) {
+    (void)unused;
+    return PyBool_FromLong(turn_is_over((struct ring *)object));
 }
 
 /* try_get(in_turn): the next message, or the core's NOTHING. */

@@ -139,6 +139,7 @@ PyObject *sr_ring_next(PyObject *object);
 PyObject *sr_ring_try_get(PyObject *object, PyObject *in_turn);
 PyObject *sr_ring_put_or_hold(PyObject *object, PyObject *data);
 PyObject *sr_ring_put_held(PyObject *object, PyObject *held);
+PyObject *sr_ring_turn_is_over(PyObject *object, void *unused);
 
 /* py_objects.c: messages that a codec makes and reads */
 /* What the codec made of an object, held by its buffers from here on: nobody can resize them under us. */

@@ -462,6 +462,8 @@ static PyGetSetDef ring_attributes[] = {
     {"capacity", ring_capacity, NULL, PyDoc_STR("Bytes of payload room."), NULL},
     {"max_message", ring_max_message, NULL, PyDoc_STR("Length in bytes of the longest message: half the capacity."),
      NULL},
+    {"_turn_is_over", sr_ring_turn_is_over, NULL, PyDoc_STR("Attempts in turn fail until one is made out of turn."),
+     NULL},
     {"_slot", ring_slot, NULL, PyDoc_STR("Index of this attachment's entry."), NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
