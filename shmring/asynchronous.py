@@ -7,7 +7,7 @@ for one event: it announces itself, tries once more, and sleeps until the bell r
 A message is taken by the task that returns it, in the step in which it returns: nothing is handed from one to the
 other, so a cancelled wait has taken nothing, and a cancelled put has put nothing.
 
-``until`` waits for anything that is an :class:`Awaited`; :class:`Awaitable` gives a ring its ``await`` methods.
+``until`` waits for anything that is an :class:`Awaited`; :class:`AsyncMethods` gives a ring its ``await`` methods.
 """
 
 from __future__ import annotations
@@ -239,7 +239,7 @@ class RingSide:
 
     __slots__ = ("_length", "lots", "ring", "side", "wakes_all")
 
-    def __init__(self, ring: Awaitable, side: int, length: int = 0) -> None:
+    def __init__(self, ring: AsyncMethods, side: int, length: int = 0) -> None:
         self.ring = ring
         self._length = length
         self.side = side
@@ -263,7 +263,7 @@ class RingSide:
         return diagnose(self.ring, verdict, "put" if self.side == PRODUCING else "get", self._length, waited)
 
 
-class Awaitable(_core.Ring):
+class AsyncMethods(_core.Ring):
     """The methods of a ring for the tasks of an event loop, asyncio's or uvloop's.
 
     They are the blocking ones with an ``a`` in front, and wait, end and fail as those do; any mixture of blocked
@@ -337,7 +337,7 @@ class AsyncLease:
 
     def __init__(
         self,
-        ring: Awaitable,
+        ring: AsyncMethods,
         lease: _core.Lease,
         side: int,
         not_now: type[Full | Empty],

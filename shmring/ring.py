@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from shmring import _core, codecs, registry, segment, semaphores
-from shmring.asynchronous import Awaitable
+from shmring.asynchronous import AsyncMethods
 from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
 from shmring.errors import Closed, DecodeError, LayoutMismatch
 from shmring.registry import Place, Wish
@@ -120,7 +120,7 @@ def _wish(
     return Wish(kind, parse_size(capacity, limit=CAPACITY_LIMIT), count, mode, bool(persist), name)
 
 
-class Ring(Awaitable):
+class Ring(AsyncMethods):
     """A ring in shared memory: any process puts messages, each is taken by one consumer.
 
     A message is bytes, or with ``codec=`` an object (shmring.codecs). An object is encoded before room is claimed, and

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from shmring import _core, codecs, registry, segment
 from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
 from shmring.errors import Closed, DecodeError, Empty, Full, PeerDied, ShutDown
-from shmring.queues.asynchronous import AwaitableQueue
+from shmring.queues.asynchronous import AsyncQueueMethods
 from shmring.queues.chain import Chain
 from shmring.queues.link import Root
 from shmring.queues.objects import CountingCodec, QueueCodec
@@ -31,7 +31,7 @@ DEFAULT_CAPACITY = "16 MiB"
 _LOOK_UP = 0.1
 
 
-class _Base(AwaitableQueue):
+class _Base(AsyncQueueMethods):
     """What the three kinds of queue share."""
 
     _chain: Chain

@@ -37,7 +37,7 @@ class _Side(RingSide):
         return super().refusal(verdict, waited)
 
 
-class AwaitableQueue:
+class AsyncQueueMethods:
     """The methods of a queue for the tasks of an event loop. They lose nothing when they are cancelled: see Ring's."""
 
     _chain: Chain
