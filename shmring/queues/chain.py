@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from shmring import _core, codecs
 from shmring.diagnosis import PRODUCING, diagnose
-from shmring.errors import Closed, Corrupt, DecodeError, Empty, Full, MessageTooLong, NoSpace, NotReady, ShutDown
+from shmring.errors import Closed, DecodeError, Empty, Full, MessageTooLong, NoSpace, ShutDown
 from shmring.queues.control import LINKS, Control
 from shmring.queues.link import WHERE, Gone, Link, Root, length_of, new_memory, single_bytes
 from shmring.registry import Wish
@@ -75,13 +75,10 @@ class Chain:
         memory = self.root._segment.map_range(offset, length)
         try:
             link = Link._on(memory, None, self._manner, at=offset, populate=not single)
-        except (NotReady, Corrupt, ValueError):
+        except BaseException as error:
             memory.close()
-            if index < self.control.first:
-                raise Gone from None
-            raise
-        except BaseException:
-            memory.close()
+            if isinstance(error, Exception) and index < self.control.first:
+                raise Gone from None  # buried as we came: what we saw of it were zeros
             raise
         link.single, link.index = single, index
         if index < self.control.first:  # whoever buries it may not have seen us

@@ -159,7 +159,9 @@ def arrived(pipe: int, number: int, count: int, padding: bytes) -> None:
     os.write(pipe, REPORT.pack(b"C", number, count))
 
 
-def test_random_kills_of_producers_and_consumers_lose_nothing() -> None:
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("kills", [40, pytest.param(1000, marks=pytest.mark.verify)])
+def test_random_kills_of_producers_and_consumers_lose_nothing(kills: int) -> None:
     reports, told = os.pipe()
     os.set_blocking(reports, False)
     put: set[tuple[int, int]] = set()
@@ -206,7 +208,7 @@ def test_random_kills_of_producers_and_consumers_lose_nothing() -> None:
     try:
         for what in (produce, produce, consume, consume):
             start(what)
-        for _ in range(40):
+        for _ in range(kills):
             target = got.total() + chance.randrange(60)
             listen(lambda target=target: got.total() >= target)
             start(kill(chance.choice([*children])))
