@@ -37,7 +37,19 @@ def test_an_event_loop_takes_what_the_producer_puts(name, tmp_path):
 
 def test_a_c_program_takes_what_python_put(name, tmp_path):
     core = Path(shmring.get_include())
-    parts = ("geometry", "spsc", "mpmc", "repair", "semaphore", "attach", "wait", "blocking", "os_linux")
+    parts = (
+        "geometry",
+        "spsc",
+        "mpmc",
+        "repair",
+        "semaphore",
+        "topic",
+        "latest",
+        "attach",
+        "wait",
+        "blocking",
+        "os_linux",
+    )
     program = tmp_path / "consumer"
     sources = [EXAMPLES / "consumer.c", *(core / f"{part}.c" for part in parts)]
     command = ["gcc", "-std=gnu11", "-O2", "-Wall", "-Werror", f"-I{core}", *sources, "-o", program, "-pthread"]

@@ -32,8 +32,12 @@ static_assert(sizeof(sr_atomic_u64) == 8 && sizeof(sr_atomic_u32) == 4, "atomics
 #define SR_CAS(p, expected, desired, order)                                                                            \
     atomic_compare_exchange_strong_explicit((p), (expected), (desired), memory_order_##order, memory_order_relaxed)
 #define SR_ADD(p, v, order) atomic_fetch_add_explicit((p), (v), memory_order_##order)
+/* Where payload is read while it may be overwritten, and the look afterwards decides: release after the announcement of
+ * the writer, acquire before the look of the reader. Compiler barriers on x86. */
+#define SR_FENCE(order) atomic_thread_fence(memory_order_##order)
 
-/* Payload bytes are plain memory: the record word orders them. */
+/* Payload bytes are plain memory: the record word orders them. (Not where a topic overwrites, and in a latest segment:
+ * there a reader throws away what it copied when the word that it looks at afterwards has moved on.) */
 #define SR_PAYLOAD_WRITE(destination, source, length) memcpy((destination), (source), (length))
 #define SR_PAYLOAD_READ(destination, source, length) memcpy((destination), (source), (length))
 

@@ -53,7 +53,7 @@ void sr_format(void *base, const struct sr_geometry *plan, const struct sr_birth
     strncpy(header->name, birth->name, SR_NAME_BYTES - 1);
     strncpy(header->codec, birth->codec, SR_CODEC_BYTES - 1);
     uint64_t first = sr_first_position(plan);
-    SR_STORE(&header->write_position, first, relaxed);
+    SR_STORE(&header->write_position, plan->kind == SR_KIND_LATEST ? 0 : first, relaxed);
     SR_STORE(&header->read_position, first, relaxed);
     SR_STORE(&header->reclaim_position, first, relaxed);
     SR_STORE(&header->state, SR_SEGMENT_READY, release); /* SYNC: ring-born (release) */
@@ -112,6 +112,10 @@ enum sr_result sr_detach(struct sr_endpoint *self, bool *abandoned) {
     *abandoned = false;
     sr_give_role_back(self, SR_ROLE_PRODUCER);
     sr_give_role_back(self, SR_ROLE_CONSUMER);
+    if (self->subscribed) {
+        sr_topic_unsubscribe(self, self->slot);
+        sr_event_notify(&self->header->room, SR_WAKE_ALL);
+    }
     /* Without the lock we leave all the same; the ring then stays until somebody looks at it. */
     bool locked = lock_lifecycle(self);
     uint64_t epoch = self->owner >> SR_SLOT_BITS;
@@ -131,7 +135,7 @@ enum sr_result sr_detach(struct sr_endpoint *self, bool *abandoned) {
     if (result != SR_OK)
         return result;
     bool stopped = SR_LOAD(&self->header->shutdown, acquire) == SR_STOPPED;
-    bool empty = stopped || contents.ready + contents.claimed + contents.taken == 0;
+    bool empty = stopped || contents.undelivered + contents.claimed == 0;
     if (alone && empty && !(flags & SR_FLAG_PERSIST)) {
         SR_STORE(&self->header->state, SR_SEGMENT_RETIRED, release); /* read under the lifecycle lock */
         *abandoned = true;
@@ -147,7 +151,7 @@ void sr_detach_finish(struct sr_endpoint *self) {
 }
 
 void sr_forsake(struct sr_endpoint *self) {
-    if (self->geometry.kind == SR_KIND_SPSC)
+    if (self->geometry.kind == SR_KIND_SPSC || self->geometry.kind == SR_KIND_LATEST)
         return; /* nothing was published, and read_position has not moved */
     uint64_t returned;
     (void)sr_mpmc_repair(self, self->owner, &returned); /* Corrupt shows to whoever comes next */
@@ -181,6 +185,11 @@ static bool owner_lives(const struct sr_endpoint *self, uint64_t owner) {
     return sr_liveness(self, slot) != SR_OS_DEAD;
 }
 
+/* A role that one has at a time; its holder stands in role_owner. */
+static bool is_exclusive(const struct sr_endpoint *self, uint32_t role) {
+    return self->geometry.kind == SR_KIND_SPSC || (self->geometry.kind == SR_KIND_LATEST && role == SR_ROLE_PRODUCER);
+}
+
 /* Whoever takes a role is the successor of those who died in it: nobody needs to hear of them any more. */
 static void forget_the_dead(struct sr_endpoint *self, uint32_t role) {
     for (uint32_t slot = 0; slot < SR_ATTACHMENTS; slot++) {
@@ -194,7 +203,7 @@ static void forget_the_dead(struct sr_endpoint *self, uint32_t role) {
 enum sr_result sr_take_role(struct sr_endpoint *self, uint32_t role, uint32_t *holder_slot) {
     if (self->roles & role)
         return SR_OK;
-    if (self->geometry.kind == SR_KIND_SPSC) {
+    if (is_exclusive(self, role)) {
         sr_atomic_u64 *place = &self->header->role_owner[role == SR_ROLE_CONSUMER];
         uint64_t holder = 0;
         /* SYNC: role-passed (acquire; pairs with the release in sr_give_role_back): the predecessor's positions. */
@@ -206,7 +215,7 @@ enum sr_result sr_take_role(struct sr_endpoint *self, uint32_t role, uint32_t *h
             SR_CAS(place, &holder, 0, acq_rel);
             holder = 0;
         }
-        enum sr_result result = sr_spsc_adopt(self, role);
+        enum sr_result result = self->geometry.kind == SR_KIND_SPSC ? sr_spsc_adopt(self, role) : SR_OK;
         if (result != SR_OK)
             return result;
     }
@@ -222,7 +231,7 @@ void sr_give_role_back(struct sr_endpoint *self, uint32_t role) {
         return;
     self->roles &= ~role;
     SR_STORE(&self->self->roles, self->roles, release);
-    if (self->geometry.kind == SR_KIND_SPSC) {
+    if (is_exclusive(self, role)) {
         uint64_t mine = self->owner | SR_HELD;
         /* SYNC: role-passed (release) */
         SR_CAS(&self->header->role_owner[role == SR_ROLE_CONSUMER], &mine, 0, acq_rel);
@@ -241,7 +250,7 @@ static bool reap_slot(struct sr_endpoint *self, uint32_t slot) {
         uint64_t owner = (state >> 8) << SR_SLOT_BITS | slot;
         uint32_t roles = SR_LOAD(&entry->roles, acquire);
         SR_STORE(&entry->died_ns, (uint64_t)sr_os_realtime_ns(), relaxed);
-        if (self->geometry.kind == SR_KIND_SPSC) {
+        if (self->geometry.kind == SR_KIND_SPSC || self->geometry.kind == SR_KIND_LATEST) {
             for (int side = 0; side < 2; side++) {
                 uint64_t holder = owner | SR_HELD;
                 SR_CAS(&self->header->role_owner[side], &holder, 0, acq_rel);
@@ -251,6 +260,8 @@ static bool reap_slot(struct sr_endpoint *self, uint32_t slot) {
             (void)sr_mpmc_repair(self, owner, &returned); /* Corrupt shows at the next operation */
             if (self->geometry.kind == SR_KIND_SEMAPHORE && self->semaphores.mutex)
                 sr_semaphore_repair(self, owner);
+            if (self->geometry.kind == SR_KIND_TOPIC)
+                sr_topic_unsubscribe(self, slot);
         }
         SR_STORE(&entry->state, (state & ~UINT64_C(0xff)) | (roles ? SR_SLOT_DIED : SR_SLOT_FREE),
                  release); /* SYNC: entry-repaired (release) */

@@ -77,7 +77,8 @@ enum sr_result sr_look_up(struct sr_endpoint *self, bool is_claim, bool outlive_
     if (self->geometry.kind == SR_KIND_SEMAPHORE)
         sr_semaphore_top_up(self); /* a repair beside live traffic may have counted too few */
     struct sr_peers peers = sr_peers_of(self, is_claim ? SR_ROLE_CONSUMER : SR_ROLE_PRODUCER);
-    return peers.alive || !peers.died || outlive_peers ? SR_OK : SR_PEER_DIED;
+    bool nobody_to_wait_for = self->geometry.kind == SR_KIND_TOPIC && is_claim; /* the dead hold nothing up */
+    return peers.alive || !peers.died || outlive_peers || nobody_to_wait_for ? SR_OK : SR_PEER_DIED;
 }
 
 /* What a waiter does each time it looks up. */
@@ -135,10 +136,10 @@ static enum sr_result nap_until_done(const struct attempt *attempt, const struct
 }
 
 /* On the way out of the park: a wake may have been meant for several, or for another than us. Arm for those who still
- * sleep, and wake one of them if we leave anything. Producers are woken all at once and need none of this; an spsc ring
- * has one waiter a side. */
+ * sleep, and wake one of them if we leave anything. Producers are woken all at once and need none of this, and so are
+ * subscribers and the readers of a latest value; an spsc ring has one waiter a side. */
 void sr_pass_on(struct sr_endpoint *self, bool is_claim, bool took) {
-    if (is_claim || self->geometry.kind == SR_KIND_SPSC)
+    if (is_claim || self->geometry.kind == SR_KIND_SPSC || self->geometry.kind >= SR_KIND_TOPIC)
         return;
     struct sr_event *items = &self->header->items;
     sr_event_announce(items);
@@ -231,6 +232,10 @@ enum sr_result sr_after_empty(struct sr_endpoint *self) {
         bool more = written != self->read_position || sr_spsc_claim_is_open(self);
         return more || SR_LOAD(&self->header->write_position, acquire) != written ? SR_EMPTY : SR_SHUT_DOWN;
     }
+    if (self->geometry.kind == SR_KIND_TOPIC)
+        return sr_topic_maybe_ready(self) ? SR_EMPTY : SR_SHUT_DOWN;
+    if (self->geometry.kind == SR_KIND_LATEST)
+        return SR_SHUT_DOWN; /* what was set before the shutdown was there when we looked */
     struct sr_contents contents;
     enum sr_result result = sr_contents_read(self, &contents);
     if (result != SR_OK)

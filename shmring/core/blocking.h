@@ -53,6 +53,10 @@ static inline enum sr_result sr_try_claim(struct sr_endpoint *self, uint64_t len
         result = sr_spsc_try_claim(self, length, record);
     else if (self->geometry.kind == SR_KIND_MPMC)
         result = sr_mpmc_try_claim(self, length, record);
+    else if (self->geometry.kind == SR_KIND_TOPIC)
+        result = sr_topic_try_claim(self, length, record);
+    else if (self->geometry.kind == SR_KIND_LATEST)
+        result = sr_latest_try_claim(self, length, record);
     else
         result = sr_semaphore_try_claim(self, length, record);
     if (SR_UNLIKELY(result == SR_SHUT_DOWN))
@@ -60,6 +64,16 @@ static inline enum sr_result sr_try_claim(struct sr_endpoint *self, uint64_t len
     return result;
 }
 
+/* A topic's cursor may move over padding and aborted claims, which is room for somebody, and find no message behind. */
+static inline enum sr_result sr_try_take_of_topic(struct sr_endpoint *self, uint64_t limit, struct sr_record *record) {
+    uint64_t before = self->read_position;
+    enum sr_result result = sr_topic_try_take(self, limit, record);
+    if (SR_UNLIKELY(result == SR_EMPTY && self->read_position != before))
+        sr_event_notify(&self->header->room, SR_WAKE_ALL);
+    return result;
+}
+
+/* `limit`: the longest message that the taker has room for; latest: the version that it knows. */
 static inline enum sr_result sr_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record) {
     uint32_t shutdown = SR_LOAD(&self->header->shutdown, acquire); /* SYNC: shut-down (acquire) */
     if (SR_UNLIKELY(shutdown == SR_STOPPED))
@@ -69,6 +83,10 @@ static inline enum sr_result sr_try_take(struct sr_endpoint *self, uint64_t limi
         result = sr_spsc_try_take(self, limit, record);
     else if (self->geometry.kind == SR_KIND_MPMC)
         result = sr_mpmc_try_take(self, limit, record);
+    else if (self->geometry.kind == SR_KIND_TOPIC)
+        result = sr_try_take_of_topic(self, limit, record);
+    else if (self->geometry.kind == SR_KIND_LATEST)
+        result = sr_latest_try_take(self, limit, record);
     else
         result = sr_semaphore_try_take(self, limit, record);
     if (SR_UNLIKELY(result == SR_EMPTY && shutdown))
@@ -82,7 +100,8 @@ static inline enum sr_result sr_try_take_again(struct sr_endpoint *self, uint64_
         return sr_mpmc_try_take_again(self, position, record);
     if (self->geometry.kind == SR_KIND_SEMAPHORE)
         return sr_semaphore_try_take_again(self, position, record);
-    enum sr_result result = sr_spsc_try_take(self, UINT64_MAX, record);
+    enum sr_result result = self->geometry.kind == SR_KIND_TOPIC ? sr_topic_try_take(self, UINT64_MAX, record)
+                                                                 : sr_spsc_try_take(self, UINT64_MAX, record);
     return result == SR_OK && record->position != position ? SR_EMPTY : result; /* not acknowledged: it stays */
 }
 
@@ -92,27 +111,45 @@ static inline enum sr_result sr_commit(struct sr_endpoint *self, struct sr_recor
         sr_spsc_commit(self, record);
         return SR_OK;
     }
-    if (self->geometry.kind == SR_KIND_MPMC)
+    if (self->geometry.kind == SR_KIND_MPMC || self->geometry.kind == SR_KIND_TOPIC)
         return sr_mpmc_commit(self, record);
+    if (self->geometry.kind == SR_KIND_LATEST) {
+        sr_latest_commit(self, record);
+        return SR_OK;
+    }
     return sr_semaphore_commit(self, record);
 }
 static inline void sr_announce(struct sr_endpoint *self, int messages) {
     if (self->geometry.kind == SR_KIND_SPSC)
         sr_spsc_publish(self);
+    if (self->geometry.kind >= SR_KIND_TOPIC)
+        messages = SR_WAKE_ALL; /* each of them gets it */
     sr_event_notify(&self->header->items, messages);
+    if (self->geometry.kind == SR_KIND_TOPIC)
+        sr_event_notify(&self->header->room, SR_WAKE_ALL); /* publishers may have waited for this very claim */
 }
 
 static inline enum sr_result sr_abort(struct sr_endpoint *self, struct sr_record *record) {
     enum sr_result result = SR_OK;
     if (self->geometry.kind == SR_KIND_SPSC)
         sr_spsc_abort(self, record);
-    else if (self->geometry.kind == SR_KIND_MPMC)
+    else if (self->geometry.kind == SR_KIND_LATEST)
+        return SR_OK; /* nobody has seen it */
+    else if (self->geometry.kind == SR_KIND_MPMC || self->geometry.kind == SR_KIND_TOPIC)
         result = sr_mpmc_abort(self, record);
     else
         result = sr_semaphore_abort(self, record);
     sr_event_notify(&self->header->items, SR_WAKE_ALL); /* messages behind it can be taken now, */
     sr_event_notify(&self->header->room, SR_WAKE_ALL);  /* and it is room */
     return result;
+}
+
+/* After a copy, or a look, at what was taken: was it that message throughout? Always, but where a topic overwrites, and
+ * for a latest value. */
+static inline bool sr_still_whole(struct sr_endpoint *self, const struct sr_record *record) {
+    if (self->geometry.kind == SR_KIND_LATEST)
+        return sr_latest_acknowledge(self, record) == SR_OK;
+    return self->geometry.kind != SR_KIND_TOPIC || sr_topic_is_whole(self, record);
 }
 
 /* Acknowledges; sr_announce_room tells producers. */
@@ -123,7 +160,19 @@ static inline enum sr_result sr_acknowledge(struct sr_endpoint *self, struct sr_
     }
     if (self->geometry.kind == SR_KIND_MPMC)
         return sr_mpmc_acknowledge(self, record);
+    if (self->geometry.kind == SR_KIND_TOPIC)
+        return sr_topic_acknowledge(self, record);
+    if (self->geometry.kind == SR_KIND_LATEST)
+        return sr_latest_acknowledge(self, record);
     return sr_semaphore_acknowledge(self, record);
+}
+/* Acknowledges what was found whole. */
+static inline enum sr_result sr_settle(struct sr_endpoint *self, struct sr_record *record) {
+    if (self->geometry.kind < SR_KIND_TOPIC)
+        return sr_acknowledge(self, record);
+    if (self->geometry.kind == SR_KIND_TOPIC)
+        sr_topic_pass(self, record);
+    return SR_OK;
 }
 static inline void sr_announce_room(struct sr_endpoint *self) {
     if (self->geometry.kind == SR_KIND_SPSC)
@@ -142,6 +191,8 @@ static inline enum sr_result sr_hand_back(struct sr_endpoint *self, struct sr_re
     enum sr_result result = SR_OK;
     if (self->geometry.kind == SR_KIND_SPSC)
         sr_spsc_hand_back(self, record);
+    else if (self->geometry.kind >= SR_KIND_TOPIC)
+        return SR_OK; /* the cursor has not moved, and nobody else has a part in it */
     else if (self->geometry.kind == SR_KIND_MPMC)
         result = sr_mpmc_hand_back(self, record);
     else

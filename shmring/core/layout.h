@@ -28,10 +28,11 @@
 #define SR_PAGE 4096u
 #define SR_NAME_BYTES 256u
 #define SR_CODEC_BYTES 64u
+#define SR_LATEST_PLACES 4u /* values that a latest segment has room for */
 
-enum sr_kind { SR_KIND_SPSC = 1, SR_KIND_MPMC = 2, SR_KIND_SEMAPHORE = 3 };
+enum sr_kind { SR_KIND_SPSC = 1, SR_KIND_MPMC = 2, SR_KIND_SEMAPHORE = 3, SR_KIND_TOPIC = 4, SR_KIND_LATEST = 5 };
 enum sr_segment_state { SR_SEGMENT_NASCENT = 0, SR_SEGMENT_READY = 1, SR_SEGMENT_RETIRED = 2 };
-enum sr_segment_flag { SR_FLAG_PERSIST = 1, SR_FLAG_NAMED = 2 };
+enum sr_segment_flag { SR_FLAG_PERSIST = 1, SR_FLAG_NAMED = 2, SR_FLAG_OVERWRITE = 4 };
 enum sr_shutdown { SR_OPEN = 0, SR_DRAINING = 1, SR_STOPPED = 2 };
 enum sr_role { SR_ROLE_PRODUCER = 1, SR_ROLE_CONSUMER = 2 };
 enum sr_attachment_state { SR_SLOT_FREE = 0, SR_SLOT_ATTACHED = 1, SR_SLOT_DIED = 2 };
@@ -81,9 +82,10 @@ struct sr_header {
     /* Control: each hot field alone on two cache lines, because neighbours are prefetched in pairs. */
     sr_atomic_u32 shutdown; /* enum sr_shutdown; only ever rises */
     unsigned char pad_shutdown[60];
-    sr_atomic_u64 role_owner[2]; /* spsc: who produces, who consumes; an owner with bit 63 set, or 0 */
+    sr_atomic_u64
+        role_owner[2]; /* spsc: who produces, who consumes; latest: who sets; an owner with bit 63 set, or 0 */
     unsigned char pad_roles[48];
-    sr_atomic_u64 write_position;
+    sr_atomic_u64 write_position; /* latest: the version */
     unsigned char pad_write[120];
     sr_atomic_u64 read_position;
     sr_atomic_u64 returns;          /* raised after each record that became RETURNED */
@@ -97,7 +99,10 @@ struct sr_header {
     unsigned char pad_room[120];
     sr_atomic_u64 mutex_holder; /* semaphore kind: the owner inside the mutex, with bit 63 set, or 0 */
     unsigned char pad_mutex[120];
-    unsigned char reserved[SR_PAGE - 1408];
+    sr_atomic_u64 subscribers[SR_ATTACHMENTS / 64]; /* topic: a bit for each entry whose cursor counts */
+    sr_atomic_u64 delivered; /* topic: messages up to the newest that a subscriber who left had got */
+    unsigned char pad_subscribers[88];
+    unsigned char reserved[SR_PAGE - 1536];
 };
 
 /* One process's entry. Counters are the owner's alone to write and go on from owner to owner, so that their sums over all
@@ -111,14 +116,15 @@ struct sr_attachment {
     sr_atomic_u64 died_ns;
     sr_atomic_u64 base_put; /* messages_put and messages_got when this owner came */
     sr_atomic_u64 base_got;
-    unsigned char pad[8];
+    sr_atomic_u64 base_lost;
     sr_atomic_u64 messages_put;
     sr_atomic_u64 bytes_put;
     sr_atomic_u64 messages_got;
     sr_atomic_u64 bytes_got;
-    sr_atomic_u64 redelivered;
+    sr_atomic_u64 redelivered; /* topic: messages lost, overwritten before it got them */
     sr_atomic_u64 aborted;
-    unsigned char pad_counters[16];
+    sr_atomic_u64 cursor;   /* topic: the position of the subscriber's next message */
+    sr_atomic_u64 sequence; /* topic: that message's number */
 };
 
 #define SR_AT(type, field, offset) static_assert(offsetof(struct type, field) == (offset), #field " moved")
@@ -139,7 +145,10 @@ SR_AT(sr_header, reclaim_position, 896);
 SR_AT(sr_header, items, 1024);
 SR_AT(sr_header, room, 1152);
 SR_AT(sr_header, mutex_holder, 1280);
+SR_AT(sr_header, subscribers, 1408);
+SR_AT(sr_header, delivered, 1440);
 SR_AT(sr_attachment, messages_put, 64);
+SR_AT(sr_attachment, cursor, 112);
 static_assert(sizeof(struct sr_header) == SR_PAGE, "the header is one page");
 static_assert(sizeof(struct sr_attachment) == 128, "an attachment is two cache lines");
 

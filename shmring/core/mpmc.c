@@ -114,7 +114,8 @@ enum sr_result sr_mpmc_try_claim(struct sr_endpoint *self, uint64_t length, stru
         }
         uint64_t to_end = g->granules - index;
         uint64_t padding = granules > to_end ? to_end : 0;
-        enum sr_result result = make_room(self, position, padding + granules);
+        enum sr_result result = g->kind == SR_KIND_TOPIC ? sr_topic_make_room(self, position, padding + granules)
+                                                         : make_room(self, position, padding + granules);
         if (result == SR_STALE) {
             if (!moved_on(&header->write_position, position))
                 return SR_CORRUPT;

@@ -104,7 +104,17 @@ static enum sr_result count_spsc(struct sr_endpoint *self, struct sr_contents *c
 
 enum sr_result sr_contents_read(struct sr_endpoint *self, struct sr_contents *contents) {
     *contents = (struct sr_contents){0};
-    if (self->geometry.kind == SR_KIND_SPSC)
-        return count_spsc(self, contents);
-    return walk(self, count_record, count_again, contents);
+    if (self->geometry.kind == SR_KIND_LATEST) {
+        contents->ready = SR_LOAD(&self->header->write_position, acquire) > 0;
+        return SR_OK;
+    }
+    enum sr_result result = self->geometry.kind == SR_KIND_SPSC ? count_spsc(self, contents)
+                                                                : walk(self, count_record, count_again, contents);
+    /* What a dead taker held will be delivered again; what a dead producer had claimed will not. */
+    contents->undelivered = contents->ready + contents->taken;
+    struct sr_topic_range range;
+    if (result == SR_OK && self->geometry.kind == SR_KIND_TOPIC &&
+        (result = sr_topic_range_read(self, &range)) == SR_OK)
+        contents->undelivered = sr_topic_undelivered(self, &range);
+    return result;
 }

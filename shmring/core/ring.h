@@ -33,6 +33,7 @@ struct sr_geometry {
     uint64_t slots;
     uint64_t attachments_offset;
     uint64_t words_offset;
+    uint64_t counts_offset; /* topic */
     uint64_t arena_offset;
     uint64_t segment_size;
     uint64_t index_mask;
@@ -44,6 +45,7 @@ struct sr_geometry {
     unsigned lap_at;   /* bit of the word where the lap begins */
     unsigned lap_bits; /* in the word; the position's lap is longer */
     uint32_t kind;
+    bool overwrite; /* topic: publishers never wait for subscribers */
 };
 
 /* Semaphores of the semaphore kind; the platform's, behind os_semaphore.h. */
@@ -59,6 +61,7 @@ struct sr_endpoint {
     struct sr_header *header;
     struct sr_attachment *attachments;
     sr_atomic_u64 *words;
+    sr_atomic_u64 *counts; /* topic */
     unsigned char *arena;
     struct sr_attachment *self;
     struct sr_geometry geometry;
@@ -78,8 +81,14 @@ struct sr_endpoint {
     uint64_t write_position;
     uint64_t cached_read_position;
     unsigned char pad[48];
-    uint64_t read_position;
+    uint64_t read_position; /* topic: the subscriber's as well */
     uint64_t cached_write_position;
+    /* topic: a subscriber's, used by one thread at a time. */
+    uint64_t sequence; /* of the message at read_position: so many were published before it */
+    uint64_t lost;
+    uint64_t headroom; /* twice the granules to stay ahead of publishers who overwrite what is being read */
+    bool subscribed;
+    sr_atomic_u64 free_position; /* topic that blocks: below it everything is read, by everyone */
 };
 
 /* A record that this endpoint has claimed or taken. */
@@ -234,11 +243,52 @@ static inline uint64_t sr_semaphore_slots(const struct sr_geometry *g) {
     return slots < INT32_MAX ? slots : INT32_MAX;
 }
 
+/* topic.c: claims are mpmc's, and so are their commits and aborts; takes go by the endpoint's own cursor. */
+enum sr_result sr_topic_try_claim(struct sr_endpoint *self, uint64_t length, struct sr_record *record);
+/* For mpmc's claim: SR_OK when so many granules fit at this position, which may take away the oldest messages. */
+enum sr_result sr_topic_make_room(struct sr_endpoint *self, uint64_t position, uint64_t granules);
+/* The message at the cursor, to be copied and then acknowledged; nothing changes before that. */
+enum sr_result sr_topic_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record);
+/* Both of these. SR_OVERWRITTEN: take again. */
+enum sr_result sr_topic_acknowledge(struct sr_endpoint *self, const struct sr_record *record);
+/* After the copy: it is of this message and no other. */
+bool sr_topic_is_whole(struct sr_endpoint *self, const struct sr_record *record);
+/* Moves the cursor on. */
+void sr_topic_pass(struct sr_endpoint *self, const struct sr_record *record);
+/* Whether anything is claimed at the cursor; true when in doubt. */
+bool sr_topic_maybe_ready(struct sr_endpoint *self);
+/* Sequence numbers count published messages from 0. */
+struct sr_topic_range {
+    uint64_t oldest; /* that is still there */
+    uint64_t next;   /* that will be published: the newest and one */
+};
+enum sr_result sr_topic_range_read(struct sr_endpoint *self, struct sr_topic_range *range);
+enum sr_start { SR_START_OLDEST, SR_START_LATEST, SR_START_AT };
+/* Puts the cursor there. SR_EMPTY: there is no message `sequence`; *range says which there are. */
+enum sr_result sr_topic_subscribe(struct sr_endpoint *self, enum sr_start start, uint64_t sequence,
+                                  struct sr_topic_range *range);
+/* The same cursor for another entry, in a forked child; what was taken away meanwhile is lost. */
+enum sr_result sr_topic_subscribe_again(struct sr_endpoint *self);
+/* Nobody waits any more for the subscriber of this entry, if there was one. */
+void sr_topic_unsubscribe(struct sr_endpoint *self, uint32_t slot);
+/* Messages newer than the newest that any subscriber ever got. */
+uint64_t sr_topic_undelivered(struct sr_endpoint *self, const struct sr_topic_range *range);
+
+/* latest.c: one writer at a time. */
+enum sr_result sr_latest_try_claim(struct sr_endpoint *self, uint64_t length, struct sr_record *record);
+void sr_latest_commit(struct sr_endpoint *self, struct sr_record *record);
+/* The newest value, if its version is above `known`, else SR_EMPTY; to be copied and then acknowledged. Its version is
+ * record->position. */
+enum sr_result sr_latest_try_take(struct sr_endpoint *self, uint64_t known, struct sr_record *record);
+/* SR_OVERWRITTEN: what was copied may be of two values; take again. */
+enum sr_result sr_latest_acknowledge(struct sr_endpoint *self, const struct sr_record *record);
+
 /* What lies in the ring: committed or returned messages, and records that are claimed or taken. */
 struct sr_contents {
     uint64_t ready;
     uint64_t claimed;
     uint64_t taken;
+    uint64_t undelivered; /* what keeps a ring that nobody is attached to */
     uint64_t used_granules;
 };
 enum sr_result sr_contents_read(struct sr_endpoint *self, struct sr_contents *contents);

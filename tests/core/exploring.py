@@ -25,16 +25,19 @@ class Exploration:
     failure: str | None
 
 
-def build(folder: Path, weakening: Weakening | None = None) -> Path:
-    """Compile the configurations, over the core as it is or with one ordering weakened."""
+CONFIGURATIONS = ("rings.c", "topics.c", "latests.c")
+
+
+def build(folder: Path, weakening: Weakening | None = None, files: tuple[str, ...] = CONFIGURATIONS) -> Path:
+    """Compile files of configurations, over the core as it is or with one ordering weakened."""
     core = CORE
     if weakening:  # a copy of all of it, because quoted includes look beside the including file first
         core = folder / "core"
         shutil.copytree(CORE, core, ignore=shutil.ignore_patterns("py_*", "os_*.c", "*.md"))
         (core / weakening.file).write_text(weakening.applied((CORE / weakening.file).read_text()))
-    sources = [EXPLORER / name for name in ("explorer.c", "memory.c", "rings.c")]
+    sources = [EXPLORER / name for name in ("explorer.c", "memory.c", "main.c", *files)]
     sources += [core / name for name in (*ALGORITHMS, *WAITING)]
-    return compiled(sources, folder / "rings", *FLAGS, core=core)
+    return compiled(sources, folder / "configurations", *FLAGS, core=core)
 
 
 def names(program: Path) -> list[str]:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.verify
 
 HERE = Path(__file__).resolve().parent
 CORE = HERE.parents[1] / "shmring" / "core"
-PARTS = ("attach", "blocking", "geometry", "mpmc", "repair", "semaphore", "spsc", "wait")
+PARTS = ("attach", "blocking", "geometry", "latest", "mpmc", "repair", "semaphore", "spsc", "topic", "wait")
 PROCESSES = 2
 
 

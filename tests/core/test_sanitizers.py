@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.verify, pytest.mark.timeout(1800)]
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-SOURCES = ("geometry.c", "spsc.c", "mpmc.c", "repair.c")
+SOURCES = ("geometry.c", "spsc.c", "mpmc.c", "repair.c", "topic.c")
 # Where addresses are laid out at random over too many bits, TSan finds no room for its shadow.
 PLAINLY = ["setarch", platform.machine(), "-R"] if shutil.which("setarch") else []
 

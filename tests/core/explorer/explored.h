@@ -21,6 +21,7 @@ void explore_store(void *p, unsigned width, uint64_t value, enum explore_order o
 bool explore_cas(void *p, unsigned width, void *expected, uint64_t desired, enum explore_order order);
 uint64_t explore_add(void *p, unsigned width, uint64_t value, enum explore_order order);
 void explore_fence(void); /* seq_cst */
+void explore_half_fence(enum explore_order order);
 /* Plain memory, one access for all of it. Two that nothing orders, one of them a write, are an error. */
 void explore_data(void *p, bool is_write);
 /* A futex. */
@@ -55,6 +56,7 @@ typedef uint32_t sr_atomic_u32;
 #define SR_STORE(p, v, order) explore_store((p), sizeof *(p), (v), ORDER_##order)
 #define SR_CAS(p, expected, desired, order) explore_cas((p), sizeof *(p), (expected), (desired), ORDER_##order)
 #define SR_ADD(p, v, order) explore_add((p), sizeof *(p), (v), ORDER_##order)
+#define SR_FENCE(order) explore_half_fence(ORDER_##order)
 #define SR_PAYLOAD_WRITE(destination, source, length) memcpy((destination), (source), (length))
 #define SR_PAYLOAD_READ(destination, source, length) memcpy((destination), (source), (length))
 

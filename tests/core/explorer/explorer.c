@@ -179,6 +179,11 @@ void explore_fence(void) {
     memory_fence(current);
 }
 
+void explore_half_fence(enum explore_order order) { /* nobody else can see it happen, so nobody has to stop for it */
+    if (running)
+        memory_half_fence(current, order);
+}
+
 void explore_data(void *p, bool is_write) {
     if (running)
         memory_data(current, memory_location(p, 64), is_write);

@@ -146,6 +146,16 @@ void memory_fence(int thread) {
     self->now.clock[thread]++;
 }
 
+void memory_half_fence(int thread, enum explore_order order) {
+    struct witness *self = &witnesses[thread];
+    if (acquires(order))
+        join(&self->now, &self->acquired);
+    if (releases(order)) {
+        self->released = self->now;
+        self->now.clock[thread]++;
+    }
+}
+
 void memory_data(int thread, int location, bool is_write) {
     struct location *place = &locations[location];
     const struct view *now = &witnesses[thread].now;

@@ -37,6 +37,7 @@ void memory_store(int thread, int location, uint64_t bits, enum explore_order or
 /* Reads the last value and writes the next one in one step. */
 uint64_t memory_modify(int thread, int location, uint64_t bits, enum explore_order order);
 void memory_fence(int thread);
+void memory_half_fence(int thread, enum explore_order order);
 void memory_data(int thread, int location, bool is_write);
 /* The kernel tells of a death: whoever sees it has seen all that the dead did. */
 void memory_death(int killer, int victim, int location);

@@ -1,15 +1,10 @@
-/* rings.c - the configurations: the core's own algorithms, waiting included, in small rings that wrap.
- * usage: rings NAME [LIMIT]; prints executions, pruned, steps, and what failed or "-". `rings` alone lists the names. */
-#include <stdio.h>
+/* rings.c - the configurations of rings: the core's own algorithms, waiting included, in small rings that wrap. */
 #include <stdlib.h>
 
-#include "blocking.h"
-#include "explorer.h"
-#include "os_semaphore.h"
+#include "configurations.h"
 
 enum { MESSAGES = 16, GRANULES = 4, TAKERS = 3 };
 
-static _Alignas(4096) unsigned char segment[SR_PAGE * 12];
 static struct sr_header *const header = (struct sr_header *)segment;
 static struct sr_endpoint ends[EXPLORE_THREADS + 1]; /* one a thread, and one to look after them */
 static uint32_t alive;
@@ -60,37 +55,6 @@ static void mpmc2_one(void) { make(SR_KIND_MPMC, 2, 1); }
 /* One message further, so that the second wraps. */
 static void mpmc2_turned(void);
 static void semaphore2(void) { make(SR_KIND_SEMAPHORE, 2, 0); }
-
-/* --- what the platform would do --- */
-int64_t sr_os_monotonic_ns(void) { return 0; }
-int64_t sr_os_realtime_ns(void) { return 0; }
-unsigned sr_os_processors(void) { return 2; }
-void sr_os_yield(void) {}
-void sr_os_sleep_ns(int64_t duration_ns) { (void)duration_ns; }
-int sr_os_unpark(sr_atomic_u32 *word, int count) { return explore_unpark(word, count); }
-enum sr_os_wakeup sr_os_park(sr_atomic_u32 *word, uint32_t expected, int64_t timeout_ns) {
-    (void)timeout_ns;
-    explore_park(word, expected);
-    return SR_OS_WOKEN;
-}
-int sr_reap(struct sr_endpoint *self) { return self == NULL; }
-struct sr_peers sr_peers_of(const struct sr_endpoint *self, uint32_t role) {
-    return (struct sr_peers){.alive = self != NULL && role};
-}
-bool sr_os_semaphore_try_wait(void *semaphore) {
-    uint32_t value = SR_LOAD((uint32_t *)semaphore, acquire);
-    while (value)
-        if (SR_CAS((uint32_t *)semaphore, &value, value - 1, acq_rel))
-            return true;
-    return false;
-}
-void sr_os_semaphore_post(void *semaphore) { SR_ADD((uint32_t *)semaphore, 1, release); }
-int sr_os_semaphore_value(void *semaphore) { return (int)SR_LOAD((uint32_t *)semaphore, acquire); }
-
-static void hook(void *context) { (void)context; }
-static bool never(void *context) { return context != NULL; }
-static const struct sr_hooks HOOKS = {hook, hook, never};
-static const struct sr_wait FOR_EVER = {.deadline_ns = INT64_MAX, .hooks = &HOOKS};
 
 /* --- what a thread does --- */
 static void touch(const struct sr_record *record, bool is_write) {
@@ -506,11 +470,7 @@ static void wait_for_shutdown_1(void) {
     EXPECT(sr_take(&ends[1], UINT64_MAX, &FOR_EVER, &record) == SR_SHUT_DOWN);
 }
 
-#define C(title, setup, check, count, ...)                                                                             \
-    .name = title, .before = setup, .after = check, .threads = count, .thread = {__VA_ARGS__}
-#define SAFETY .fences_are_void = true /* they order nothing that these look at */
-
-static const struct configuration ALL[] = {
+const struct configuration RINGS[] = {
     {C("spsc", spsc2, drain, 2, spsc_p7, spsc_c7), SAFETY},
     {C("spsc-padding", spsc4, mixed_after, 2, mixed_p, mixed_c), SAFETY},
     {C("spsc-shutdown", open_spsc, told_after_all, 2, p0x2, shut_down_and_drain)},
@@ -570,18 +530,4 @@ static const struct configuration ALL[] = {
     {C("park-room-mpmc", full_mpmc, nobody_sleeps, 3, wait_for_room_0, make_room_1, make_room_2)},
     {C("park-shutdown", spsc2, nobody_sleeps, 2, shut_down_0, wait_for_shutdown_1)},
 };
-
-int main(int argc, char **argv) {
-    for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++) {
-        if (argc < 2) {
-            printf("%s\n", ALL[i].name);
-        } else if (!strcmp(argv[1], ALL[i].name)) {
-            struct exploration found = explore(&ALL[i], false, false, argc > 2 ? strtoull(argv[2], NULL, 10) : 0);
-            printf("%llu %llu %llu %s %s\n", (unsigned long long)found.executions, (unsigned long long)found.pruned,
-                   (unsigned long long)found.steps, found.finished ? "all" : "stopped",
-                   found.failure ? found.failure : "-");
-            return found.failure != NULL;
-        }
-    }
-    return argc < 2 ? 0 : 2;
-}
+const size_t RING_COUNT = sizeof RINGS / sizeof *RINGS;

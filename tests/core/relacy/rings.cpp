@@ -13,6 +13,7 @@ extern "C" {
 #include "ring.h"
 #include "spsc.c"
 #include "mpmc.c"
+#include "topic.c"
 #include "wait.c"
 }
 

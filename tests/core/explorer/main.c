@@ -1,0 +1,60 @@
+/* main.c - runs one configuration, and does what the platform would do.
+ * usage: configurations NAME [LIMIT]; prints executions, pruned, steps, and what failed or "-". Without a name it lists
+ * them. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "configurations.h"
+#include "os_semaphore.h"
+
+_Alignas(4096) unsigned char segment[SR_PAGE * 12];
+
+int64_t sr_os_monotonic_ns(void) { return 0; }
+int64_t sr_os_realtime_ns(void) { return 0; }
+unsigned sr_os_processors(void) { return 2; }
+void sr_os_yield(void) {}
+void sr_os_sleep_ns(int64_t duration_ns) { (void)duration_ns; }
+int sr_os_unpark(sr_atomic_u32 *word, int count) { return explore_unpark(word, count); }
+enum sr_os_wakeup sr_os_park(sr_atomic_u32 *word, uint32_t expected, int64_t timeout_ns) {
+    (void)timeout_ns;
+    explore_park(word, expected);
+    return SR_OS_WOKEN;
+}
+int sr_reap(struct sr_endpoint *self) { return self == NULL; }
+struct sr_peers sr_peers_of(const struct sr_endpoint *self, uint32_t role) {
+    return (struct sr_peers){.alive = self != NULL && role};
+}
+bool sr_os_semaphore_try_wait(void *semaphore) {
+    uint32_t value = SR_LOAD((uint32_t *)semaphore, acquire);
+    while (value)
+        if (SR_CAS((uint32_t *)semaphore, &value, value - 1, acq_rel))
+            return true;
+    return false;
+}
+void sr_os_semaphore_post(void *semaphore) { SR_ADD((uint32_t *)semaphore, 1, release); }
+int sr_os_semaphore_value(void *semaphore) { return (int)SR_LOAD((uint32_t *)semaphore, acquire); }
+
+static void hook(void *context) { (void)context; }
+static bool never(void *context) { return context != NULL; }
+static const struct sr_hooks HOOKS = {hook, hook, never};
+const struct sr_wait FOR_EVER = {.deadline_ns = INT64_MAX, .hooks = &HOOKS};
+
+static bool run(const struct configuration *one, uint64_t limit) {
+    struct exploration found = explore(one, false, false, limit);
+    printf("%llu %llu %llu %s %s\n", (unsigned long long)found.executions, (unsigned long long)found.pruned,
+           (unsigned long long)found.steps, found.finished ? "all" : "stopped", found.failure ? found.failure : "-");
+    return !found.failure;
+}
+
+int main(int argc, char **argv) {
+    const struct configuration *files[] = {RINGS, TOPICS, LATESTS};
+    const size_t *counts[] = {&RING_COUNT, &TOPIC_COUNT, &LATEST_COUNT};
+    for (int file = 0; file < 3; file++)
+        for (size_t i = 0; counts[file] && i < *counts[file]; i++) {
+            if (argc < 2)
+                printf("%s\n", files[file][i].name);
+            else if (!strcmp(argv[1], files[file][i].name))
+                return !run(&files[file][i], argc > 2 ? strtoull(argv[2], NULL, 10) : 0);
+        }
+    return argc < 2 ? 0 : 2;
+}
