@@ -2,9 +2,10 @@
 
 Layers, each importing only what stands to its left (tests/test_layering.py holds them to it)::
 
-    errors <- _core <- segment <- semaphores, asynchronous <- registry <- ring, inspection, leftovers <- doctor
-        <- workers <- pipeline <- demo, bench <- cli
-    errors <- codecs <- ring <- queues
+    errors <- _core <- segment <- semaphores, asynchronous <- registry <- inspection, leftovers <- doctor <- workers
+        <- pipeline <- demo, bench <- cli
+    registry, codecs <- attachment <- ring, topic, latest
+    ring <- queues, workers
 
 ``errors``    the exception tree; imports nothing of ours
 ``_core``     the C11 core: rings, waiting, liveness, repair (core/LAYOUT.md is its specification)
@@ -13,7 +14,8 @@ Layers, each importing only what stands to its left (tests/test_layering.py hold
 ``semaphores`` the three semaphores of a ring of that kind
 ``asynchronous`` waiting in an event loop
 ``registry``  names: create, attach, unlink
-``ring``      what a user holds
+``attachment`` what all that a user holds has in common: making, finding, leaving, travelling
+``ring``, ``topic``, ``latest`` what a user holds
 ``queues``    rings linked to queues of objects, with multiprocessing's calls
 ``inspection`` what a ring looks like from outside: inspect, list
 ``leftovers`` what the killed left behind: clean
@@ -48,6 +50,7 @@ from shmring.errors import (
     MessageTooLong,
     NoSpace,
     NotReady,
+    Overwritten,
     PeerDied,
     ShmringError,
     ShutDown,
@@ -55,10 +58,12 @@ from shmring.errors import (
 )
 from shmring.inspection import AttachmentInfo, RingInfo, inspect
 from shmring.inspection import list_rings as list
+from shmring.latest import Latest, LatestStats
 from shmring.leftovers import Leftover, clean
 from shmring.queues import JoinableQueue, Queue, SimpleQueue
 from shmring.registry import get_include, unlink
 from shmring.ring import Consumer, Producer, Ring, RingStats
+from shmring.topic import SubscriberStats, Subscription, Topic, TopicStats
 
 if TYPE_CHECKING:
     from shmring.pipeline import Pipeline, StageStats
@@ -78,11 +83,14 @@ __all__ = [
     "Finding",
     "Full",
     "JoinableQueue",
+    "Latest",
+    "LatestStats",
     "LayoutMismatch",
     "Leftover",
     "MessageTooLong",
     "NoSpace",
     "NotReady",
+    "Overwritten",
     "PeerDied",
     "Pipeline",
     "ProcessPoolExecutor",
@@ -96,6 +104,10 @@ __all__ = [
     "SimpleQueue",
     "StageError",
     "StageStats",
+    "SubscriberStats",
+    "Subscription",
+    "Topic",
+    "TopicStats",
     "WorkerDied",
     "clean",
     "codecs",

@@ -17,17 +17,18 @@ PRODUCING, CONSUMING = 0, 1
 _COUNTERPART = {"put": "consumer", "get": "producer"}
 
 
-def _title(ring: _core.Ring | None) -> str:
+def _title(ring: _core.Attachment | None) -> str:
     if ring is None:
         return "the ring"
-    return f"ring {ring.name!r}" if ring.name is not None else "the anonymous ring"
+    noun = getattr(ring, "_noun", "ring")
+    return f"{noun} {ring.name!r}" if ring.name is not None else f"the anonymous {noun}"
 
 
 def _age(nanoseconds: int) -> str:
     return f"{max(0.0, time.time() - nanoseconds / 1e9):.1f} s"
 
 
-def _counterparts(ring: _core.Ring, verb: str) -> str:
+def _counterparts(ring: _core.Attachment, verb: str) -> str:
     """Who is being waited for: pid, role, and how long ago each last waited or arrived."""
     wanted = _COUNTERPART[verb]
     behind = f"{ring._totals()['messages']} messages behind, " if verb == "put" else ""
@@ -39,13 +40,34 @@ def _counterparts(ring: _core.Ring, verb: str) -> str:
     return f"{wanted}s attached: {', '.join(peers)}" if peers else f"no {wanted} is attached"
 
 
+def _held_up(topic: Any, totals: dict[str, int]) -> str:
+    """Who keeps a publisher of this topic waiting, and what to do."""
+    following = topic._range()[1]
+    behind = [(following - sequence, pid, lost) for _, pid, alive, sequence, lost, _ in topic._subscribers() if alive]
+    if behind and not topic._flags & 4:
+        lag, pid, _ = max(behind)
+        return (
+            f"its slowest subscriber, pid {pid}, has yet to get {lag} message(s); wait longer, make the topic larger "
+            "or create it with overflow='overwrite'"
+        )
+    return f"{totals['claimed']} message(s) are still being written in the way; wait longer"
+
+
 def _timed_out(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
     kind = errors.Full if verb == "put" else errors.Empty
+    if ring.kind == "latest" and verb == "get":
+        return kind(
+            f"{_title(ring)} has no {'newer ' if ring.version else ''}value yet; wait with timeout=, or set one"
+        )
     if not waited:
+        if ring.kind == "topic" and verb == "put":
+            return kind(f"{_title(ring)} has no room for {length} bytes now: {_held_up(ring, ring._totals())}")
         if verb == "put":
             return kind(f"{_title(ring)} has no room for {length} bytes now; wait with timeout=, or add consumers")
         return kind(f"{_title(ring)} has no message now; wait with timeout=")
     totals = ring._totals()
+    if ring.kind == "topic" and verb == "put":
+        return kind(f"{_title(ring)} had no room for {length} bytes in time: {_held_up(ring, totals)}")
     who = _counterparts(ring, verb)
     if verb == "put":
         in_flight = totals["messages"] + totals["claimed"] + totals["taken"]
@@ -89,18 +111,29 @@ def _busy(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
     if length < _core.ATTACHMENTS and length != ring._slot:
         for entry in ring._snapshot()["attachments"]:
             if entry["slot"] == length:
+                who = "writer" if ring.kind == "latest" else role
+                way_out = "" if ring.kind == "latest" else ", or create the ring with kind='mpmc'"
                 return errors.Busy(
-                    f"{_title(ring)} has its one {role} already: pid {entry['pid']}, attached "
-                    f"{_age(entry['attached_ns'])} ago; close that one, or create the ring with kind='mpmc'"
+                    f"{_title(ring)} has its one {who} already: pid {entry['pid']}, attached "
+                    f"{_age(entry['attached_ns'])} ago; close that one{way_out}"
                 )
+    advice = {
+        "spsc": "or let one thread do it",
+        "topic": "or give each thread a Topic or a subscription of its own",
+        "latest": "or let one thread set",
+    }
     return errors.Busy(
         f"this {role} of {_title(ring)} is in use: by an open claim or borrow, or by another thread; leave its with "
-        "block first, "
-        + ("or let one thread do it" if ring.kind == "spsc" else "or give each thread a Ring of its own (Ring.attach)")
+        f"block first, {advice.get(ring.kind, 'or give each thread a Ring of its own (Ring.attach)')}"
     )
 
 
 def _too_long(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
+    if ring.kind == "latest":
+        return errors.MessageTooLong(
+            f"the value has {length} bytes and {_title(ring)} takes at most {ring.max_message}; create it with "
+            f"size={length} or more"
+        )
     return errors.MessageTooLong(
         f"the message has {length} bytes and {_title(ring)} takes at most {ring.max_message}, half of its capacity of "
         f"{ring.capacity}; create it with capacity={2 * length} or more, or split the message"
@@ -112,6 +145,8 @@ def _shut_down(ring: Any, verb: str, length: int, waited: bool) -> BaseException
         return errors.ShutDown(
             f"{_title(ring)} was shut down and takes no more messages; once it is drained or unlinked, create a new one"
         )
+    if ring.kind == "latest":
+        return errors.ShutDown(f"{_title(ring)} was shut down; no newer value will come")
     return errors.ShutDown(f"{_title(ring)} was shut down, and no message is left in it")
 
 
@@ -123,6 +158,13 @@ def _stale(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
     return errors.Closed(
         f"this record of {_title(ring)} is not this process's to settle: it was claimed or taken before a fork, or its "
         "owner was found dead and it was repaired; claim or borrow again here"
+    )
+
+
+def _overwritten(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
+    return errors.Overwritten(
+        f"the message of {length} bytes was overwritten while it was borrowed from {_title(ring)}: throw away what was "
+        "made of it; get() copies and checks, and a larger capacity gives more time"
     )
 
 
@@ -168,6 +210,7 @@ _BUILDERS: dict[str, Callable[[Any, str, int, bool], BaseException]] = {
     "shut_down": _shut_down,
     "closed": _closed,
     "stale": _stale,
+    "overwritten": _overwritten,
     "corrupt": _corrupt,
     "no_slot": _no_slot,
     "other_layout": _other_layout,
@@ -177,7 +220,7 @@ _BUILDERS: dict[str, Callable[[Any, str, int, bool], BaseException]] = {
 }
 
 
-def diagnose(ring: _core.Ring | None, result: str, verb: str, length: int, waited: bool) -> BaseException:
+def diagnose(ring: _core.Attachment | None, result: str, verb: str, length: int, waited: bool) -> BaseException:
     """The exception for a core result. Never raises; an unknown result is an error of ours and says so."""
     build = _BUILDERS.get(result)
     if build is None:

@@ -12,6 +12,7 @@
     ├── MessageTooLong (ValueError)     longer than half the capacity
     ├── NoSpace (OSError, ENOSPC)       the memory cannot be reserved
     ├── LayoutMismatch (ValueError)     not a ring, another layout version, or another ring than asked for
+    ├── Overwritten (RuntimeError)      what was borrowed was overwritten meanwhile
     ├── Corrupt (ValueError)            shared memory holds what no program of ours writes
     ├── DecodeError (ValueError)        a message that this process cannot turn back into an object
     ├── NotReady (TimeoutError)         half made, and not finished in time
@@ -109,6 +110,10 @@ class NoSpace(ShmringError, OSError):
 
 class LayoutMismatch(ShmringError, ValueError):
     """Not a ring, a ring of another layout version, or another ring than was asked for."""
+
+
+class Overwritten(ShmringError, RuntimeError):
+    """A borrowed message was overwritten while it was looked at: what was made of it is to be thrown away."""
 
 
 class Corrupt(ShmringError, ValueError):

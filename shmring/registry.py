@@ -29,7 +29,7 @@ from shmring.segment.names import check_name
 _SHARED_MEMORY = pathlib.Path("/dev/shm")
 _PREFIX = "shmring."
 _LIFECYCLE_BYTE = 0
-FLAG_PERSIST, FLAG_NAMED = 1, 2
+FLAG_PERSIST, FLAG_NAMED, FLAG_OVERWRITE = 1, 2, 4
 
 assert diagnosis  # imported for its effect: it gives the core its words
 T = TypeVar("T")
@@ -41,20 +41,21 @@ class Place:
 
     path: pathlib.Path
     name: str | None
+    noun: str = "ring"  # in messages to people
 
     @property
     def title(self) -> str:
-        return f"ring {self.name!r}" if self.name is not None else f"ring at {str(self.path)!r}"
+        return f"{self.noun} {self.name!r}" if self.name is not None else f"{self.noun} at {str(self.path)!r}"
 
 
-def place_of(name: str | None, path: str | os.PathLike[str] | None) -> Place:
+def place_of(name: str | None, path: str | os.PathLike[str] | None, noun: str = "ring") -> Place:
     """The place that a name or a path means; ValueError for both, neither or a bad name."""
     if (name is None) == (path is None):
         raise ValueError(f"name is {name!r} and path is {path!r}; give exactly one of them")
     if name is not None:
-        return Place(_SHARED_MEMORY / (_PREFIX + check_name(name)), name)
+        return Place(_SHARED_MEMORY / (_PREFIX + check_name(name)), name, noun)
     assert path is not None
-    return Place(pathlib.Path(os.path.abspath(path)), None)
+    return Place(pathlib.Path(os.path.abspath(path)), None, noun)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Wish:
     mode: int
     persist: bool
     codec: str = "bytes"
+    overwrite: bool = False
 
     @property
     def size(self) -> int:
@@ -88,6 +90,7 @@ def new_segment(
         memory = segment.unnamed(place.path.parent, wish.size, mode=wish.mode, title=place.title)
     try:
         flags = (FLAG_PERSIST if wish.persist else 0) | (FLAG_NAMED if place else 0)
+        flags |= FLAG_OVERWRITE if wish.overwrite else 0
         _core.format(
             memory,
             kind=wish.kind,
@@ -120,7 +123,7 @@ def publish(memory: segment.Segment, place: Place) -> None:
             reason = reclaim(place)
             if reason is not None:
                 raise FileExistsError(
-                    errno.EEXIST, f"{place.title} exists: {reason}; attach it, use Ring.open, or unlink it first"
+                    errno.EEXIST, f"{place.title} exists: {reason}; attach it, use open, or unlink it first"
                 ) from None
 
 

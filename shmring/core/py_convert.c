@@ -100,6 +100,7 @@ static const char *const NAMES[] = {
     [SR_SHUT_DOWN] = "shut_down",
     [SR_TOO_LONG] = "too_long",
     [SR_STALE] = "stale",
+    [SR_OVERWRITTEN] = "overwritten",
     [SR_BUSY] = "busy",
     [SR_CORRUPT] = "corrupt",
     [SR_TIMED_OUT] = "timed_out",

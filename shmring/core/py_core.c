@@ -4,7 +4,6 @@
 
 PyObject *sr_lease_type;
 PyObject *sr_release_name;
-PyObject *sr_ring_type;
 PyObject *sr_watch_type;
 PyObject *sr_nothing;
 
@@ -32,6 +31,26 @@ static struct PyModuleDef definition = {
     .m_methods = core_methods,
 };
 
+/* Attachment, and what derives from it. */
+static bool add_attachments(PyObject *module) {
+    static const struct {
+        const char *name;
+        PyType_Spec *spec;
+    } DERIVED[] = {{"Ring", &sr_ring_spec},
+                   {"Topic", &sr_topic_spec},
+                   {"Subscription", &sr_subscription_spec},
+                   {"Latest", &sr_latest_spec}};
+    PyObject *base = PyType_FromSpec(&sr_attachment_spec);
+    bool fine = base && PyModule_AddObjectRef(module, "Attachment", base) == 0;
+    for (size_t i = 0; fine && i < sizeof DERIVED / sizeof *DERIVED; i++) {
+        PyObject *type = PyType_FromSpecWithBases(DERIVED[i].spec, base);
+        fine = type && PyModule_AddObjectRef(module, DERIVED[i].name, type) == 0;
+        Py_XDECREF(type);
+    }
+    Py_XDECREF(base);
+    return fine;
+}
+
 PyMODINIT_FUNC PyInit__core(void) {
     sr_os_start();
     if (!sr_os_at_fork(after_fork_in_child))
@@ -39,13 +58,11 @@ PyMODINIT_FUNC PyInit__core(void) {
     PyObject *module = PyModule_Create(&definition);
     if (!module)
         return NULL;
-    sr_ring_type = PyType_FromSpec(&sr_ring_spec);
     sr_lease_type = PyType_FromSpec(&sr_lease_spec);
     sr_watch_type = PyType_FromSpec(&sr_watch_spec);
     sr_nothing = PyObject_CallNoArgs((PyObject *)&PyBaseObject_Type);
     sr_release_name = PyUnicode_InternFromString("release");
-    if (!sr_ring_type || !sr_lease_type || !sr_watch_type || !sr_nothing || !sr_release_name ||
-        PyModule_AddObjectRef(module, "Ring", sr_ring_type) != 0 ||
+    if (!sr_lease_type || !sr_watch_type || !sr_nothing || !sr_release_name || !add_attachments(module) ||
         PyModule_AddObjectRef(module, "Lease", sr_lease_type) != 0 ||
         PyModule_AddObjectRef(module, "Watch", sr_watch_type) != 0 ||
         PyModule_AddObjectRef(module, "NOTHING", sr_nothing) != 0 ||

@@ -55,8 +55,10 @@ static enum sr_result settle_borrow(struct lease *self) {
     struct ring *ring = self->ring;
     if (!self->keep)
         return sr_hand_back(&ring->endpoint, &self->record);
+    if (!sr_still_whole(&ring->endpoint, &self->record))
+        return SR_OVERWRITTEN; /* it counts as lost, at the next get */
     sr_count_got(ring, 1, self->record.length, self->record.redelivered);
-    enum sr_result result = sr_acknowledge(&ring->endpoint, &self->record);
+    enum sr_result result = sr_settle(&ring->endpoint, &self->record);
     sr_announce_room(&ring->endpoint);
     return result;
 }
@@ -86,7 +88,7 @@ static bool may_enter(struct lease *self) {
     if (!sr_gate_open(ring, self->side) && !sr_pass_gate(ring, self->side))
         return false;
     if (self->side == PRODUCING && ring->claim_open) {
-        sr_raise(ring, SR_BUSY, self->side, self->length, 0);
+        sr_raise(ring, SR_BUSY, self->side, SR_ATTACHMENTS, 0);
         return false;
     }
     return true;
@@ -132,7 +134,7 @@ static PyObject *view_of_codec(struct lease *self, PyObject *view) {
 }
 
 PyObject *sr_lease_read(struct ring *ring, const struct sr_record *record, PyObject *reader, bool *kept) {
-    bool is_spsc = ring->endpoint.geometry.kind == SR_KIND_SPSC;
+    bool alone = sr_one_at_a_time(ring, CONSUMING);
     *kept = false;
     struct lease *self = (struct lease *)sr_lease_new(ring, CONSUMING, record->length, NULL);
     if (!self)
@@ -141,7 +143,7 @@ PyObject *sr_lease_read(struct ring *ring, const struct sr_record *record, PyObj
     self->generation = sr_fork_generation;
     self->state = LEASE_OPEN;
     ring->calls++; /* a close waits for us */
-    if (is_spsc)
+    if (alone)
         ring->gate[CONSUMING] |= GATE_BUSY;
     PyObject *view = PyMemoryView_FromObject((PyObject *)self);
     PyObject *value = view ? PyObject_CallFunctionObjArgs(reader, view, NULL) : NULL;
@@ -155,12 +157,12 @@ PyObject *sr_lease_read(struct ring *ring, const struct sr_record *record, PyObj
     Py_XDECREF(view);
     if (SR_LIKELY(self->generation == sr_fork_generation)) {
         ring->calls--;
-        if (is_spsc)
+        if (alone)
             ring->gate[CONSUMING] &= ~(unsigned)GATE_BUSY;
         if (SR_UNLIKELY(self->exports)) { /* views in the object itself, or in a traceback */
             *kept = true;
             ring->leases++;
-            if (is_spsc)
+            if (alone)
                 ring->gate[CONSUMING] |= GATE_BUSY;
             end(self, value != NULL);
         }
@@ -202,7 +204,7 @@ static PyObject *lease_enter(PyObject *object, PyObject *unused) {
     ring->leases++;
     if (self->side == CONSUMING)
         sr_expose(&ring->endpoint, &self->record);
-    if (ring->endpoint.geometry.kind == SR_KIND_SPSC)
+    if (sr_one_at_a_time(ring, self->side))
         ring->gate[self->side] |= GATE_BUSY;
     PyObject *view = PyMemoryView_FromObject(object);
     self->view = view ? PyWeakref_NewRef(view, NULL) : NULL;

@@ -116,14 +116,13 @@ static inline PyObject *put_message(struct ring *self, struct message *message, 
     return sr_answer(self, PRODUCING, answer);
 }
 
-PyObject *sr_ring_put(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
-    static const struct arguments EXPECTED = {"put", "data", true};
-    struct ring *self = (struct ring *)object;
+PyObject *sr_put_as(const struct arguments *expected, struct ring *self, PyObject *const *args, Py_ssize_t count,
+                    PyObject *names) {
     PyObject *data = NULL, *timeout = NULL;
     int64_t timeout_ns = INT64_MAX;
     if (SR_LIKELY(count == 1 && !names))
         data = args[0];
-    else if (!sr_parse_arguments(&EXPECTED, args, count, names, &data, &timeout) ||
+    else if (!sr_parse_arguments(expected, args, count, names, &data, &timeout) ||
              !sr_parse_timeout(timeout, &timeout_ns))
         return NULL;
     if (!sr_gate_open(self, PRODUCING) && !sr_pass_gate(self, PRODUCING))
@@ -171,8 +170,30 @@ PyObject *sr_ring_try_put(PyObject *object, PyObject *value) {
     return sr_answer(self, PRODUCING, Py_NewRef(Py_None));
 }
 
-/* Copies a taken record into a new bytes object and acknowledges it; the caller announces the room. */
-static inline PyObject *deliver(struct ring *self, struct sr_record *record) {
+PyObject *sr_ring_put(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
+    static const struct arguments EXPECTED = {"put", "data", true};
+    return sr_put_as(&EXPECTED, (struct ring *)object, args, count, names);
+}
+
+/* A call that never waits gives up after so many copies in vain, another one at its deadline. */
+enum { COPIES_IN_VAIN = 16 };
+
+enum sr_result sr_retry(struct retry *retry) {
+    if (PyErr_CheckSignals() != 0)
+        return SR_INTERRUPTED;
+    if (retry->timeout_ns == 0)
+        return ++retry->count < COPIES_IN_VAIN ? SR_OK : SR_TIMED_OUT;
+    if (retry->timeout_ns == INT64_MAX)
+        return SR_OK;
+    int64_t now = sr_os_monotonic_ns();
+    if (!retry->deadline_ns)
+        retry->deadline_ns = now + retry->timeout_ns;
+    return now < retry->deadline_ns ? SR_OK : SR_TIMED_OUT;
+}
+
+/* Copies a taken record into a new bytes object and acknowledges it; the caller announces the room. *again: it was
+ * overwritten meanwhile, and no exception is set. */
+static inline PyObject *deliver(struct ring *self, struct sr_record *record, bool *again) {
     bool is_short = record->length < LONG_ENOUGH_TO_LET_OTHERS_RUN;
     PyObject *message =
         PyBytes_FromStringAndSize(is_short ? (const char *)record->payload : NULL, (Py_ssize_t)record->length);
@@ -185,25 +206,35 @@ static inline PyObject *deliver(struct ring *self, struct sr_record *record) {
     enum sr_result result = sr_acknowledge(&self->endpoint, record);
     if (SR_UNLIKELY(result != SR_OK)) {
         Py_DECREF(message);
-        return sr_raise(self, result, CONSUMING, record->length, 0);
+        *again = result == SR_OVERWRITTEN;
+        return *again ? NULL : sr_raise(self, result, CONSUMING, record->length, 0);
     }
     return message;
 }
 
 static inline PyObject *get_one(struct ring *self, int64_t timeout_ns, struct sr_record *record,
                                 enum sr_result *result) {
-    *result = sr_try_take(&self->endpoint, UINT64_MAX, record);
-    if (SR_UNLIKELY(*result != SR_OK))
-        *result = wait_and_take(self, UINT64_MAX, timeout_ns, record);
-    if (SR_UNLIKELY(*result != SR_OK))
-        return NULL;
-    PyObject *message = NULL;
-    if (SR_UNLIKELY(self->decode != NULL))
-        message = sr_receive(self, record);
-    else if (SR_LIKELY((message = deliver(self, record)) != NULL))
-        sr_count_got(self, 1, record->length, record->redelivered);
-    sr_announce_room(&self->endpoint);
-    return message;
+    struct retry retry = {.timeout_ns = timeout_ns};
+    for (;;) {
+        *result = sr_try_take(&self->endpoint, UINT64_MAX, record);
+        if (SR_UNLIKELY(*result != SR_OK))
+            *result = wait_and_take(self, UINT64_MAX, timeout_ns, record);
+        if (SR_UNLIKELY(*result != SR_OK))
+            return NULL;
+        PyObject *message = NULL;
+        bool again = false;
+        if (SR_UNLIKELY(self->decode != NULL))
+            message = sr_receive(self, record, &again);
+        else if (SR_LIKELY((message = deliver(self, record, &again)) != NULL))
+            sr_count_got(self, 1, record->length, record->redelivered);
+        if (SR_LIKELY(!again)) {
+            sr_announce_room(&self->endpoint);
+            return message;
+        }
+        *result = sr_retry(&retry);
+        if (*result != SR_OK)
+            return NULL;
+    }
 }
 
 PyObject *sr_ring_get(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
@@ -242,9 +273,12 @@ PyObject *sr_ring_skip(PyObject *object, PyObject *const *args, Py_ssize_t count
                                      : wait_and_take(self, UINT64_MAX, timeout_ns, &record);
     PyObject *message = NULL;
     if (result == SR_OK) {
-        message = deliver(self, &record);
+        bool again = false;
+        message = deliver(self, &record, &again);
         if (message)
             sr_count_got(self, 1, record.length, record.redelivered);
+        else if (again)
+            message = Py_NewRef(Py_None); /* overwritten: it is not there any more */
         sr_announce_room(&self->endpoint);
     } else if (position && (result == SR_EMPTY || result == SR_CONTENDED)) {
         message = Py_NewRef(Py_None);
@@ -399,14 +433,21 @@ PyObject *sr_ring_get_into(PyObject *object, PyObject *const *args, Py_ssize_t c
     if (PyObject_GetBuffer(target, &buffer, PyBUF_WRITABLE) != 0)
         return NULL;
     struct sr_record record;
-    enum sr_result result = sr_try_take(&self->endpoint, (uint64_t)buffer.len, &record);
-    if (SR_UNLIKELY(result != SR_OK && result != SR_TOO_LONG))
-        result = wait_and_take(self, (uint64_t)buffer.len, timeout_ns, &record);
+    struct retry retry = {.timeout_ns = timeout_ns};
+    enum sr_result result;
+    do {
+        result = sr_try_take(&self->endpoint, (uint64_t)buffer.len, &record);
+        if (SR_UNLIKELY(result != SR_OK && result != SR_TOO_LONG))
+            result = wait_and_take(self, (uint64_t)buffer.len, timeout_ns, &record);
+        if (SR_UNLIKELY(result != SR_OK))
+            break;
+        sr_copy(self, CONSUMING, buffer.buf, record.payload, record.length);
+        result = sr_still_whole(&self->endpoint, &record) ? SR_OK : SR_OVERWRITTEN;
+    } while (SR_UNLIKELY(result == SR_OVERWRITTEN) && (result = sr_retry(&retry)) == SR_OK);
     PyObject *answer = NULL;
     if (SR_LIKELY(result == SR_OK)) {
-        sr_copy(self, CONSUMING, buffer.buf, record.payload, record.length);
         sr_count_got(self, 1, record.length, record.redelivered);
-        result = sr_acknowledge(&self->endpoint, &record);
+        result = sr_settle(&self->endpoint, &record);
         sr_announce_room(&self->endpoint);
     }
     if (SR_LIKELY(result == SR_OK))
@@ -501,23 +542,28 @@ static bool put_iterable(struct batch *batch, PyObject *iterable) {
     return result >= 0 && !PyErr_Occurred();
 }
 
-PyObject *sr_ring_put_many(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
-    static const struct arguments EXPECTED = {"put_many", "iterable", true};
-    struct ring *self = (struct ring *)object;
+PyObject *sr_put_many_as(const struct arguments *expected, struct ring *self, PyObject *const *args, Py_ssize_t count,
+                         PyObject *names) {
     PyObject *iterable = NULL, *timeout = NULL;
     struct batch batch = {.ring = self};
-    if (!sr_parse_arguments(&EXPECTED, args, count, names, &iterable, &timeout) ||
+    if (!sr_parse_arguments(expected, args, count, names, &iterable, &timeout) ||
         !sr_parse_timeout(timeout, &batch.timeout_ns))
         return NULL;
     if (PyUnicode_Check(iterable) || PyBytes_Check(iterable) || PyByteArray_Check(iterable))
-        return PyErr_Format(PyExc_TypeError, "put_many() takes an iterable of messages, not one %R; use put()",
-                            (PyObject *)Py_TYPE(iterable));
+        return PyErr_Format(PyExc_TypeError, "%s() takes an iterable of messages, not one %R; use %s()",
+                            expected->function, (PyObject *)Py_TYPE(iterable),
+                            strcmp(expected->function, "put_many") ? "publish" : "put");
     if (!sr_gate_open(self, PRODUCING) && !sr_pass_gate(self, PRODUCING))
         return NULL;
     bool is_sequence = PyList_CheckExact(iterable) || PyTuple_CheckExact(iterable);
     bool fine = is_sequence ? put_sequence(&batch, iterable) : put_iterable(&batch, iterable);
     announce_puts(&batch);
     return sr_answer(self, PRODUCING, fine ? PyLong_FromSsize_t(batch.done) : NULL);
+}
+
+PyObject *sr_ring_put_many(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
+    static const struct arguments EXPECTED = {"put_many", "iterable", true};
+    return sr_put_many_as(&EXPECTED, (struct ring *)object, args, count, names);
 }
 
 /* Messages on their way into a list. A chunk at a time, because a list with gaps must not be seen by other threads. */
@@ -556,14 +602,15 @@ static bool store(struct ring *self, struct harvest *harvest) {
     return fine;
 }
 
-/* From the first record on; NULL with an exception set when not even one could be stored. */
-static PyObject *take_what_is_there(struct ring *self, Py_ssize_t limit, struct sr_record *record) {
+/* From the first record on; NULL with an exception set when not even one could be stored. *again: that one was
+ * overwritten, and none is set. */
+static PyObject *take_what_is_there(struct ring *self, Py_ssize_t limit, struct sr_record *record, bool *again) {
     struct harvest harvest = {.list = NULL};
     uint64_t granules = 0;
     bool fine = true;
     do {
         granules += sr_granules_for(record->length);
-        PyObject *message = self->decode ? sr_receive(self, record) : deliver(self, record);
+        PyObject *message = self->decode ? sr_receive(self, record, again) : deliver(self, record, again);
         if (!message)
             break;
         harvest.chunk[harvest.count++] = message;
@@ -602,13 +649,21 @@ PyObject *sr_ring_get_many(PyObject *object, PyObject *const *args, Py_ssize_t c
     }
     if (!sr_gate_open(self, CONSUMING) && !sr_pass_gate(self, CONSUMING))
         return NULL;
-    struct sr_record record;
-    enum sr_result result = sr_try_take(&self->endpoint, UINT64_MAX, &record);
-    if (result != SR_OK)
-        result = wait_and_take(self, UINT64_MAX, timeout_ns, &record);
+    struct retry retry = {.timeout_ns = timeout_ns};
+    PyObject *messages = NULL;
+    enum sr_result result;
+    bool again;
+    do {
+        struct sr_record record;
+        again = false;
+        result = sr_try_take(&self->endpoint, UINT64_MAX, &record);
+        if (result != SR_OK)
+            result = wait_and_take(self, UINT64_MAX, timeout_ns, &record);
+        if (result == SR_OK)
+            messages = take_what_is_there(self, limit, &record, &again);
+    } while (again && !messages && (result = sr_retry(&retry)) == SR_OK);
     if (result != SR_OK)
         sr_raise(self, result, CONSUMING, 0, timeout_ns);
-    PyObject *messages = result == SR_OK ? take_what_is_there(self, limit, &record) : NULL;
     return sr_answer(self, CONSUMING, messages);
 }
 

@@ -42,7 +42,6 @@ struct ring {
 extern uint32_t sr_fork_generation;
 extern PyObject *sr_lease_type;
 extern PyObject *sr_release_name; /* "release", interned */
-extern PyObject *sr_ring_type;
 extern PyObject *sr_watch_type;
 extern PyObject *sr_nothing; /* what there is where no message is: any other object may be one */
 
@@ -89,7 +88,15 @@ static inline PyObject *sr_answer(struct ring *self, enum side side, PyObject *a
     sr_call_end(self, side);
     return answer;
 }
-extern PyType_Spec sr_ring_spec;
+extern PyType_Spec sr_attachment_spec;
+void sr_attachment_dealloc(PyObject *object);
+
+/* Whether one thread at a time may use this side: what it does lies in the endpoint, not in the segment alone. */
+static inline bool sr_one_at_a_time(const struct ring *self, enum side side) {
+    uint32_t kind = self->endpoint.geometry.kind;
+    return kind == SR_KIND_SPSC || (kind == SR_KIND_TOPIC && side == CONSUMING) ||
+           (kind == SR_KIND_LATEST && side == PRODUCING);
+}
 
 /* Copies let other threads run when they are long. */
 enum { LONG_ENOUGH_TO_LET_OTHERS_RUN = 256 * 1024 }; /* some tens of microseconds */
@@ -140,6 +147,18 @@ PyObject *sr_ring_try_get(PyObject *object, PyObject *in_turn);
 PyObject *sr_ring_put_or_hold(PyObject *object, PyObject *data);
 PyObject *sr_ring_put_held(PyObject *object, PyObject *held);
 PyObject *sr_ring_turn_is_over(PyObject *object, void *unused);
+/* The same under other names, for topics and latest values. */
+PyObject *sr_put_as(const struct arguments *expected, struct ring *self, PyObject *const *args, Py_ssize_t count,
+                    PyObject *names);
+PyObject *sr_put_many_as(const struct arguments *expected, struct ring *self, PyObject *const *args, Py_ssize_t count,
+                         PyObject *names);
+/* What was copied was overwritten meanwhile: may we try again? SR_OK, or why not. */
+struct retry {
+    int64_t timeout_ns;
+    int64_t deadline_ns; /* 0: this is the first time */
+    int count;
+};
+enum sr_result sr_retry(struct retry *retry);
 
 /* py_objects.c: messages that a codec makes and reads */
 /* What the codec made of an object, held by its buffers from here on: nobody can resize them under us. */
@@ -153,8 +172,9 @@ PyObject *sr_encode(struct ring *self, PyObject *object);                   /* w
 bool sr_hold_parts(struct ring *self, PyObject *made, struct parts *parts); /* false: an exception is set */
 void sr_close_parts(struct parts *parts);
 /* The object in a taken record, which is settled and counted in any case; the caller announces the room. NULL: an
- * exception is set, and the message was handed back. */
-PyObject *sr_receive(struct ring *self, struct sr_record *record);
+ * exception is set, and the message was handed back; or it was overwritten: *again. */
+PyObject *sr_receive(struct ring *self, struct sr_record *record, bool *again);
+PyObject *sr_decode_copy(struct ring *self, const struct sr_record *record, bool *again);
 PyObject *sr_undecodable(struct ring *self, const struct sr_record *record); /* words for the exception set; NULL */
 
 /* py_lease.c */
@@ -171,6 +191,10 @@ PyObject *sr_watch_new(struct sr_event *event);
 PyObject *sr_ring_watch(PyObject *object, PyObject *side);
 PyObject *sr_ring_look_up(PyObject *object, PyObject *side);
 PyObject *sr_ring_pass_on(PyObject *object, PyObject *const *args, Py_ssize_t count);
+
+/* py_ring.c, py_topic.c, py_latest.c */
+extern PyType_Spec sr_ring_spec, sr_topic_spec, sr_subscription_spec, sr_latest_spec;
+#define SR_METHOD(function) (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
 
 /* py_snapshot.c: what inspect and stats show */
 PyObject *sr_ring_snapshot(PyObject *object, PyObject *unused);

@@ -114,10 +114,10 @@ PyObject *sr_undecodable(struct ring *self, const struct sr_record *record) {
 /* A short pickle without buffers of its own: nothing of what it becomes can refer to the record. */
 static PyObject *read_plain(struct ring *self, struct sr_record *record) {
     PyObject *copy = PyBytes_FromStringAndSize((const char *)record->payload, (Py_ssize_t)record->length);
-    bool is_spsc = self->endpoint.geometry.kind == SR_KIND_SPSC;
+    bool alone = sr_one_at_a_time(self, CONSUMING);
     uint32_t generation = sr_fork_generation;
     self->calls++; /* a close waits for us */
-    if (is_spsc)
+    if (alone)
         self->gate[CONSUMING] |= GATE_BUSY;
     PyObject *object = copy ? PyObject_CallFunctionObjArgs(self->plain_decode, copy, NULL) : NULL;
     Py_XDECREF(copy);
@@ -127,14 +127,51 @@ static PyObject *read_plain(struct ring *self, struct sr_record *record) {
         return sr_raise(self, SR_STALE, CONSUMING, record->length, 0);
     }
     self->calls--;
-    if (is_spsc)
+    if (alone)
         self->gate[CONSUMING] &= ~(unsigned)GATE_BUSY;
     return object ? object : sr_undecodable(self, record);
 }
 
-PyObject *sr_receive(struct ring *self, struct sr_record *record) {
+/* Where the record may be overwritten as the codec reads it, the codec gets a copy that is known to be whole. */
+PyObject *sr_decode_copy(struct ring *self, const struct sr_record *record, bool *again) {
+    PyObject *copy = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)record->length);
+    if (!copy)
+        return NULL;
+    sr_copy(self, CONSUMING, PyBytes_AsString(copy), record->payload, record->length);
+    *again = !sr_still_whole(&self->endpoint, record);
+    PyObject *view = *again ? NULL : PyMemoryView_FromObject(copy);
+    Py_DECREF(copy);
+    if (!view)
+        return NULL;
+    bool alone = sr_one_at_a_time(self, CONSUMING);
+    uint32_t generation = sr_fork_generation;
+    self->calls++; /* a close waits for us */
+    if (alone)
+        self->gate[CONSUMING] |= GATE_BUSY;
+    PyObject *object = PyObject_CallFunctionObjArgs(self->decode, view, NULL);
+    Py_DECREF(view);
+    if (SR_UNLIKELY(generation != sr_fork_generation)) { /* by the codec: we are the child */
+        Py_CLEAR(object);
+        PyErr_Clear();
+        return sr_raise(self, SR_STALE, CONSUMING, record->length, 0);
+    }
+    self->calls--;
+    if (alone)
+        self->gate[CONSUMING] &= ~(unsigned)GATE_BUSY;
+    return object ? object : sr_undecodable(self, record);
+}
+
+PyObject *sr_receive(struct ring *self, struct sr_record *record, bool *again) {
     bool kept = false;
     uint32_t generation = sr_fork_generation;
+    if (self->endpoint.geometry.overwrite) {
+        PyObject *decoded = sr_decode_copy(self, record, again);
+        if (decoded) {
+            (void)sr_settle(&self->endpoint, record);
+            sr_count_got(self, 1, record->length, false);
+        }
+        return decoded;
+    }
     sr_expose(&self->endpoint, record);
     bool plain = self->plain_decode && record->length && record->length <= PLAIN_LONGEST &&
                  record->payload[0] == self->plain_mark;

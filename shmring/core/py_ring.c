@@ -1,5 +1,5 @@
-/* py_ring.c - the type under shmring.Ring: one attachment, its gates, and the calls that let the interpreter go.
- * The message operations themselves are in py_messages.c.
+/* py_ring.c - the type under everything that one holds, an attachment: its gates, and the calls that let the interpreter
+ * go; and the type under shmring.Ring. The message operations themselves are in py_messages.c, py_topic.c, py_latest.c.
  *
  * The interpreter lock guards everything in struct ring. It is let go while waiting and during long copies; what another
  * thread may find then is told by `calls` and, for spsc, by GATE_BUSY.
@@ -18,7 +18,7 @@ uint32_t sr_fork_generation;
 static void suspend(void *context) {
     struct call *call = context;
     call->ring->calls++;
-    if (call->ring->endpoint.geometry.kind == SR_KIND_SPSC)
+    if (sr_one_at_a_time(call->ring, call->side))
         call->ring->gate[call->side] |= GATE_BUSY;
     call->thread = PyEval_SaveThread();
 }
@@ -106,6 +106,8 @@ static bool attach_after_fork(struct ring *self) {
     sr_forget(&self->endpoint);
     self->gate[PRODUCING] = self->gate[CONSUMING] = GATE_ROLE | (self->gate[PRODUCING] & GATE_CLOSED);
     enum sr_result result = sr_attach(&self->endpoint, self->segment_fd, true);
+    if (result == SR_OK && self->endpoint.subscribed)
+        result = sr_topic_subscribe_again(&self->endpoint);
     if (result == SR_OK)
         return true;
     self->generation = sr_fork_generation - 1; /* the next call tries again, and says again why not */
@@ -134,7 +136,7 @@ bool sr_pass_gate(struct ring *self, enum side side) {
         return false;
     }
     if (self->gate[side] & GATE_BUSY) {
-        sr_raise(self, SR_BUSY, side, 0, 0);
+        sr_raise(self, SR_BUSY, side, SR_ATTACHMENTS, 0); /* by nobody else */
         return false;
     }
     if (self->gate[side] & GATE_ROLE) {
@@ -224,16 +226,16 @@ static bool open_codec(struct ring *self, PyObject *codec) {
 }
 
 static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
-    static char *keywords[] = {"segment",       "fd",    "name", "semaphores", "spin_ns",
-                               "outlive_peers", "codec", "at",   "populate",   NULL};
+    static char *keywords[] = {"segment", "fd", "name",     "semaphores", "spin_ns", "outlive_peers",
+                               "codec",   "at", "populate", "inherited",  NULL};
     struct ring *self = (struct ring *)object;
     PyObject *segment, *name, *semaphores, *codec = Py_None;
-    int fd, outlive_peers;
+    int fd, outlive_peers, inherited = false; /* by this process: a name that is gone does not matter */
     long long spin_ns;
     unsigned long long at = 0;
     int populate = true;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OiOOLp|OKp", keywords, &segment, &fd, &name, &semaphores, &spin_ns,
-                                     &outlive_peers, &codec, &at, &populate))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OiOOLp|OKpp", keywords, &segment, &fd, &name, &semaphores, &spin_ns,
+                                     &outlive_peers, &codec, &at, &populate, &inherited))
         return -1;
     if (self->mapped) {
         PyErr_SetString(PyExc_RuntimeError, "this ring is attached already");
@@ -265,7 +267,7 @@ static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
             unmap(self);
             return -1;
         }
-        result = sr_attach(&self->endpoint, fd, false);
+        result = sr_attach(&self->endpoint, fd, inherited);
     }
     if (result != SR_OK) {
         unmap(self);
@@ -280,6 +282,11 @@ static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
 static PyObject *ring_begin_close(PyObject *object, PyObject *unused) {
     (void)unused;
     struct ring *self = (struct ring *)object;
+    if (self->attached && self->generation != sr_fork_generation && self->endpoint.subscribed) {
+        sr_forget(&self->endpoint);
+        self->attached = false; /* the child has not used it */
+        Py_RETURN_TRUE;
+    }
     if (self->generation != sr_fork_generation && !attach_after_fork(self)) {
         PyErr_Clear(); /* could not attach in this child: there is nothing to leave */
         self->attached = false;
@@ -338,7 +345,11 @@ static PyObject *ring_finish_close(PyObject *object, PyObject *unused) {
 static PyObject *ring_after_fork(PyObject *object, PyObject *unused) {
     (void)unused;
     struct ring *self = (struct ring *)object;
-    if (self->generation != sr_fork_generation && !attach_after_fork(self))
+    if (self->generation == sr_fork_generation)
+        Py_RETURN_NONE;
+    if (self->attached && self->endpoint.subscribed)
+        sr_forget(&self->endpoint); /* attaches with its first get: one that is never used must hold nobody up */
+    else if (!attach_after_fork(self))
         return NULL;
     Py_RETURN_NONE;
 }
@@ -400,7 +411,7 @@ static PyObject *ring_reap(PyObject *object, PyObject *unused) {
     return PyLong_FromLong(usable ? sr_reap(&self->endpoint) : 0);
 }
 
-static void ring_dealloc(PyObject *object) {
+void sr_attachment_dealloc(PyObject *object) {
     struct ring *self = (struct ring *)object;
     PyTypeObject *type = Py_TYPE(object);
     if (self->attached && self->generation == sr_fork_generation) {
@@ -455,46 +466,17 @@ static PyObject *ring_slot(PyObject *object, void *unused) {
     return PyLong_FromUnsignedLong(((struct ring *)object)->endpoint.slot);
 }
 
-static PyGetSetDef ring_attributes[] = {
-    {"name", ring_name, NULL, PyDoc_STR("The ring's name; None when it is anonymous."), NULL},
+static PyGetSetDef attachment_attributes[] = {
+    {"name", ring_name, NULL, PyDoc_STR("Its name; None when it is anonymous."), NULL},
     {"closed", ring_closed, NULL, PyDoc_STR("True after close()."), NULL},
     {"_damaged", ring_damaged, NULL, PyDoc_STR("Pages of the segment were truncated away."), NULL},
     {"capacity", ring_capacity, NULL, PyDoc_STR("Bytes of payload room."), NULL},
-    {"max_message", ring_max_message, NULL, PyDoc_STR("Length in bytes of the longest message: half the capacity."),
-     NULL},
-    {"_turn_is_over", sr_ring_turn_is_over, NULL, PyDoc_STR("Attempts in turn fail until one is made out of turn."),
-     NULL},
+    {"max_message", ring_max_message, NULL, PyDoc_STR("Length in bytes of the longest message."), NULL},
     {"_slot", ring_slot, NULL, PyDoc_STR("Index of this attachment's entry."), NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-#define FASTCALL(function) (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
-
-static PyMethodDef ring_methods[] = {
-    {"put", FASTCALL(sr_ring_put), PyDoc_STR("put($self, /, data, timeout=None)\n--\n\nPut one message.")},
-    {"get", FASTCALL(sr_ring_get), PyDoc_STR("get($self, /, timeout=None)\n--\n\nTake the next message.")},
-    {"get_into", FASTCALL(sr_ring_get_into),
-     PyDoc_STR("get_into($self, /, buffer, timeout=None)\n--\n\nTake the next message into a buffer; its length.")},
-    {"put_many", FASTCALL(sr_ring_put_many),
-     PyDoc_STR("put_many($self, /, iterable, timeout=None)\n--\n\nPut each message; how many went in.")},
-    {"get_many", FASTCALL(sr_ring_get_many),
-     PyDoc_STR("get_many($self, /, limit=None, timeout=None)\n--\n\nWait for one, then take what is there.")},
-    {"claim", FASTCALL(sr_ring_claim),
-     PyDoc_STR("claim($self, /, length, timeout=None)\n--\n\nRoom for a message, to be written in place.")},
-    {"borrow", FASTCALL(sr_ring_borrow),
-     PyDoc_STR("borrow($self, /, timeout=None)\n--\n\nThe next message, to be read in place.")},
-    {"_put_parts", FASTCALL(sr_ring_put_parts), NULL},
-    {"_try_put", sr_ring_try_put, METH_O, NULL},
-    {"_skip", FASTCALL(sr_ring_skip), NULL},
-    {"_try_get", sr_ring_try_get, METH_O, NULL},
-    {"_put_or_hold", sr_ring_put_or_hold, METH_O, NULL},
-    {"_put_held", sr_ring_put_held, METH_O, NULL},
-    {"_watch", sr_ring_watch, METH_O, NULL},
-    {"_look_up", sr_ring_look_up, METH_O, NULL},
-    {"_pass_on", (PyCFunction)(void (*)(void))sr_ring_pass_on, METH_FASTCALL, NULL},
-    {"_maybe_ready", ring_maybe_ready, METH_NOARGS, NULL},
-    {"_drained", ring_drained, METH_NOARGS, NULL},
-    {"_reap", ring_reap, METH_NOARGS, NULL},
+static PyMethodDef attachment_methods[] = {
     {"_snapshot", sr_ring_snapshot, METH_NOARGS, NULL},
     {"_totals", sr_ring_totals, METH_NOARGS, NULL},
     {"_begin_close", ring_begin_close, METH_NOARGS, NULL},
@@ -508,11 +490,60 @@ static PyMethodDef ring_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyType_Slot ring_slots[] = {
-    {Py_tp_doc, (void *)PyDoc_STR("One process's attachment to a ring; see shmring.Ring.")},
+static PyType_Slot attachment_slots[] = {
+    {Py_tp_doc, (void *)PyDoc_STR("One process's attachment to a segment; the base of what a user holds.")},
     {Py_tp_new, (void *)ring_new},
     {Py_tp_init, (void *)ring_init},
-    {Py_tp_dealloc, (void *)ring_dealloc},
+    {Py_tp_dealloc, (void *)sr_attachment_dealloc},
+    {Py_tp_methods, attachment_methods},
+    {Py_tp_getset, attachment_attributes},
+    {0, NULL},
+};
+
+PyType_Spec sr_attachment_spec = {
+    .name = "shmring._core.Attachment",
+    .basicsize = sizeof(struct ring),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = attachment_slots,
+};
+
+static PyMethodDef ring_methods[] = {
+    {"put", SR_METHOD(sr_ring_put), PyDoc_STR("put($self, /, data, timeout=None)\n--\n\nPut one message.")},
+    {"get", SR_METHOD(sr_ring_get), PyDoc_STR("get($self, /, timeout=None)\n--\n\nTake the next message.")},
+    {"get_into", SR_METHOD(sr_ring_get_into),
+     PyDoc_STR("get_into($self, /, buffer, timeout=None)\n--\n\nTake the next message into a buffer; its length.")},
+    {"put_many", SR_METHOD(sr_ring_put_many),
+     PyDoc_STR("put_many($self, /, iterable, timeout=None)\n--\n\nPut each message; how many went in.")},
+    {"get_many", SR_METHOD(sr_ring_get_many),
+     PyDoc_STR("get_many($self, /, limit=None, timeout=None)\n--\n\nWait for one, then take what is there.")},
+    {"claim", SR_METHOD(sr_ring_claim),
+     PyDoc_STR("claim($self, /, length, timeout=None)\n--\n\nRoom for a message, to be written in place.")},
+    {"borrow", SR_METHOD(sr_ring_borrow),
+     PyDoc_STR("borrow($self, /, timeout=None)\n--\n\nThe next message, to be read in place.")},
+    {"_put_parts", SR_METHOD(sr_ring_put_parts), NULL},
+    {"_try_put", sr_ring_try_put, METH_O, NULL},
+    {"_skip", SR_METHOD(sr_ring_skip), NULL},
+    {"_try_get", sr_ring_try_get, METH_O, NULL},
+    {"_put_or_hold", sr_ring_put_or_hold, METH_O, NULL},
+    {"_put_held", sr_ring_put_held, METH_O, NULL},
+    {"_watch", sr_ring_watch, METH_O, NULL},
+    {"_look_up", sr_ring_look_up, METH_O, NULL},
+    {"_pass_on", (PyCFunction)(void (*)(void))sr_ring_pass_on, METH_FASTCALL, NULL},
+    {"_maybe_ready", ring_maybe_ready, METH_NOARGS, NULL},
+    {"_drained", ring_drained, METH_NOARGS, NULL},
+    {"_reap", ring_reap, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef ring_attributes[] = {
+    {"_turn_is_over", sr_ring_turn_is_over, NULL, PyDoc_STR("Attempts in turn fail until one is made out of turn."),
+     NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot ring_slots[] = {
+    {Py_tp_doc, (void *)PyDoc_STR("One process's attachment to a ring; see shmring.Ring.")},
+    {Py_tp_dealloc, (void *)sr_attachment_dealloc},
     {Py_tp_methods, ring_methods},
     {Py_tp_getset, ring_attributes},
     {Py_tp_iter, (void *)PyObject_SelfIter},

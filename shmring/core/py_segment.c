@@ -5,8 +5,8 @@
 
 static bool plan(const char *kind, unsigned long long capacity, unsigned long long slots,
                  struct sr_geometry *geometry) {
-    static const char *const KINDS[] = {"spsc", "mpmc", "semaphore"};
-    for (uint32_t i = 0; i < 3; i++) {
+    static const char *const KINDS[] = {"spsc", "mpmc", "semaphore", "topic", "latest"};
+    for (uint32_t i = 0; i < 5; i++) {
         if (strcmp(kind, KINDS[i]) == 0)
             return sr_geometry_plan(geometry, i + 1, capacity, slots) == SR_OK;
     }
@@ -74,7 +74,7 @@ static PyObject *check(PyObject *module, PyObject *segment) {
 
 static PyObject *describe(PyObject *module, PyObject *segment) {
     (void)module;
-    static const char *const KINDS[] = {"", "spsc", "mpmc", "semaphore"};
+    static const char *const KINDS[] = {"", "spsc", "mpmc", "semaphore", "topic", "latest"};
     Py_buffer buffer;
     if (PyObject_GetBuffer(segment, &buffer, PyBUF_SIMPLE) != 0)
         return NULL;
@@ -114,8 +114,7 @@ static PyObject *count_living(PyObject *module, PyObject *args) {
     PyBuffer_Release(&buffer);
     if (result != SR_OK)
         return sr_raise(NULL, result, CONSUMING, 0, 0);
-    /* What a dead taker held will be delivered again; what a dead producer had claimed will not. */
-    return Py_BuildValue("iK", living, stopped ? 0ULL : (unsigned long long)(contents.ready + contents.taken));
+    return Py_BuildValue("iK", living, stopped ? 0ULL : (unsigned long long)contents.undelivered);
 }
 
 static PyObject *retire(PyObject *module, PyObject *segment) {

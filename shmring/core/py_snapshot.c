@@ -84,7 +84,7 @@ static PyObject *snapshot(struct sr_endpoint *endpoint) {
         Py_XDECREF(sums);
         return NULL;
     }
-    static const char *const KINDS[] = {"", "spsc", "mpmc", "semaphore"};
+    static const char *const KINDS[] = {"", "spsc", "mpmc", "semaphore", "topic", "latest"};
     /* In this order, so that none seems to have overtaken the next. */
     uint64_t reclaimed = SR_LOAD(&header->reclaim_position, acquire);
     uint64_t read = SR_LOAD(&header->read_position, acquire);

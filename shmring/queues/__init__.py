@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from shmring import _core, codecs, registry, segment
+from shmring.attachment import CAPACITY_LIMIT, Manner
 from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
 from shmring.errors import Closed, DecodeError, Empty, Full, PeerDied, ShutDown
 from shmring.queues.asynchronous import AsyncQueueMethods
@@ -19,7 +20,6 @@ from shmring.queues.link import Root
 from shmring.queues.objects import CountingCodec, QueueCodec
 from shmring.queues.opening import checked, first_link_finished, found, shape
 from shmring.registry import Place
-from shmring.ring import CAPACITY_LIMIT, _Manner
 from shmring.segment.sizes import parse_size
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class _Base(AsyncQueueMethods):
         at = _core.segment_size("mpmc", *shape(memory))
         populate = place is not None and not first_link_finished(memory, at)  # or what was freed would come back
         try:
-            root = Root._on(memory, place, _Manner("wait", "auto", None, self._codec), populate=populate)
+            root = Root._on(memory, place, Manner("wait", "auto", None, self._codec), populate=populate)
         except BaseException:
             memory.close()
             raise

@@ -15,12 +15,13 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from shmring import _core, codecs
+from shmring.attachment import Manner
 from shmring.diagnosis import PRODUCING, diagnose
 from shmring.errors import Closed, DecodeError, Empty, Full, MessageTooLong, NoSpace, ShutDown
 from shmring.queues.control import LINKS, Control
 from shmring.queues.link import WHERE, Gone, Link, Root, length_of, new_memory, single_bytes
 from shmring.registry import Wish
-from shmring.ring import SLOTS_LIMIT, _Manner
+from shmring.ring import SLOTS_LIMIT
 from shmring.segment.reserve import free_bytes
 
 _GROWN_MOST = 256 * 2**20  # further links double up to this
@@ -40,7 +41,7 @@ class Chain:
     def __init__(self, root: Root, codec: codecs.Codec, outlive_peers: bool) -> None:
         self.root = root
         root.control = self.control = Control(root._segment, _core.segment_size("mpmc", root.capacity, root.slots or 0))
-        self._manner = _Manner("wait", "auto", None, codec)
+        self._manner = Manner("wait", "auto", None, codec)
         self._encode = codec.encode
         self._outlive_peers = outlive_peers
         self._links: dict[int, Link] = {0: root}

@@ -7,9 +7,10 @@ import os
 from typing import Any
 
 from shmring import _core, codecs, registry, segment
+from shmring.attachment import Manner
 from shmring.queues.control import KEPT, Control
 from shmring.registry import Wish
-from shmring.ring import Ring, _Manner
+from shmring.ring import Ring
 from shmring.segment.reserve import reserve_range
 
 _PAGE = 4096
@@ -28,7 +29,7 @@ class Link(Ring):
     index: int = 0
 
     @classmethod
-    def _codec_for(cls, stored: str, manner: _Manner) -> codecs.Codec | None:
+    def _codec_for(cls, stored: str, manner: Manner) -> codecs.Codec | None:
         return manner.codec if not isinstance(manner.codec, str) else codecs.find(manner.codec)
 
 

@@ -1,0 +1,379 @@
+"""What one holds of a segment: making it, finding it, coming and going, travelling to other processes."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import dataclasses
+import errno
+import importlib
+import os
+import sys
+import traceback
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from shmring import _core, codecs, registry, segment, semaphores
+from shmring.errors import Closed, DecodeError, LayoutMismatch
+from shmring.registry import Place, Wish
+from shmring.segment.machine import check_machine, machine
+from shmring.segment.sizes import parse_size
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+CAPACITY_LIMIT = 2**40
+_ADAPTIVE = -1
+
+_open: weakref.WeakSet[Attachment] = weakref.WeakSet()
+
+
+@dataclasses.dataclass(frozen=True)
+class Manner:
+    """How an attachment behaves; travels with a pickled handle."""
+
+    on_dead_peer: str = "raise"
+    spin: float | Literal["auto"] = "auto"
+    owner: int | None = None
+    codec: str | codecs.Codec | None = None
+
+    @property
+    def spin_ns(self) -> int:
+        return _ADAPTIVE if self.spin == "auto" else int(self.spin * 1e9)
+
+    @property
+    def outlive_peers(self) -> bool:
+        return self.on_dead_peer == "wait"
+
+
+def manner(
+    on_dead_peer: str,
+    spin: float | Literal["auto"],
+    owner: int | str | None = None,
+    codec: str | codecs.Codec | None = None,
+) -> Manner:
+    """Check what a user asked for; ValueError or TypeError."""
+    if on_dead_peer not in ("raise", "wait"):
+        raise ValueError(f"on_dead_peer is {on_dead_peer!r}; it is 'raise' (PeerDied) or 'wait'")
+    if spin != "auto" and not (isinstance(spin, (int, float)) and 0 <= spin <= 10):
+        raise ValueError(f"spin is {spin!r}; it is 'auto' or seconds from 0 (never spin) to 10")
+    return Manner(on_dead_peer, spin, registry.user_id(owner), codec)
+
+
+def wish(
+    kind: str,
+    capacity: int | str,
+    *,
+    slots: int = 0,
+    mode: int,
+    persist: bool,
+    codec: codecs.Codec | None,
+    anonymous: bool,
+    overwrite: bool = False,
+    what: str = "capacity",
+) -> Wish:
+    """Check what a segment is to be; ValueError or TypeError. ``what`` is the user's word for the capacity."""
+    if not isinstance(mode, int) or mode & ~0o777 or mode & 0o600 != 0o600:
+        shown = oct(mode) if isinstance(mode, int) else repr(mode)
+        raise ValueError(f"mode is {shown}; it is permission bits that let the owner read and write, such as 0o600")
+    if persist and anonymous:
+        raise ValueError("persist=True needs a name or a path: nobody could find an anonymous segment again")
+    if mode & 0o022 and getattr(codec, "runs_code", False):
+        raise ValueError(
+            f"mode {oct(mode)} lets others put messages that run code here ({codec!r}), and they could not use such a "
+            "ring themselves; leave mode at 0o600, or use a codec that only holds data"
+        )
+    size = parse_size(capacity, what=what, limit=CAPACITY_LIMIT)
+    return Wish(kind, size, slots, mode, bool(persist), codec.name if codec else "bytes", overwrite)
+
+
+class Attachment(_core.Attachment):
+    """One process's attachment to a segment; the base of Ring, Topic, its subscriptions, and Latest."""
+
+    _noun: ClassVar[str]  # in messages to people
+    _kinds: ClassVar[tuple[str, ...]]
+    _segment: segment.Segment
+    _place: Place | None
+    _identity: int
+    _kind: str
+    _codec: str
+    _flags: int
+    _slots: int | None
+    _manner: Manner
+    _hold: semaphores.Hold | None
+
+    # --- making and finding ---
+
+    @classmethod
+    def _where(cls, name: str | None, path: str | os.PathLike[str] | None) -> Place | None:
+        """The place meant, or None for neither name nor path."""
+        return None if name is None and path is None else registry.place_of(name, path, cls._noun)
+
+    @classmethod
+    def _create(cls, asked: Wish, place: Place | None, how: Manner) -> Self:
+        memory, identity, hold = registry.new_segment(asked, place)
+        try:
+            made = cls._on(memory, place, how, hold)
+        except BaseException:
+            semaphores.remove(asked.kind, identity)
+            memory.close()
+            raise
+        if place is not None:
+            try:
+                registry.publish(memory, place)
+            except BaseException:
+                made.close()
+                raise
+        return made
+
+    @classmethod
+    def _attach(cls, place: Place, timeout: float | None, how: Manner) -> Self:
+        if timeout is not None and not (isinstance(timeout, (int, float)) and 0 <= timeout < float("inf")):
+            raise ValueError(f"timeout is {timeout!r}; it is a number of seconds from 0, or None to wait for ever")
+        while True:
+            memory = registry.wait_for_segment(place, timeout, how.owner)
+            try:
+                return cls._on(memory, place, how)
+            except FileNotFoundError:  # removed between the opening and the attaching: look again
+                memory.close()
+            except BaseException:
+                memory.close()
+                raise
+
+    @classmethod
+    def _open(cls, asked: Wish, place: Place, how: Manner, given: dict[str, bool]) -> Self:
+        """Attach or create; ``given`` says which of the wishes the user has expressed."""
+        while True:
+            if registry.reclaim(place) is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    found = cls._attach(place, 0, how)
+                    found._check(asked, given)
+                    return found
+            with contextlib.suppress(FileExistsError):
+                return cls._create(asked, place, how)
+
+    def _check(self, asked: Wish, given: dict[str, bool]) -> None:
+        there = {"capacity": self.capacity, "kind": self._kind, "slots": self._slots or 0}
+        there |= {"size": self.capacity, "overflow": self._overflow}
+        wanted = {"capacity": asked.capacity, "kind": asked.kind, "slots": asked.slots}
+        wanted |= {"size": asked.capacity, "overflow": "overwrite" if asked.overwrite else "block"}
+        for what, is_given in given.items():
+            if is_given and wanted[what] != there[what]:
+                self.close()
+                raise LayoutMismatch(
+                    f"the {self._noun} that is there has {what} {there[what]!r}, not {wanted[what]!r}; leave {what} "
+                    "out to take it as it is, or unlink it first"
+                )
+
+    @property
+    def _overflow(self) -> str:
+        return "overwrite" if self._flags & registry.FLAG_OVERWRITE else "block"
+
+    @classmethod
+    def _on(
+        cls,
+        memory: segment.Segment,
+        place: Place | None,
+        how: Manner,
+        hold: semaphores.Hold | None = None,
+        *,
+        at: int = 0,
+        populate: bool = True,
+        inherited: bool = False,
+    ) -> Self:
+        """Attach to what is mapped. ``at``: where it begins in its file; ``populate``: map all pages at first use;
+        ``inherited``: this process is attached already, so that a name that is gone does not matter.
+        """
+        kind, slots, identity, flags, _ = _core.describe(memory)
+        if kind not in cls._kinds:
+            face = {"topic": "Topic", "latest": "Latest"}.get(kind, "Ring")
+            raise LayoutMismatch(f"what is there is of kind {kind!r}; use shmring.{face} for it")
+        stored = registry.codec_of(memory)
+        codec = cls._codec_for(stored, how)
+        if getattr(codec, "runs_code", False) and not registry.is_mine(memory):
+            raise PermissionError(
+                errno.EACCES,
+                f"the {stored!r} messages of another user's {cls._noun} could run anything here, so they are not "
+                'decoded; let that user choose a codec that only holds data ("numpy", "arrow", "msgspec", "bytes")',
+            )
+        names = semaphores.names(kind, identity)
+        if names and hold is None:
+            hold = semaphores.Hold(identity)
+        try:
+            name = place.name if place else None
+            made = cls(memory, memory.fd, name, names, how.spin_ns, how.outlive_peers, codec, at, populate, inherited)
+        except BaseException:
+            if hold:
+                hold.close()
+            raise
+        made._segment, made._place, made._manner, made._hold = memory, place, how, hold
+        made._identity, made._kind, made._slots, made._codec = identity, kind, slots or None, stored
+        made._flags = flags
+        _open.add(made)
+        _close_at_exit_of_workers()
+        return made
+
+    @classmethod
+    def _codec_for(cls, stored: str, how: Manner) -> codecs.Codec | None:
+        return codecs.recognise(stored, how.codec)
+
+    # --- what it is ---
+
+    @property
+    def kind(self) -> str:
+        """ "spsc", "mpmc", "semaphore", "topic" or "latest"."""
+        return self._kind
+
+    @property
+    def codec(self) -> str:
+        """What a message is: the name of the codec that is stored in the segment."""
+        return self._codec
+
+    @property
+    def slots(self) -> int | None:
+        """The most messages at a time; None when only the capacity bounds them."""
+        return self._slots
+
+    @property
+    def _where_shown(self) -> str:
+        return "anonymous" if self._place is None else repr(self._place.name or str(self._place.path))
+
+    def __repr__(self) -> str:
+        closed = " closed" if self.closed else ""
+        return f"<{type(self).__name__} {self._where_shown} {self._kind} capacity={self.capacity}{closed}>"
+
+    # --- messages that cannot be decoded ---
+
+    def _undecodable(self, cause: BaseException, position: int, length: int) -> DecodeError:
+        """Called by the core. The frames that failed must not go on referring to the record."""
+        traceback.clear_frames(cause.__traceback__)
+        title = f"{self._noun} {self.name!r}" if self.name is not None else f"an anonymous {self._noun}"
+        error = DecodeError(
+            f"a message of {title} ({length} bytes at position {position}, codec {self.codec!r}) cannot be decoded "
+            f"here: {type(cause).__name__}: {cause}; {self._undecodable_hint.format(noun=self._noun)}",
+            position,
+            length,
+            self._identity,
+        )
+        error.__cause__ = cause
+        return error
+
+    _undecodable_hint: ClassVar[str]
+
+    # --- ending ---
+
+    def close(self) -> None:
+        """Leave; threads blocked in this object get Closed. The last to leave an empty segment removes it.
+
+        Does not block, and may be called again. BufferError while a claimed or borrowed view is open.
+        """
+        if self._begin_close():
+            self._complete_close()
+
+    def _complete_close(self, unmap: bool = True) -> None:
+        """Called by close, or by the core when the last blocked call has left what is being closed."""
+        _open.discard(self)
+        abandoned = self._detach()
+        try:
+            if abandoned or self._damaged:  # nobody can use what is left of it
+                semaphores.remove(self._kind, self._identity)
+                if self._place is not None and abandoned:
+                    with contextlib.suppress(PermissionError):  # another user's: its next create takes the place over
+                        registry.remove_name(self._segment, self._place)
+        finally:
+            if unmap:
+                self._finish_close()
+                self._segment.close()
+            if self._hold:
+                self._hold.close()
+
+    def unlink(self) -> None:
+        """Remove the name; those attached go on using it.
+
+        FileNotFoundError when it is gone already, even if another one has the name by now.
+        """
+        if self._place is None:
+            raise ValueError(f"an anonymous {self._noun} has no name to unlink; close() it")
+        registry.unlink_at(self._place, self._identity)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):  # half-built, or at interpreter exit: the kernel cleans up after us
+            self.close()
+
+    # --- travelling ---
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        if self.closed:
+            raise Closed(f"{self!r} is closed in this process and cannot be sent to another; attach it again first")
+        memory = self._segment if self._place is None else None
+        return _attach_pickled, (type(self), memory, self._place, self._identity, self._manner, machine())
+
+
+def _attach_pickled(
+    cls: type[Attachment],
+    memory: segment.Segment | None,
+    place: Place | None,
+    identity: int,
+    how: Manner,
+    origin: str,
+) -> Attachment:
+    if memory is not None:
+        made = cls._on(memory, None, how)
+    else:
+        assert place is not None
+        check_machine(origin, f"the {place.title}")
+        made = cls._attach(place, 0, how)
+    if made._identity != identity:
+        made.close()
+        title = f"the {place.title}" if place else f"the anonymous {cls._noun}"
+        raise FileNotFoundError(f"{title} that this handle was made for is gone; another one has its name now")
+    return made
+
+
+def _close_all() -> None:
+    for each in [*_open]:
+        with contextlib.suppress(Exception):  # at exit there is nobody left to tell
+            views_alive = each._forsake_leases()
+            if each._begin_close():
+                each._complete_close(unmap=not views_alive)
+
+
+def _attach_all_after_fork() -> None:
+    for each in [*_open]:
+        with contextlib.suppress(Exception):  # raised again, and seen, at the first use in the child
+            each._after_fork()
+    if _open:
+        _close_at_exit_of_workers()
+
+
+def _close_at_exit_of_workers() -> None:
+    """Processes of multiprocessing and multiprocess leave by os._exit, past atexit: use their finalizers as well.
+
+    A worker clears the finalizers that it finds when it begins, then runs what was registered for after the fork.
+    """
+    for package in ("multiprocessing", "multiprocess"):
+        if package in sys.modules and (package, os.getpid()) not in _finalized:
+            _finalized.add((package, os.getpid()))
+            util = importlib.import_module(f"{package}.util")
+            util.Finalize(None, _close_all, exitpriority=0)
+            util.register_after_fork(_close_all, _finalize_after_fork)
+
+
+def _finalize_after_fork(close_all: Callable[[], None]) -> None:
+    for package in ("multiprocessing", "multiprocess"):
+        if package in sys.modules:
+            importlib.import_module(f"{package}.util").Finalize(None, close_all, exitpriority=0)
+
+
+_finalized: set[tuple[str, int]] = set()
+atexit.register(_close_all)
+os.register_at_fork(after_in_child=_attach_all_after_fork)
