@@ -23,6 +23,7 @@ BASES = {
     shmring.DecodeError: ValueError,
     shmring.StageError: RuntimeError,
     shmring.WorkerDied: BrokenProcessPool,
+    shmring.Overwritten: RuntimeError,
 }
 
 
