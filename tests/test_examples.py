@@ -67,6 +67,20 @@ def test_the_numpy_pipeline_passes_every_frame_on():
     assert done.stdout == "50 frames, brightness 2450\n"
 
 
+def test_the_camera_and_its_readers(name):
+    pytest.importorskip("numpy")
+    command = [sys.executable, EXAMPLES / "camera_topic.py", name]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=EXAMPLES)
+    said = {
+        line.split()[0]: [int(word.strip(",")) for word in line.split() if word.strip(",").isdigit()]
+        for line in done.stdout.splitlines()
+    }
+    assert sum(said["shown"]) == 200
+    seen, missed, together = said["slow:"]
+    assert (seen + missed, together) == (200, 200)
+    assert not Path(f"/dev/shm/shmring.{name}").exists()
+
+
 @pytest.mark.parametrize("example", ["producer.py", "consumer.py"])
 def test_the_first_examples_are_at_most_five_lines(example):
     lines = (EXAMPLES / example).read_text().splitlines()

@@ -6,6 +6,7 @@ usage: kill_matrix.py KIND EFFORT CPU; prints the number of kills, or stops with
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import random
 import sys
@@ -85,7 +86,7 @@ class Failure(AssertionError):
 
 def _function(method: str) -> int:
     owner, name = method.split(".")
-    return stepping.function_of(getattr(_core, owner).__dict__[name])
+    return stepping.function_of(inspect.getattr_static(getattr(_core, owner), name))
 
 
 class Matrix:

@@ -14,13 +14,14 @@ import pytest
 
 pytestmark = [pytest.mark.verify, pytest.mark.timeout(3600)]
 
-PROGRAM = Path(__file__).with_name("kill_matrix.py")
-KINDS = ("semaphore", "mpmc", "spsc")  # the longest first
+RINGS, TOPICS = (Path(__file__).with_name(name) for name in ("kill_matrix.py", "kill_topics.py"))
+# the longest first
+PROGRAMS = {"semaphore": RINGS, "mpmc": RINGS, "spsc": RINGS, "block": TOPICS, "overwrite": TOPICS, "latest": TOPICS}
 LEAST = 20_000
 
 
 def run(kind: str, effort: float, cpu: int, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(PROGRAM), kind, str(effort), str(cpu)]
+    command = [sys.executable, str(PROGRAMS[kind]), kind, str(effort), str(cpu)]
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
 
 
@@ -38,8 +39,8 @@ def test_whoever_is_killed_anywhere_the_others_go_on_with_every_message(
         finally:
             idle.put(cpu)
 
-    with ThreadPoolExecutor(len(KINDS)) as pool:
-        results = dict(zip(KINDS, pool.map(on_an_idle_cpu, KINDS), strict=True))
+    with ThreadPoolExecutor(len(PROGRAMS)) as pool:
+        results = dict(zip(PROGRAMS, pool.map(on_an_idle_cpu, PROGRAMS), strict=True))
     for kind, done in results.items():
         assert done.returncode == 0, f"{kind}: {done.stderr[-2000:]}"
     kills = {kind: int(done.stdout) for kind, done in results.items()}
