@@ -51,6 +51,36 @@ def test_a_fresh_header_has_these_bytes(kind: str, number: int) -> None:
     assert memory[432:] == bytes(len(memory) - 432)
 
 
+@pytest.mark.parametrize(("kind", "number", "arena"), [("topic", 4, 40960), ("latest", 5, 40960)])
+def test_a_fresh_topic_and_a_latest_value_have_these_bytes(kind: str, number: int, arena: int) -> None:
+    memory = header(kind)
+    granules = {"topic": 64, "latest": 4 * 64}[kind]
+    assert len(memory) == arena + granules * GRANULE
+    assert struct.unpack_from("=6I", memory, 8) == (1, 0x01020304, 1, number, 2, 256)
+    assert struct.unpack_from("=7Q", memory, 32) == (len(memory), 4096, granules, 0, 4096, WORDS, arena)
+    assert struct.unpack_from("=Q", memory, 640) == (0 if kind == "latest" else 1 << 6,)
+
+
+def test_a_topic_keeps_cursors_and_counts(name: str) -> None:
+    with shmring.Topic.create(name, capacity=4096) as topic, topic.subscribe() as subscription:
+        topic.publish_many([b"x"] * 5)
+        assert subscription.get_many(limit=1) == [b"x"]
+        memory = Path(f"/dev/shm/shmring.{name}").read_bytes()
+        assert struct.unpack_from("=5Q", memory, 1408) == (1 << subscription._slot, 0, 0, 0, 0)
+        cursor = struct.unpack_from("=2Q", memory, 4096 + 128 * subscription._slot + 112)
+        assert cursor == ((1 << 6) | 1, 1)
+
+
+def test_a_latest_value_is_where_its_version_says(name: str) -> None:
+    with shmring.Latest.create(name, size=100) as cell:
+        for value in (b"one", b"two", b"three", b"four", b"fifth"):
+            cell.set(value)
+        memory = Path(f"/dev/shm/shmring.{name}").read_bytes()
+        assert struct.unpack_from("=Q", memory, 640) == (5,)
+        assert struct.unpack_from("=4Q", memory, WORDS) == (4, 5, 3, 5)
+        assert memory[40960 + 128 : 40960 + 133] == b"fifth"
+
+
 def test_a_bound_on_messages_puts_a_sequence_into_positions() -> None:
     memory = header("mpmc", slots=5)
     assert struct.unpack_from("=Q", memory, 640) == (1 << (6 + 5),)

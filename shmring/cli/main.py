@@ -9,7 +9,7 @@ from types import FrameType
 
 import click
 
-from shmring.cli import bench, clean, demo, doctor, exits, get, inspect, ls, put, rm
+from shmring.cli import bench, clean, demo, doctor, exits, get, inspect, ls, put, rm, tail
 
 
 @click.group(
@@ -28,7 +28,7 @@ def commands() -> None:
     """  # noqa: D301 (click's own mark, a backspace, keeps the lines of a paragraph)
 
 
-for _module in (ls, inspect, put, get, rm, clean, doctor, demo, bench):
+for _module in (ls, inspect, put, get, tail, rm, clean, doctor, demo, bench):
     commands.add_command(_module.command)
 
 
