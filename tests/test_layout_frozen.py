@@ -69,6 +69,7 @@ def test_a_topic_keeps_cursors_and_counts(name: str) -> None:
         assert struct.unpack_from("=5Q", memory, 1408) == (1 << subscription._slot, 0, 0, 0, 0)
         cursor = struct.unpack_from("=2Q", memory, 4096 + 128 * subscription._slot + 112)
         assert cursor == ((1 << 6) | 1, 1)
+        topic.unlink()
 
 
 def test_a_latest_value_is_where_its_version_says(name: str) -> None:

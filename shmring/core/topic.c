@@ -89,18 +89,19 @@ static bool is_gap(uint64_t word) { return sr_state_of(word) == SR_ABORTED || sr
  * cursor that counts is not overwritten; another one sees to itself. */
 static uint64_t helped(struct sr_endpoint *self, sr_atomic_u64 *cursor) {
     const struct sr_geometry *g = &self->geometry;
-    /* SYNC: cursor-moved (acquire; pairs with the release in move): what lies behind it has been read. */
-    uint64_t position = SR_LOAD(cursor, acquire);
-    while (sr_index(g, position) < g->granules) {
+    for (;;) {
+        /* SYNC: cursor-moved (acquire; pairs with the release in move): what lies behind it has been read. */
+        uint64_t position = SR_LOAD(cursor, acquire);
+        if (SR_UNLIKELY(sr_index(g, position) >= g->granules))
+            return position;
         uint64_t word = SR_LOAD(&self->words[sr_index(g, position)], acquire);
         uint64_t span = sr_span(g, position, word);
         if (sr_age(g, position, word) || !is_gap(word) || !span)
-            break;
+            return position;
+        /* Relaxed: it goes on with the release sequence of the subscriber's own move, and we have read nothing. */
         uint64_t next = sr_after(g, position, span, false);
-        if (SR_CAS(cursor, &position, next, acq_rel)) /* else `position` is what it was moved to */
-            position = next;
+        SR_CAS(cursor, &position, next, relaxed);
     }
-    return position;
 }
 
 /* The least of `position` and all cursors. *held: somebody is subscribed. */

@@ -20,6 +20,7 @@ def test_tail_says_what_it_lost_and_which_numbers_there_are(name, shmring_comman
         assert done.returncode == 2
         assert b"84 to 99 are there" in done.stderr
         assert shmring_command("tail", name, "--from", "never").returncode == 2
+        topic.unlink()
 
 
 def test_tail_ends_with_the_topic(name, shmring_command):

@@ -126,6 +126,7 @@ REDUNDANT = {
     "topic.c oldest #3 acquire->relaxed": "a count of the next lap, read with acquire, shows the move before it",
     "topic.c passed #1 acquire->relaxed": "comes after a fence where it decides, and else only says to look again",
     "topic.c go_on #2 acquire->relaxed": WORD,
+    "topic.c helped #2 acquire->relaxed": "the walk to the oldest reads the same words with acquire",
     "topic.c raise_count #1 release->relaxed": "only a configuration that does not end (overwrite-late-2p) can tell",
     "topic.c take_oldest_away #1 acq_rel->release": BEFORE,
     "topic.c take_oldest_away #2 acquire->relaxed": "the fence that follows orders it",
