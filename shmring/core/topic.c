@@ -108,7 +108,7 @@ static uint64_t helped(struct sr_endpoint *self, sr_atomic_u64 *cursor) {
 static uint64_t slowest(struct sr_endpoint *self, uint64_t position, bool *held) {
     *held = false;
     for (uint32_t i = 0; i < SR_ATTACHMENTS / 64; i++) {
-        /* SYNC: subscribed (acquire; pairs with the release in mark): its cursor; of one who left, that it has read. */
+        /* SYNC: subscribed (acquire; pairs with the release in show): its cursor; of one who left, that it has read. */
         uint64_t bits = SR_LOAD(&self->header->subscribers[i], acquire);
         for (*held |= bits != 0; bits; bits &= bits - 1) {
             uint64_t cursor = helped(self, &self->attachments[i * 64 + (uint32_t)__builtin_ctzll(bits)].cursor);
@@ -203,7 +203,7 @@ static void move(struct sr_endpoint *self, struct place place) {
     SR_STORE(&self->self->cursor, place.position, release); /* SYNC: cursor-moved (release): we have read up to here */
 }
 
-static void mark(struct sr_endpoint *self, uint32_t slot, bool set) {
+static void show(struct sr_endpoint *self, uint32_t slot, bool set) {
     sr_atomic_u64 *bits = &self->header->subscribers[slot / 64];
     uint64_t bit = UINT64_C(1) << slot % 64;
     uint64_t before = SR_LOAD(bits, relaxed);
@@ -221,7 +221,7 @@ static enum sr_result hold(struct sr_endpoint *self) {
         if (result != SR_OK)
             return result;
         move(self, place);
-        mark(self, self->slot, true);
+        show(self, self->slot, true);
         if (self->geometry.overwrite)
             return SR_OK;
         sr_heavy_fence(); /* SYNC: topic-held (acquire side: shown before the look at reclaim_position) */
@@ -265,7 +265,7 @@ void sr_topic_unsubscribe(struct sr_endpoint *self, uint32_t slot) {
     if (SR_LOAD(&entry->messages_got, relaxed) != SR_LOAD(&entry->base_got, relaxed))
         while (before < read && !SR_CAS(&header->delivered, &before, read, relaxed))
             ;
-    mark(self, slot, false);
+    show(self, slot, false);
 }
 
 /* --- getting --- */
@@ -294,7 +294,7 @@ enum sr_result sr_topic_subscribe_again(struct sr_endpoint *self) {
     enum sr_result result = SR_OK;
     SR_STORE(&self->self->base_lost, SR_LOAD(&self->self->redelivered, relaxed), relaxed);
     move(self, place);
-    mark(self, self->slot, true);
+    show(self, self->slot, true);
     while (result == SR_OK && !self->geometry.overwrite) {
         sr_heavy_fence(); /* SYNC: topic-held (acquire side: shown before the look at reclaim_position) */
         if (!passed(self, self->read_position))
