@@ -108,7 +108,8 @@ static uint64_t helped(struct sr_endpoint *self, sr_atomic_u64 *cursor) {
 static uint64_t slowest(struct sr_endpoint *self, uint64_t position, bool *held) {
     *held = false;
     for (uint32_t i = 0; i < SR_ATTACHMENTS / 64; i++) {
-        /* SYNC: subscribed (acquire; pairs with the release in show): its cursor; of one who left, that it has read. */
+        /* SYNC: subscribed (acquire; pairs with the release in note_subscriber): its cursor; or, of one who has left,
+         * that it has read. */
         uint64_t bits = SR_LOAD(&self->header->subscribers[i], acquire);
         for (*held |= bits != 0; bits; bits &= bits - 1) {
             uint64_t cursor = helped(self, &self->attachments[i * 64 + (uint32_t)__builtin_ctzll(bits)].cursor);
@@ -203,12 +204,12 @@ static void move(struct sr_endpoint *self, struct place place) {
     SR_STORE(&self->self->cursor, place.position, release); /* SYNC: cursor-moved (release): we have read up to here */
 }
 
-static void show(struct sr_endpoint *self, uint32_t slot, bool set) {
+static void note_subscriber(struct sr_endpoint *self, uint32_t slot, bool counts) {
     sr_atomic_u64 *bits = &self->header->subscribers[slot / 64];
     uint64_t bit = UINT64_C(1) << slot % 64;
     uint64_t before = SR_LOAD(bits, relaxed);
     /* SYNC: subscribed (release): the cursor is there; or, when it goes, what was read has been read. */
-    while (!SR_CAS(bits, &before, set ? before | bit : before & ~bit, release))
+    while (!SR_CAS(bits, &before, counts ? before | bit : before & ~bit, release))
         ;
 }
 
@@ -221,7 +222,7 @@ static enum sr_result hold(struct sr_endpoint *self) {
         if (result != SR_OK)
             return result;
         move(self, place);
-        show(self, self->slot, true);
+        note_subscriber(self, self->slot, true);
         if (self->geometry.overwrite)
             return SR_OK;
         sr_heavy_fence(); /* SYNC: topic-held (acquire side: shown before the look at reclaim_position) */
@@ -265,7 +266,7 @@ void sr_topic_unsubscribe(struct sr_endpoint *self, uint32_t slot) {
     if (SR_LOAD(&entry->messages_got, relaxed) != SR_LOAD(&entry->base_got, relaxed))
         while (before < read && !SR_CAS(&header->delivered, &before, read, relaxed))
             ;
-    show(self, slot, false);
+    note_subscriber(self, slot, false);
 }
 
 /* --- getting --- */
@@ -294,7 +295,7 @@ enum sr_result sr_topic_subscribe_again(struct sr_endpoint *self) {
     enum sr_result result = SR_OK;
     SR_STORE(&self->self->base_lost, SR_LOAD(&self->self->redelivered, relaxed), relaxed);
     move(self, place);
-    show(self, self->slot, true);
+    note_subscriber(self, self->slot, true);
     while (result == SR_OK && !self->geometry.overwrite) {
         sr_heavy_fence(); /* SYNC: topic-held (acquire side: shown before the look at reclaim_position) */
         if (!passed(self, self->read_position))
