@@ -9,7 +9,7 @@ import weakref
 from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from shmring import _core, attachment, codecs, registry
+from shmring import attachment, codecs, registry
 from shmring.asynchronous import AsyncMethods
 from shmring.attachment import Attachment, Manner
 from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
