@@ -2,8 +2,8 @@
 
 Layers, each importing only what stands to its left (tests/test_layering.py holds them to it)::
 
-    errors <- _core <- segment <- semaphores, asynchronous <- registry <- inspection, leftovers <- doctor <- workers
-        <- pipeline <- demo, bench <- cli
+    errors <- _core <- segment <- semaphores, asynchronous <- registry <- inspection, leftovers <- doctor
+        <- workers <- pipeline <- demo, bench <- cli
     registry, codecs <- attachment <- ring, topic, latest
     ring <- queues, workers
 

@@ -7,6 +7,7 @@ import os
 from typing import ClassVar, Literal, Self
 
 from shmring import _core, attachment, codecs, registry
+from shmring.asynchronous import AsyncLatest
 from shmring.attachment import Attachment
 from shmring.registry import Wish
 
@@ -30,7 +31,7 @@ def _wish(size: int | str, mode: int, persist: bool, codec: str | codecs.Codec |
     return attachment.wish("latest", size, mode=mode, persist=persist, codec=found, anonymous=anonymous, what="size")
 
 
-class Latest(Attachment, _core.Latest):
+class Latest(Attachment, AsyncLatest, _core.Latest):
     """The newest value of something: one process sets it, any number get it, and nobody holds anybody up.
 
     ``set`` never waits and never takes more than a bounded number of steps, whatever readers do; ``get`` gives one

@@ -9,8 +9,8 @@ import weakref
 from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from shmring import attachment, codecs, registry
-from shmring.asynchronous import AsyncMethods
+from shmring import _core, attachment, codecs, registry
+from shmring.asynchronous import AsyncRing
 from shmring.attachment import Attachment, Manner
 from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
 from shmring.errors import DecodeError, LayoutMismatch
@@ -69,7 +69,7 @@ def _wish(
     return attachment.wish(kind, capacity, slots=count, mode=mode, persist=persist, codec=found, anonymous=anonymous)
 
 
-class Ring(Attachment, AsyncMethods):
+class Ring(Attachment, AsyncRing, _core.Ring):
     """A ring in shared memory: any process puts messages, each is taken by one consumer.
 
     A message is bytes, or with ``codec=`` an object (shmring.codecs). An object is encoded before room is claimed, and
@@ -234,14 +234,6 @@ class Ring(Attachment, AsyncMethods):
         it; does not block.
         """
         self._shut_down(immediate)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class _Role:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Literal, Self
 
 from shmring import _core, attachment, codecs, registry
+from shmring.asynchronous import AsyncSubscription, AsyncTopic
 from shmring.attachment import Attachment
 from shmring.errors import DecodeError
 from shmring.registry import Wish
@@ -75,7 +76,7 @@ def _wish(
     )
 
 
-class Topic(Attachment, _core.Topic):
+class Topic(Attachment, AsyncTopic, _core.Topic):
     """A topic in shared memory: any process publishes, every subscriber gets every message from where it started.
 
     Made by :meth:`create`, :meth:`attach` or :meth:`open`; a Topic is this process's attachment to it, and any thread
@@ -248,7 +249,7 @@ class Topic(Attachment, _core.Topic):
         self._shut_down(immediate)
 
 
-class Subscription(Attachment, _core.Subscription):
+class Subscription(Attachment, AsyncSubscription, _core.Subscription):
     """Where one subscriber is in a topic; made by :meth:`Topic.subscribe`, a context manager, an iterator.
 
     Used by one thread at a time (Busy otherwise); subscribe once for each thread. After a fork, the child's copy

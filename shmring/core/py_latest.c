@@ -162,6 +162,8 @@ static PyMethodDef latest_methods[] = {
      PyDoc_STR("get_into($self, /, buffer, timeout=0)\n--\n\nThe newest value into a buffer; its length.")},
     {"wait_newer", SR_METHOD(latest_wait_newer),
      PyDoc_STR("wait_newer($self, /, version, timeout=None)\n--\n\nWait for a newer value; its version.")},
+    {"_put_or_hold", sr_ring_put_or_hold, METH_O, NULL},
+    {"_put_held", sr_ring_put_held, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -472,11 +472,16 @@ static PyGetSetDef attachment_attributes[] = {
     {"_damaged", ring_damaged, NULL, PyDoc_STR("Pages of the segment were truncated away."), NULL},
     {"capacity", ring_capacity, NULL, PyDoc_STR("Bytes of payload room."), NULL},
     {"max_message", ring_max_message, NULL, PyDoc_STR("Length in bytes of the longest message."), NULL},
+    {"_turn_is_over", sr_ring_turn_is_over, NULL, PyDoc_STR("Attempts in turn fail until one is made out of turn."),
+     NULL},
     {"_slot", ring_slot, NULL, PyDoc_STR("Index of this attachment's entry."), NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyMethodDef attachment_methods[] = {
+    {"_watch", sr_ring_watch, METH_O, NULL},
+    {"_look_up", sr_ring_look_up, METH_O, NULL},
+    {"_pass_on", (PyCFunction)(void (*)(void))sr_ring_pass_on, METH_FASTCALL, NULL},
     {"_snapshot", sr_ring_snapshot, METH_NOARGS, NULL},
     {"_totals", sr_ring_totals, METH_NOARGS, NULL},
     {"_begin_close", ring_begin_close, METH_NOARGS, NULL},
@@ -526,26 +531,16 @@ static PyMethodDef ring_methods[] = {
     {"_try_get", sr_ring_try_get, METH_O, NULL},
     {"_put_or_hold", sr_ring_put_or_hold, METH_O, NULL},
     {"_put_held", sr_ring_put_held, METH_O, NULL},
-    {"_watch", sr_ring_watch, METH_O, NULL},
-    {"_look_up", sr_ring_look_up, METH_O, NULL},
-    {"_pass_on", (PyCFunction)(void (*)(void))sr_ring_pass_on, METH_FASTCALL, NULL},
     {"_maybe_ready", ring_maybe_ready, METH_NOARGS, NULL},
     {"_drained", ring_drained, METH_NOARGS, NULL},
     {"_reap", ring_reap, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
-static PyGetSetDef ring_attributes[] = {
-    {"_turn_is_over", sr_ring_turn_is_over, NULL, PyDoc_STR("Attempts in turn fail until one is made out of turn."),
-     NULL},
-    {NULL, NULL, NULL, NULL, NULL},
-};
-
 static PyType_Slot ring_slots[] = {
     {Py_tp_doc, (void *)PyDoc_STR("One process's attachment to a ring; see shmring.Ring.")},
     {Py_tp_dealloc, (void *)sr_attachment_dealloc},
     {Py_tp_methods, ring_methods},
-    {Py_tp_getset, ring_attributes},
     {Py_tp_iter, (void *)PyObject_SelfIter},
     {Py_tp_iternext, (void *)sr_ring_next},
     {0, NULL},

@@ -59,6 +59,8 @@ static PyMethodDef topic_methods[] = {
      PyDoc_STR("publish_many($self, /, iterable, timeout=None)\n--\n\nPublish each message; how many went in.")},
     {"claim", SR_METHOD(sr_ring_claim),
      PyDoc_STR("claim($self, /, length, timeout=None)\n--\n\nRoom for a message, to be written in place.")},
+    {"_put_or_hold", sr_ring_put_or_hold, METH_O, NULL},
+    {"_put_held", sr_ring_put_held, METH_O, NULL},
     {"_range", topic_range, METH_NOARGS, NULL},
     {"_subscribers", topic_subscribers, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
@@ -116,6 +118,7 @@ static PyMethodDef subscription_methods[] = {
     {"borrow", SR_METHOD(sr_ring_borrow),
      PyDoc_STR("borrow($self, /, timeout=None)\n--\n\nThe next message, to be read in place.")},
     {"_skip", SR_METHOD(sr_ring_skip), NULL},
+    {"_try_get", sr_ring_try_get, METH_O, NULL},
     {"_subscribe", subscription_subscribe, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -28,7 +28,8 @@ class _Side(RingSide):
     """A link's side; a put's refusal speaks of the whole queue."""
 
     def __init__(self, chain: Chain, side: int, length: int = 0) -> None:
-        super().__init__(chain.link_for(side), side, length)
+        self.link = chain.link_for(side)
+        super().__init__(self.link, side, length)
         self._chain = chain
 
     def refusal(self, verdict: str, waited: bool) -> BaseException:
@@ -77,7 +78,7 @@ class AsyncQueueMethods:
         if self._chain.is_counted():
             return False
         side = _Side(self._chain, PRODUCING, length)
-        link = side.ring
+        link = side.link
 
         def attempt() -> Any:
             try:

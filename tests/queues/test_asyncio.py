@@ -6,10 +6,9 @@ import multiprocessing
 import os
 import random
 import signal
-from collections.abc import Coroutine
-from typing import Any
 
 import pytest
+from tasks import waiting
 
 import shmring
 
@@ -20,14 +19,6 @@ FORK = multiprocessing.get_context("fork")
 def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a wake that is lost be lost for good, where else a waiter looks up every 50 ms."""
     monkeypatch.setattr("shmring.asynchronous.LOOK_UP_SECONDS", 3600)
-
-
-async def waiting(coroutine: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
-    task = asyncio.create_task(coroutine)
-    for _ in range(6):
-        await asyncio.sleep(0)
-    assert not task.done()
-    return task
 
 
 def echo(there: shmring.Queue, back: shmring.Queue) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+from tasks import waiting
 
 import shmring
 
@@ -42,15 +43,6 @@ def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, Any]], 
             return runner.run(coroutine)
 
     return run_it
-
-
-async def waiting(coroutine: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
-    """Start a task and let it come to its wait."""
-    task = asyncio.create_task(coroutine)
-    for _ in range(4):
-        await asyncio.sleep(0)
-    assert not task.done()
-    return task
 
 
 def fall_apart() -> None:
