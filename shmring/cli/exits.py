@@ -26,7 +26,14 @@ OK = Exit(0, "done")
 ERROR = Exit(
     1,
     "an error that has no code of its own",
-    (shmring.MessageTooLong, shmring.DecodeError, shmring.Overwritten, shmring.Closed, BadInput),
+    (
+        shmring.MessageTooLong,
+        shmring.DecodeError,
+        shmring.Overwritten,
+        shmring.Closed,
+        shmring.StageError,
+        BadInput,
+    ),
 )
 USAGE = Exit(2, "wrong usage: an unknown option, a name or a capacity that is not one")
 UNUSABLE = Exit(8, "not a ring, a damaged one, or one of another layout", (shmring.Corrupt, shmring.LayoutMismatch))
