@@ -112,6 +112,7 @@ REDUNDANT = {
     "repair.c repair_record #1 acq_rel->release": WORD,
     "repair.c count_spsc #1 acquire->relaxed": SHOWN,
     "repair.c count_spsc #2 acquire->relaxed": SHOWN,
+    "repair.c sr_contents_read #1 acquire->relaxed": SHOWN,
     "wait.c sr_event_announce #1 acquire->relaxed": FENCED,
     "wait.c sr_event_wake #1 release->relaxed": FENCED,
     "blocking.c sr_after_empty #2 acquire->relaxed": CLAIMED,
