@@ -160,6 +160,9 @@ class Queue(_Base):
     With ``maxsize=0`` it grows as it must, up to ``max_bytes``: past that ``put`` blocks, and NoSpace says that a
     message can never fit. Memory goes back to the system as the queue is drained.
 
+    One thing differs for a reader that goes on after errors: a message that cannot be unpickled is not dropped. It
+    stays the next one, for a consumer that can, until :meth:`skip` takes it out.
+
     As in multiprocessing, a call waits on when every counterpart has died; ``on_dead_peer="raise"`` has it raise
     PeerDied.
     """

@@ -15,6 +15,7 @@ from shmring import segment
 from shmring.errors import ShmringError
 from shmring.ring import Ring
 from shmring.workers import child, parcels
+from shmring.workers.functions import main_as_children_find_it
 from shmring.workers.parcels import Packed
 
 MOST_WORKERS = 240  # a ring has 256 attachments; forked children of workers have some as well
@@ -95,7 +96,8 @@ class Crew:
                 self.words[2 * slot] = self.words[2 * slot + 1] = 0
                 arguments = (self._tasks, self._results, self._board, slot, self._max_tasks, *self._start())
                 process = self._context.Process(target=child.main, args=arguments)
-                process.start()
+                with main_as_children_find_it():
+                    process.start()
             except BaseException:
                 self._free.append(slot)
                 raise

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import pickle
 import sys
 import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+
+import multiprocess.process
 
 from shmring.workers.parcels import by_dill
 
@@ -17,9 +21,27 @@ _MOST_LOADED = 256
 
 
 def children_have_main() -> bool:
-    """Can a started child import this program's ``__main__``? Not when it is a prompt, a notebook or ``python -c``."""
+    """Can a started child import this program's ``__main__``? Not when it is a prompt, a notebook, ``-c`` or stdin."""
     main = sys.modules.get("__main__")
-    return getattr(main, "__spec__", None) is not None or getattr(main, "__file__", None) is not None
+    if getattr(main, "__spec__", None) is not None:
+        return True
+    path = getattr(main, "__file__", None)
+    return path is not None and os.path.exists(os.path.join(multiprocess.process.ORIGINAL_DIR or "", path))
+
+
+@contextlib.contextmanager
+def main_as_children_find_it() -> Iterator[None]:
+    """Within this, a process is started without the ``__main__`` that it could not import, instead of failing in it."""
+    main = sys.modules["__main__"]
+    named = getattr(main, "__file__", None)
+    if named is None or children_have_main():
+        yield
+        return
+    del main.__file__  # "<stdin>", say
+    try:
+        yield
+    finally:
+        main.__file__ = named
 
 
 def function_pickle(function: Callable[..., Any], by_value: bool) -> tuple[bytes, bool]:

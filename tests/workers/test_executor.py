@@ -132,8 +132,10 @@ with shmring.ProcessPoolExecutor(1) as pool:
 """
 
 
-def test_functions_and_classes_of_a_prompt_are_sent_by_value():
-    done = subprocess.run([sys.executable, "-c", NOTEBOOK], capture_output=True, text=True, check=False, timeout=100)
+@pytest.mark.parametrize("program", [["-c", NOTEBOOK], ["-"]], ids=["prompt", "standard input"])
+def test_functions_and_classes_of_a_main_without_a_file_are_sent_by_value(program):
+    command = [sys.executable, *program]
+    done = subprocess.run(command, input=NOTEBOOK, capture_output=True, text=True, check=False, timeout=100)
     assert (done.stdout, done.stderr) == ("a/3\n", "")
 
 
