@@ -9,6 +9,7 @@ import gc
 import itertools
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,10 @@ TAGS = (f"test-{os.getpid()}-", f"demo-{os.getpid()}-")
 if not any((CHECKOUT / "shmring").glob("_core*.so")):
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != CHECKOUT]
     os.environ["PYTHONSAFEPATH"] = "1"
+
+# A shell's background jobs ignore Ctrl-C, and so would every program that the tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _counter = itertools.count()
 _failed = pytest.StashKey[bool]()
