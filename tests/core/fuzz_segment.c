@@ -1,11 +1,11 @@
 /* fuzz_segment.c - hostile headers, and hostile words in a ring that is in use. For libFuzzer.
  *
- * The first byte of an input picks one of nine small rings and the mode. "Attach" writes over the header and attaches; both
- * modes then follow the input: writes to record words, positions, roles and attachment entries, between operations on the
- * ring. Every answer is fine. A crash, an endless loop and an access outside header, entries, words or arena are not:
- * inaccessible pages stand around the segment, and the slack inside it is poisoned for AddressSanitizer.
- *
- * Linked is the whole core but Python and the platform. The platform is below; no time passes there. */
+ * The first byte of an input picks one of fifteen small segments, three of each kind, and the mode. "Attach" writes over
+ * the header and attaches; both modes then follow the input: writes to record words, positions, roles and attachment
+ * entries, between operations on the ring. Every answer is fine. A crash, an endless loop and an access outside header,
+ * entries, words or arena are not: inaccessible pages stand around the segment, and the slack inside it is poisoned for
+ * AddressSanitizer.
+ */
 #include <string.h>
 #include <sys/mman.h>
 
@@ -43,9 +43,19 @@ bool sr_os_semaphore_try_wait(void *semaphore) { return *(int *)semaphore > 0 &&
 void sr_os_semaphore_post(void *semaphore) { ++*(int *)semaphore; }
 int sr_os_semaphore_value(void *semaphore) { return *(int *)semaphore; }
 
-/* A whole number of granules, of which every index can be written; one that is not; one with a bound on messages. */
-static const uint64_t SIZES[][2] = {{512, 0}, {600, 0}, {600, 5}};
-enum { SHAPES = 3 * 3, ENTRIES = 8, STEPS = 24, HEADER_USED = offsetof(struct sr_header, reserved) };
+/* A whole number of granules, of which every index can be written; one that is not; one with a bound on messages, where
+ * a kind has such, or that overwrites. */
+static const struct size {
+    uint64_t capacity, slots;
+    uint32_t flags;
+} SIZES[][3] = {
+    [SR_KIND_SPSC] = {{512, 0}, {600, 0}, {600, 5}},
+    [SR_KIND_MPMC] = {{512, 0}, {600, 0}, {600, 5}},
+    [SR_KIND_SEMAPHORE] = {{512, 0}, {600, 0}, {600, 5}},
+    [SR_KIND_TOPIC] = {{512, 0}, {600, 0}, {600, 0, SR_FLAG_OVERWRITE}},
+    [SR_KIND_LATEST] = {{8, 0}, {64, 0}, {200, 0}},
+};
+enum { SHAPES = 5 * 3, ENTRIES = 8, STEPS = 24, HEADER_USED = offsetof(struct sr_header, reserved) };
 
 static struct shape {
     struct sr_geometry plan;
@@ -60,8 +70,17 @@ static void must(bool held) {
         __builtin_trap();
 }
 
+static uint64_t words_of(const struct sr_geometry *g) {
+    return (g->counts_offset - g->words_offset) / sizeof(sr_atomic_u64);
+}
+
+/* Where the words end, and a topic's counts behind them. */
+static uint64_t words_end_of(const struct sr_geometry *g) {
+    return g->counts_offset + (g->kind == SR_KIND_TOPIC ? g->granules : 0) * sizeof(sr_atomic_u64);
+}
+
 static void poison_slack(const struct shape *shape, const struct sr_geometry *g) {
-    uint64_t words_end = g->words_offset + g->granules * sizeof(sr_atomic_u64);
+    uint64_t words_end = words_end_of(g);
     uint64_t arena_end = g->arena_offset + g->granules * SR_GRANULE;
     __asan_unpoison_memory_region(shape->base, g->segment_size);
     __asan_poison_memory_region(shape->base + words_end, g->arena_offset - words_end);
@@ -77,19 +96,28 @@ static void restore(struct shape *shape) {
         poison_slack(shape, g);
         shape->resized = false;
     }
-    uint64_t entries = (ENTRIES + 1) * sizeof(struct sr_attachment); /* an attach may take one more */
+    const sr_atomic_u64 *subscribers = ((struct sr_header *)(void *)shape->base)->subscribers;
+    bool few = !(SR_LOAD(&subscribers[0], relaxed) >> ENTRIES); /* a publisher may move the cursors of these */
+    for (uint32_t i = 1; i < SR_ATTACHMENTS / 64; i++)
+        few = few && !SR_LOAD(&subscribers[i], relaxed);
+    uint64_t entries = few ? ENTRIES + 1 : SR_ATTACHMENTS; /* an attach may take one more */
     memcpy(shape->base, shape->pristine, HEADER_USED);
-    memcpy(shape->base + SR_PAGE, shape->pristine + SR_PAGE, entries);
-    memcpy(shape->base + g->words_offset, shape->pristine + g->words_offset, g->granules * sizeof(sr_atomic_u64));
+    memcpy(shape->base + SR_PAGE, shape->pristine + SR_PAGE, entries * sizeof(struct sr_attachment));
+    memcpy(shape->base + g->words_offset, shape->pristine + g->words_offset, words_end_of(g) - g->words_offset);
     memcpy(shape->permits, shape->pristine_permits, sizeof shape->permits);
 }
 
 static bool enter(struct shape *shape, struct sr_endpoint *self, const struct sr_geometry *geometry, bool roles) {
     uint32_t holder;
+    struct sr_topic_range range;
     *self = (struct sr_endpoint){.semaphores = {&shape->permits[0], &shape->permits[1], &shape->permits[2]}};
     sr_endpoint_bind(self, shape->base, geometry);
-    return sr_attach(self, 3, false) == SR_OK && (!roles || (sr_take_role(self, SR_ROLE_PRODUCER, &holder) == SR_OK &&
-                                                             sr_take_role(self, SR_ROLE_CONSUMER, &holder) == SR_OK));
+    if (sr_attach(self, 3, false) != SR_OK)
+        return false;
+    return !roles ||
+           (sr_take_role(self, SR_ROLE_PRODUCER, &holder) == SR_OK &&
+            sr_take_role(self, SR_ROLE_CONSUMER, &holder) == SR_OK &&
+            (geometry->kind != SR_KIND_TOPIC || sr_topic_subscribe(self, SR_START_OLDEST, 0, &range) == SR_OK));
 }
 
 static void put(struct sr_endpoint *self, uint64_t length) {
@@ -99,34 +127,38 @@ static void put(struct sr_endpoint *self, uint64_t length) {
 }
 
 /* A ring that has been round once, or nearly, with records in different states; a peer holds some. */
-static void make(struct shape *shape, uint32_t kind, const uint64_t size[2]) {
-    static const struct sr_birth BIRTH = {.name = "fuzzed", .codec = "bytes", .flags = SR_FLAG_NAMED};
+static void make(struct shape *shape, uint32_t kind, const struct size *size) {
+    const struct sr_birth birth = {.name = "fuzzed", .codec = "bytes", .flags = SR_FLAG_NAMED | size->flags};
     struct sr_endpoint *self = &shape->endpoint, peer;
     struct sr_record record;
-    must(sr_geometry_plan(&shape->plan, kind, size[0], size[1]) == SR_OK);
+    must(sr_geometry_plan(&shape->plan, kind, size->capacity, size->slots) == SR_OK);
+    shape->plan.overwrite = size->flags & SR_FLAG_OVERWRITE;
     uint64_t bytes = shape->plan.segment_size;
     unsigned char *all = mmap(NULL, 2 * (bytes + SR_PAGE), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     shape->base = all + SR_PAGE;
     shape->pristine = shape->base + bytes + SR_PAGE;
     must(all != MAP_FAILED && !mprotect(shape->base, bytes, PROT_READ | PROT_WRITE) &&
          !mprotect(shape->pristine, bytes, PROT_READ | PROT_WRITE));
-    sr_format(shape->base, &shape->plan, &BIRTH);
+    sr_format(shape->base, &shape->plan, &birth);
     shape->permits[0] = 1;
     shape->permits[2] = (int)sr_semaphore_slots(&shape->plan);
     must(enter(shape, self, &shape->plan, true) && enter(shape, &peer, &shape->plan, false));
+    uint64_t most = shape->plan.max_message;
     for (int i = 0; i < 5; i++) {
-        put(self, 60);
-        must(sr_try_take(self, UINT64_MAX, &record) == SR_OK && sr_acknowledge(self, &record) == SR_OK);
+        put(self, most < 60 ? most : 60);
+        must(sr_try_take(self, kind == SR_KIND_LATEST ? 0 : UINT64_MAX, &record) == SR_OK &&
+             sr_acknowledge(self, &record) == SR_OK);
         sr_announce_room(self);
     }
-    put(self, 40);
-    put(self, 100);
-    put(self, 10);
-    if (kind != SR_KIND_SPSC) {
+    put(self, most < 40 ? most : 40);
+    put(self, most < 100 ? most : 100);
+    put(self, most < 10 ? most : 10);
+    if (kind == SR_KIND_MPMC || kind == SR_KIND_SEMAPHORE) {
         must(sr_try_take(&peer, UINT64_MAX, &record) == SR_OK);
         must(sr_try_take(self, UINT64_MAX, &record) == SR_OK && sr_hand_back(self, &record) == SR_OK);
-        must(sr_try_claim(&peer, 20, &record) == SR_OK);
     }
+    if (kind != SR_KIND_SPSC && kind != SR_KIND_LATEST)
+        must(sr_try_claim(&peer, 20, &record) == SR_OK);
     memcpy(shape->pristine, shape->base, bytes);
     memcpy(shape->pristine_permits, shape->permits, sizeof shape->permits);
     poison_slack(shape, &shape->plan);
@@ -135,7 +167,7 @@ static void make(struct shape *shape, uint32_t kind, const uint64_t size[2]) {
 int LLVMFuzzerInitialize(int *count, char ***arguments) {
     (void)count, (void)arguments;
     for (uint32_t i = 0; i < SHAPES; i++)
-        make(&shapes[i], i / 3 + SR_KIND_SPSC, SIZES[i % 3]);
+        make(&shapes[i], i / 3 + SR_KIND_SPSC, &SIZES[i / 3 + SR_KIND_SPSC][i % 3]);
     return 0;
 }
 
@@ -164,7 +196,7 @@ static bool attach(struct shape *shape, struct input *input, struct sr_endpoint 
     if (sr_geometry_read(&geometry, (struct sr_header *)(void *)shape->base, mapped) != SR_OK)
         return false;
     must(geometry.segment_size <= mapped);
-    if (geometry.granules != shape->plan.granules) {
+    if (geometry.granules != shape->plan.granules || geometry.kind != shape->plan.kind) {
         shape->resized = true;
         poison_slack(shape, &geometry);
     }
@@ -174,15 +206,19 @@ static bool attach(struct shape *shape, struct input *input, struct sr_endpoint 
 /* One of the 8-byte places that the core reads again and again. */
 static sr_atomic_u64 *place(const struct sr_endpoint *self, uint64_t where) {
 #define FIELD(name) offsetof(struct sr_header, name)
+#define WORD(name) offsetof(struct sr_attachment, name)
     static const size_t FIELDS[] = {FIELD(write_position), FIELD(read_position),    FIELD(reclaim_position),
                                     FIELD(returns),        FIELD(returns_searched), FIELD(role_owner[0]),
                                     FIELD(role_owner[1]),  FIELD(shutdown),         FIELD(items),
-                                    FIELD(room),           FIELD(mutex_holder),     FIELD(state)};
+                                    FIELD(room),           FIELD(mutex_holder),     FIELD(state),
+                                    FIELD(subscribers[0]), FIELD(subscribers[1]),   FIELD(delivered)};
+    static const size_t WORDS[8] = {WORD(state),   WORD(pid),          WORD(attached_ns), WORD(active_ns),
+                                    WORD(died_ns), WORD(messages_got), WORD(cursor),      WORD(sequence)};
     if (where < 128)
-        return &self->words[where % self->geometry.granules];
+        return &self->words[where % ((words_end_of(&self->geometry) - self->geometry.words_offset) / 8)];
     if (where < 192)
         return (void *)((unsigned char *)self->header + FIELDS[(where - 128) % (sizeof FIELDS / sizeof *FIELDS)]);
-    return (sr_atomic_u64 *)(void *)&self->attachments[where % ENTRIES] + where / ENTRIES % 8;
+    return (void *)((unsigned char *)&self->attachments[where % ENTRIES] + WORDS[where / ENTRIES % 8]);
 }
 
 /* A position, or a word at its own place, nearly as a writer of ours could have written it. */
@@ -191,10 +227,11 @@ static void forge(const struct sr_endpoint *self, struct input *input, bool word
     uint64_t bits = eat(input, 2), index = bits & g->index_mask, lap = bits >> 8 & 3, state = bits >> 10 & 7;
     uint64_t position = (lap << g->index_bits | index) << g->sequence_bits, more = eat(input, 2);
     if (word)
-        SR_STORE(&self->words[index % g->granules],
+        SR_STORE(&self->words[index % words_of(g)],
                  sr_word(g, position, more & g->length_mask, more >> 12, (enum sr_state)state), relaxed);
     else
-        SR_STORE(place(self, 128 + state % 3), position | (more & g->sequence_mask), relaxed);
+        SR_STORE(state == 7 ? &self->attachments[index % ENTRIES].cursor : place(self, 128 + state % 3),
+                 position | (more & g->sequence_mask), relaxed);
 }
 
 static bool take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record) {
@@ -215,7 +252,9 @@ unsigned char sink[SR_PAGE]; /* not static: nobody reads it, and the copy into i
 static bool step(struct sr_endpoint *self, struct input *input, struct sr_record **claimed, struct sr_record **taken) {
     static struct sr_record claim, borrow;
     struct sr_contents contents;
-    bool spsc = self->geometry.kind == SR_KIND_SPSC, abandoned;
+    struct sr_topic_range range;
+    uint32_t kind = self->geometry.kind;
+    bool abandoned;
     uint64_t choice = eat(input, 1), more = choice >> 4, returned;
     enum sr_role role = more & 1 ? SR_ROLE_PRODUCER : SR_ROLE_CONSUMER;
     uint32_t holder;
@@ -249,8 +288,8 @@ static bool step(struct sr_endpoint *self, struct input *input, struct sr_record
         return true;
     case 8:
     case 9:
-        if (*taken || !take(self, more ? UINT64_MAX : eat(input, 1), &borrow))
-            return true;
+        if (*taken || !take(self, kind == SR_KIND_LATEST ? more : more ? UINT64_MAX : eat(input, 1), &borrow))
+            return true; /* a latest value is asked for by the version that is known */
         memcpy(sink, borrow.payload, borrow.length);
         must(borrow.length <= self->geometry.max_message);
         *taken = &borrow;
@@ -263,12 +302,16 @@ static bool step(struct sr_endpoint *self, struct input *input, struct sr_record
         *taken = NULL;
         return true;
     case 12:
-        if (!spsc)
+        if (kind != SR_KIND_SPSC && kind != SR_KIND_LATEST)
             sr_mpmc_repair(self, more & 1 ? self->owner : eat(input, 2), &returned);
         return true;
     case 13:
         sr_contents_read(self, &contents);
-        (spsc ? sr_spsc_claim_is_open : sr_mpmc_maybe_ready)(self);
+        if (kind == SR_KIND_TOPIC)
+            return sr_topic_subscribe(self, more % 3, eat(input, 1), &range) != SR_CORRUPT;
+        if (kind != SR_KIND_LATEST)
+            (kind == SR_KIND_SPSC ? sr_spsc_claim_is_open : sr_mpmc_maybe_ready)(self);
+        sr_after_empty(self);
         return true;
     case 14:
         alive = eat(input, 1);
