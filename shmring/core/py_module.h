@@ -129,7 +129,7 @@ static inline void sr_count_got(struct ring *self, uint64_t messages, uint64_t b
         sr_count(&self->endpoint.self->redelivered, redelivered);
 }
 
-/* py_messages.c */
+/* py_messages.c, py_batches.c, py_turns.c */
 #define SR_FASTCALL(name) PyObject *name(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names)
 SR_FASTCALL(sr_ring_put);
 SR_FASTCALL(sr_ring_put_parts);

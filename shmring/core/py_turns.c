@@ -1,0 +1,121 @@
+/* py_turns.c - put and get for tasks of an event loop: they answer where the others wait. */
+#include "py_message.h"
+
+/* A task that is always served at once would keep its event loop from all others. So after so many messages, or so many
+ * of their bytes, an attempt in turn answers as if it had failed, and its caller lets the loop run. */
+enum { TURN = 64, TURN_BYTES_SHIFT = 14 };
+
+static void count_turn(struct ring *self, uint64_t length) { self->turn += 1 + (unsigned)(length >> TURN_BYTES_SHIFT); }
+
+static bool turn_is_over(struct ring *self) { return self->turn >= TURN; }
+
+PyObject *sr_ring_turn_is_over(PyObject *object, void *unused) {
+    (void)unused;
+    return PyBool_FromLong(turn_is_over((struct ring *)object));
+}
+
+/* try_get(in_turn): the next message, or the core's NOTHING. */
+PyObject *sr_ring_try_get(PyObject *object, PyObject *in_turn) {
+    struct ring *self = (struct ring *)object;
+    if (!sr_gate_open(self, CONSUMING) && !sr_pass_gate(self, CONSUMING))
+        return NULL;
+    if (in_turn != Py_True)
+        self->turn = 0;
+    else if (turn_is_over(self))
+        return Py_NewRef(sr_nothing);
+    enum sr_result result;
+    struct sr_record record;
+    PyObject *message = sr_get_one(self, 0, &record, &result);
+    if (result == SR_TIMED_OUT)
+        message = Py_NewRef(sr_nothing);
+    else if (SR_UNLIKELY(result != SR_OK))
+        sr_raise(self, result, CONSUMING, 0, 0);
+    else
+        count_turn(self, record.length);
+    return sr_answer(self, CONSUMING, message);
+}
+
+static enum sr_result put_now(struct ring *self, const struct message *message) {
+    struct sr_record record;
+    enum sr_result result = sr_try_claim(&self->endpoint, message->length, &record);
+    if (SR_UNLIKELY(result != SR_OK && result != SR_TOO_LONG))
+        result = sr_wait_and_claim(self, message->length, 0, &record);
+    if (SR_UNLIKELY(result != SR_OK))
+        return result;
+    result = sr_message_fill(self, &record, message);
+    sr_announce(&self->endpoint, 1);
+    count_turn(self, message->length);
+    return result;
+}
+
+/* A message that waits for room: opened, and encoded, once. */
+static const char HELD[] = "shmring held message";
+
+static void free_held(PyObject *held) {
+    struct message *message = PyCapsule_GetPointer(held, HELD);
+    sr_message_close(message);
+    PyMem_Free(message);
+}
+
+static PyObject *hold(struct ring *self, PyObject *data) {
+    struct message *message = PyMem_Malloc(sizeof *message); /* it has pointers into itself: it cannot move */
+    if (!message)
+        return PyErr_NoMemory();
+    if (!sr_message_open(self, data, message)) {
+        PyMem_Free(message);
+        return NULL;
+    }
+    PyObject *held = PyCapsule_New(message, HELD, free_held);
+    if (!held) {
+        sr_message_close(message);
+        PyMem_Free(message);
+    }
+    return held;
+}
+
+/* put_or_hold(data): None when it is put; else the message for put_held, and its length. */
+PyObject *sr_ring_put_or_hold(PyObject *object, PyObject *data) {
+    struct ring *self = (struct ring *)object;
+    if (!sr_gate_open(self, PRODUCING) && !sr_pass_gate(self, PRODUCING))
+        return NULL;
+    PyObject *held = NULL;
+    struct message plain;
+    struct message *message = &plain;
+    if (self->encode) {
+        held = hold(self, data);
+        message = held ? PyCapsule_GetPointer(held, HELD) : NULL;
+    } else if (!sr_message_open(self, data, &plain)) {
+        message = NULL;
+    }
+    if (!message)
+        return NULL;
+    size_t length = message->length;
+    enum sr_result result = turn_is_over(self) ? SR_TIMED_OUT : put_now(self, message);
+    if (!held)
+        sr_message_close(message);
+    PyObject *answer = NULL;
+    if (SR_LIKELY(result == SR_OK))
+        answer = Py_NewRef(Py_None);
+    else if (result != SR_TIMED_OUT)
+        sr_raise(self, result, PRODUCING, length, 0);
+    else if (held || (held = hold(self, data)))
+        answer = Py_BuildValue("(On)", held, (Py_ssize_t)length);
+    Py_XDECREF(held);
+    return sr_answer(self, PRODUCING, answer);
+}
+
+/* put_held(held): whether there was room. */
+PyObject *sr_ring_put_held(PyObject *object, PyObject *held) {
+    struct ring *self = (struct ring *)object;
+    const struct message *message = PyCapsule_GetPointer(held, HELD);
+    if (!message || (!sr_gate_open(self, PRODUCING) && !sr_pass_gate(self, PRODUCING)))
+        return NULL;
+    self->turn = 0;
+    enum sr_result result = put_now(self, message);
+    PyObject *answer = NULL;
+    if (result == SR_OK || result == SR_TIMED_OUT)
+        answer = PyBool_FromLong(result == SR_OK);
+    else
+        sr_raise(self, result, PRODUCING, message->length, 0);
+    return sr_answer(self, PRODUCING, answer);
+}
