@@ -14,6 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 ONE_TO_ONE, FAN_IN, FAN_OUT, BROADCAST = "one to one", "fan-in", "fan-out", "broadcast"
+LATEST = "newest value"  # a sender replaces what a receiver finds
+EVENT_LOOPS = "event loops"  # senders and receivers are coroutine functions, called in a running loop
 EVERY_QUEUE = frozenset({ONE_TO_ONE, FAN_IN, FAN_OUT})
 BYTES, OBJECTS, FRAMES = "bytes", "objects", "frames"
 
@@ -86,6 +88,7 @@ class Contestant:
     ours: bool = False
     batched: bool = False
     reuses: bool = False  # a message is valid only until the next one is asked for
+    structs: bool = False  # small objects are given to it as msgspec Structs, not as dicts
     arrays: bool = False  # frames are given to it as numpy arrays, not as bytes
     spins: bool = False  # never sleeps while it waits, so it is held against the cache line and not against the futex
     adapts: bool = False  # spins briefly and then sleeps

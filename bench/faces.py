@@ -63,6 +63,26 @@ class CodecRing(PickledRing):
         return self.ring.get
 
 
+class MsgspecRing(CodecRing):
+    """A ring of dicts as MessagePack."""
+
+    codec: Any = "msgspec"
+
+    def __init__(self, shape: Shape) -> None:
+        Channel.__init__(self, shape)
+        self.ring = shmring.Ring.create(capacity=shape.capacity, codec=self.codec)
+
+
+class StructRing(MsgspecRing):
+    """A ring of one type of Struct."""
+
+    def __init__(self, shape: Shape) -> None:
+        from .structs import Item
+
+        self.codec = shmring.codecs.msgspec(Item)
+        super().__init__(shape)
+
+
 class Queue(Channel):
     """put() and get() of any object."""
 
@@ -111,30 +131,6 @@ class Topic(Channel):
         self.topic.close()
 
 
-class RingEach(Channel):
-    """A ring for every reader, and a producer that puts into all of them: what can be done without Topic."""
-
-    def __init__(self, shape: Shape) -> None:
-        super().__init__(shape)
-        self.rings = [shmring.Ring.create(capacity=shape.capacity, kind="spsc") for _ in range(shape.consumers)]
-
-    def sender(self, number: int) -> Callable[[Any], object]:
-        puts = [ring.put for ring in self.rings]
-
-        def put(message: Any) -> None:
-            for each in puts:
-                each(message)
-
-        return put
-
-    def receiver(self, number: int) -> Callable[[], Any]:
-        return self.rings[number].get
-
-    def close(self) -> None:
-        for ring in self.rings:
-            ring.close()
-
-
 _OBJECTS = frozenset({OBJECTS})
 FOR_OBJECTS = (
     Contestant("shmring.Queue", Queue, ours=True, carries=frozenset({OBJECTS, FRAMES})),
@@ -143,9 +139,8 @@ FOR_OBJECTS = (
         "shmring spsc ring, pickle", PickledSpscRing, ours=True, carries=_OBJECTS, patterns=frozenset({ONE_TO_ONE})
     ),
     Contestant("shmring mpmc ring, codec pickle", CodecRing, ours=True, carries=_OBJECTS),
+    Contestant("shmring mpmc ring, codec msgspec", MsgspecRing, ours=True, carries=_OBJECTS),
+    Contestant("shmring mpmc ring, codec msgspec, Structs", StructRing, ours=True, carries=_OBJECTS, structs=True),
     Contestant("shmring mpmc ring, pickle", PickledRing, ours=True, carries=_OBJECTS, patterns=EVERY_QUEUE),
 )
-FOR_TOPICS = (
-    Contestant("shmring.Topic", Topic, ours=True, patterns=frozenset({BROADCAST})),
-    Contestant("shmring spsc ring each", RingEach, ours=True, patterns=frozenset({BROADCAST})),
-)
+FOR_TOPICS = (Contestant("shmring.Topic", Topic, ours=True, patterns=frozenset({BROADCAST})),)

@@ -1,7 +1,8 @@
-"""How long a message of 64 bytes takes: both ways of asking, each with the limits of the machine.
+"""How long a message of 64 bytes takes: each way of asking, with the limits of the machine.
 
 ping-pong     there and back, one message at a time: the best that can be had
 open loop     one way, sent at a steady rate whatever happens: what a user of a feed sees
+event loops   there and back between two of them, beside two threads that block
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import latency_open_loop, latency_ping_pong, limits, rings, rivals
+from . import event_loops, latency_open_loop, latency_ping_pong, limits, rings, rivals
 from .channel import ONE_TO_ONE, Contestant
 from .histogram import PERCENTILES, name_of
 from .options import Options
@@ -24,7 +25,7 @@ CACHE_LINE, FUTEX = "cache line, spinning", "futex, asleep"
 
 
 def plans(options: Options) -> Iterator[Plan]:
-    """One table for each way."""
+    """A table for each way."""
     work = Work(ONE_TO_ONE, LENGTH, 2 * options.seconds, options.cpus)
     lengths = {"length": LENGTH, "producers": 1, "consumers": 1}
     round_trip = Table("latency", f"{LENGTH} B, there and back", "ns", LOWER, {**lengths, "loop": "ping-pong"})
@@ -48,6 +49,7 @@ def plans(options: Options) -> Iterator[Plan]:
 
     yield Plan(round_trip, [*_limits(work, 1), *_entries(options, work, ping, True)], options.rounds)
     yield Plan(one_way, [*_limits(work, 2), *_entries(options, paced_work, paced, False)], options.rounds)
+    yield event_loops.plan(options, work)
 
 
 def _entries(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 from . import loops
@@ -27,9 +28,13 @@ _SETTLE = 0.1  # seconds; the same rest for everybody before the clock starts
 _BETWEEN_LOOKS = 256  # trips between two looks for END, which costs pong a comparison
 WARM_UP_TRIPS = 2 * _BETWEEN_LOOKS
 
+Ping = Callable[[Any, Any, Work, Stage], tuple[str, dict[str, float], int]]
+Pong = Callable[[Any, Any, Stage], None]
 
-def trial(contestant: Contestant, work: Work, site: Site) -> Sample:
+
+def trial(contestant: Contestant, work: Work, site: Site, ping: Ping | None = None, pong: Pong | None = None) -> Sample:
     """Open two channels, one for each way, and let ping and pong play; in the leader."""
+    ping, pong = ping or _ping, pong or _pong
     one_way = Shape(work.length, _CAPACITY, site.tag, site.folder)
     there = contestant.open(dataclasses.replace(one_way, tag=f"{site.tag}-a", folder=_below(site.folder, "a")))
     try:
@@ -41,8 +46,8 @@ def trial(contestant: Contestant, work: Work, site: Site) -> Sample:
                     there.leave()
                     back.leave()
 
-                crew.add("pong", lambda stage: _pong(there, back, stage), leave, work.cpu(1))
-                crew.add("ping", lambda stage: _ping(there, back, work, stage), leave, work.cpu(0))
+                crew.add("pong", lambda stage: pong(there, back, stage), leave, work.cpu(1))
+                crew.add("ping", lambda stage: ping(there, back, work, stage), leave, work.cpu(0))
                 reports = crew.run(max(_SETTLE, there.settle, back.settle))
         finally:
             back.close()

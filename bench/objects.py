@@ -1,10 +1,13 @@
 """Python objects a second from one process to one other.
 
 producer  ──▶  pickle ──▶ [ channel ] ──▶ unpickle  ──▶  consumer
+
+Those that do not pickle serialize the same values, msgspec's Structs as such.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 import random
 import time
@@ -27,7 +30,7 @@ _END = {"over": True}
 def small_pool() -> list[Any]:
     """Distinct small dicts, as a pipeline passes them on."""
     return [
-        {"id": number, "name": f"item-{number}", "price": number / 7, "tags": ["a", "b"], "at": (number, -number)}
+        {"id": number, "name": f"item-{number}", "price": number / 7, "tags": ["a", "b"], "at": [number, -number]}
         for number in range(64)
     ]
 
@@ -53,7 +56,7 @@ def plans(options: Options) -> Iterator[Plan]:
         table = Table("objects", f"{title}, one to one", "objects/s", HIGHER, {"object": title}, note=note)
 
         def move(contestant: Contestant, site: Site, work: Work = work) -> Sample:
-            return transfer(contestant, work, site)
+            return transfer(contestant, _in_structs(work) if contestant.structs else work, site)
 
         def floor(pool: list[Any] = pool) -> Sample:
             return Sample(pickle_rate(pool, options.seconds / 4))
@@ -62,9 +65,15 @@ def plans(options: Options) -> Iterator[Plan]:
         entries = [limit_entry(PICKLE, floor, note="pickle 5, in one process, no transport")]
         entries += [each for each in c_limits(work) if large and each.row.name == MEMCPY]
         for each in them:
-            if each.can(ONE_TO_ONE, OBJECTS) and not (each.batched and large):
+            if each.can(ONE_TO_ONE, OBJECTS) and not ((each.batched or each.structs) and large):
                 entries.append(entry(each, move, work.deadline, limit=MEMCPY if large else PICKLE))
         yield Plan(table, entries, options.rounds)
+
+
+def _in_structs(work: Work) -> Work:
+    from .structs import END, Item
+
+    return dataclasses.replace(work, pools=[[Item(**each) for each in work.pools[0]]], end=END)
 
 
 def pickle_rate(pool: list[Any], seconds: float) -> float:

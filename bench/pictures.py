@@ -44,7 +44,8 @@ def pictures(result: Result) -> Iterator[tuple[str, str, bytes]]:
         ("fan-out", "One producer, several consumers that share the work"),
         ("topic", "One publisher, every subscriber gets everything"),
     ):
-        if len(tables := [table for table in result.tables if table.topology == topology]) > 1:
+        tables = [table for table in result.tables if table.topology == topology and "processes" in table.parameters]
+        if len(tables) > 1:
             yield topology, title, _drawn(Figure, title, lambda axes, tables=tables: _scaling(axes, tables))
 
 

@@ -14,7 +14,9 @@ from ..channel import Contestant
 FILES = (
     "multiprocessing_queue",
     "multiprocessing_pipe",
+    "asyncio_streams",
     "shared_memory",
+    "locked_value",
     "multiprocess",
     "faster_fifo",
     "hyperq",

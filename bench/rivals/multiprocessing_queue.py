@@ -1,12 +1,16 @@
-"""multiprocessing.Queue and SimpleQueue: what most programs use. Pickled through a pipe; Queue has a feeder thread."""
+"""multiprocessing.Queue and SimpleQueue: what most programs use. Pickled through a pipe; Queue has a feeder thread.
+
+In an event loop a get that blocks is moved to a thread, as the asyncio documentation advises for what blocks.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ..channel import BYTES, OBJECTS, Channel, Contestant, Shape
+from ..channel import BYTES, EVENT_LOOPS, OBJECTS, Channel, Contestant, Shape
 
 _MOST = 32767  # the most that a semaphore of multiprocessing counts
 
@@ -34,6 +38,22 @@ class Queue(Channel):
         self.queue.close()
 
 
+class QueueInALoop(Queue):
+    """put(), which does not block while there is room, and get() in a thread."""
+
+    def sender(self, number: int) -> Callable[[Any], Awaitable[object]]:
+        put = self.queue.put
+
+        async def aput(message: Any) -> None:
+            put(message)
+
+        return aput
+
+    def receiver(self, number: int) -> Callable[[], Awaitable[Any]]:
+        get = self.queue.get
+        return lambda: asyncio.to_thread(get)
+
+
 class SimpleQueue(Channel):
     """A pipe and two locks; it is bounded by the pipe."""
 
@@ -55,5 +75,6 @@ _CARRIES = frozenset({BYTES, OBJECTS})
 _LITTER = ("/dev/shm/sem.mp-*",)
 CONTESTANTS = (
     Contestant("multiprocessing.Queue", Queue, carries=_CARRIES, litter=_LITTER),
+    Contestant("multiprocessing.Queue, to_thread", QueueInALoop, patterns=frozenset({EVENT_LOOPS}), litter=_LITTER),
     Contestant("multiprocessing.SimpleQueue", SimpleQueue, carries=_CARRIES, litter=_LITTER),
 )

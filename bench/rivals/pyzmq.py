@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..channel import BROADCAST, BYTES, FRAMES, OBJECTS, ONE_TO_ONE, Channel, Contestant, Shape
+from ..channel import BROADCAST, BYTES, EVENT_LOOPS, FRAMES, OBJECTS, ONE_TO_ONE, Channel, Contestant, Shape
 
 _IO_THREADS = 1
 
@@ -20,7 +20,7 @@ class PushPull(Channel):
     def _socket(self, kind: str, bind: bool) -> Any:
         import zmq
 
-        self.context = zmq.Context(_IO_THREADS)
+        self.context = self.context_class()(_IO_THREADS)
         self.socket = self.context.socket(getattr(zmq, kind))
         self.socket.set_hwm(min(self.shape.slots, 16384))
         self.socket.linger = 0
@@ -32,6 +32,12 @@ class PushPull(Channel):
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
         import zmq  # noqa: F401 (to fail here when it is missing)
+
+    def context_class(self) -> Any:
+        """What makes sockets."""
+        import zmq
+
+        return zmq.Context
 
     def tune(self) -> None:
         """Set options before binding or connecting."""
@@ -65,6 +71,15 @@ class Objects(PushPull):
     objects = True
 
 
+class InALoop(PushPull):
+    """zmq.asyncio: send() and recv() are awaited."""
+
+    def context_class(self) -> Any:
+        import zmq.asyncio
+
+        return zmq.asyncio.Context
+
+
 class PubSub(PushPull):
     """XPUB_NODROP makes a publisher wait where PUB would drop; a subscription needs time to arrive."""
 
@@ -95,5 +110,6 @@ CONTESTANTS = (
         carries=frozenset({BYTES, FRAMES}),
     ),
     Contestant("pyzmq ipc, send_pyobj", Objects, distribution="pyzmq", carries=frozenset({OBJECTS})),
+    Contestant("pyzmq ipc, zmq.asyncio", InALoop, distribution="pyzmq", patterns=frozenset({EVENT_LOOPS})),
     Contestant("pyzmq ipc, PUB and SUB", PubSub, distribution="pyzmq", patterns=frozenset({BROADCAST})),
 )
