@@ -73,7 +73,7 @@ class MsgspecRing(CodecRing):
         self.ring = shmring.Ring.create(capacity=shape.capacity, codec=self.codec)
 
 
-class StructRing(MsgspecRing):
+class TypedRing(MsgspecRing):
     """A ring of one type of Struct."""
 
     def __init__(self, shape: Shape) -> None:
@@ -140,7 +140,7 @@ FOR_OBJECTS = (
     ),
     Contestant("shmring mpmc ring, codec pickle", CodecRing, ours=True, carries=_OBJECTS),
     Contestant("shmring mpmc ring, codec msgspec", MsgspecRing, ours=True, carries=_OBJECTS),
-    Contestant("shmring mpmc ring, codec msgspec, Structs", StructRing, ours=True, carries=_OBJECTS, structs=True),
+    Contestant("shmring mpmc ring, codec msgspec, Structs", TypedRing, ours=True, carries=_OBJECTS, structs=True),
     Contestant("shmring mpmc ring, pickle", PickledRing, ours=True, carries=_OBJECTS, patterns=EVERY_QUEUE),
 )
 FOR_TOPICS = (Contestant("shmring.Topic", Topic, ours=True, patterns=frozenset({BROADCAST})),)

@@ -9,7 +9,7 @@ from .pictures import pictures
 from .results import Result, Row, Table
 
 BEGIN, END = "<!-- bench: begin (made by `shmring bench readme`) -->", "<!-- bench: end -->"
-_MAIN = (
+MAIN = (
     ("throughput", "64 B, one to one"),
     ("throughput", "1 KiB, one to one"),
     ("throughput", "1 MiB, one to one"),
@@ -21,8 +21,8 @@ _MAIN = (
     ("frames", "1920 x 1080 x 3, one to one"),
     ("topic", "64 B, 1 to each of 4"),
     ("topic", "newest value of 64 B, 1 sets and 1 reads"),
-    ("pool", "small tasks"),
-    ("pool", "arrays of 1 MiB in and out"),
+    ("pool", "small tasks, 2 workers"),
+    ("pool", "arrays of 1 MiB in and out, 2 workers"),
 )
 _FAMILIAR = "multiprocessing.Queue"  # also in a thread, or one for each
 
@@ -45,7 +45,7 @@ def readme_table(result: Result) -> str:
 def main_rows(result: Result) -> list[list[str]]:
     """The main table's cells: work, our best, the best rival, the ratio, the familiar one, the part of the limit."""
     rows = []
-    for topology, title in _MAIN:
+    for topology, title in MAIN:
         table = next((each for each in result.tables if (each.topology, each.title) == (topology, title)), None)
         ours = table.best_of_ours() if table else None
         if table is None or ours is None:

@@ -1,0 +1,10 @@
+"""The README's main table: each of its rows is one that a whole run fills."""
+
+from shmring.bench.options import Options
+from shmring.bench.readme_table import MAIN
+from shmring.bench.session import plans
+
+
+def test_a_whole_run_has_every_table_that_the_readme_shows():
+    tables = {(plan.table.topology, plan.table.title) for plan in plans(Options())}
+    assert set(MAIN) <= tables
