@@ -15,7 +15,7 @@ bool sr_fences_are_asymmetric;
 void sr_heavy_fence(void) { atomic_thread_fence(memory_order_seq_cst); }
 
 enum { PRODUCER, CONSUMER, DOOMED, ENDPOINTS };
-enum { CAPACITY = 4000, IN_TURN = 600, IN_THREADS = 20000 };
+enum { CAPACITY = 4000, IN_TURN = 600, IN_THREADS = 20000, TO_EACH = 5000 };
 static const uint64_t ANY = UINT64_MAX; /* no limit of the taker's */
 
 struct ring {
@@ -102,7 +102,7 @@ static void create(struct ring *ring, uint32_t kind, uint64_t slots, uint64_t la
     header->words_offset = g->words_offset;
     header->arena_offset = g->arena_offset;
     uint64_t first = lap * sr_first_position(g);
-    SR_STORE(&header->write_position, first, relaxed);
+    SR_STORE(&header->write_position, kind == SR_KIND_LATEST ? 0 : first, relaxed);
     SR_STORE(&header->read_position, first, relaxed);
     SR_STORE(&header->reclaim_position, first, relaxed);
     SR_STORE(&header->state, SR_SEGMENT_READY, release);
@@ -117,6 +117,7 @@ static void create(struct ring *ring, uint32_t kind, uint64_t slots, uint64_t la
         struct sr_endpoint *endpoint = &ring->at[slot];
         sr_endpoint_bind(endpoint, header, g);
         endpoint->owner = endpoint->slot = slot;
+        endpoint->self = &endpoint->attachments[slot];
         if (is_spsc(endpoint) && slot != DOOMED)
             CHECK(sr_spsc_adopt(endpoint, slot == PRODUCER ? SR_ROLE_PRODUCER : SR_ROLE_CONSUMER) == SR_OK);
     }
@@ -196,6 +197,123 @@ static void in_threads(struct ring *ring) {
     printf("in threads: %d messages\n", IN_THREADS);
 }
 
+/* --- topics and latest values --- */
+
+/* Where a writer overwrites what a reader copies, neither may touch it but by atomics; plain accesses would be a race. */
+static void fill_under_readers(struct sr_record *record, uint64_t number) {
+    for (uint64_t i = 0; i < record->length; i++)
+        __atomic_store_n(&record->payload[i], byte_of(number, i), __ATOMIC_RELAXED);
+}
+static void copy_under_writers(unsigned char *copy, const struct sr_record *record) {
+    for (uint64_t i = 0; i < record->length; i++)
+        copy[i] = __atomic_load_n(&record->payload[i], __ATOMIC_RELAXED);
+}
+static void check_copy(const unsigned char *copy, const struct sr_record *record, uint64_t number, uint64_t length) {
+    CHECK(record->length == length);
+    for (uint64_t i = 0; i < length; i++)
+        CHECK(copy[i] == byte_of(number, i));
+}
+
+static void *publish(void *endpoint) {
+    struct sr_endpoint *self = endpoint;
+    struct sr_record record;
+    for (uint64_t number = 0; number < TO_EACH; number++) {
+        for (enum sr_result result; (result = sr_topic_try_claim(self, length_of(self, number), &record)) != SR_OK;
+             sched_yield())
+            CHECK(result == SR_FULL && !self->geometry.overwrite);
+        if (self->geometry.overwrite)
+            fill_under_readers(&record, number);
+        else
+            for (uint64_t i = 0; i < record.length; i++)
+                record.payload[i] = byte_of(number, i);
+        CHECK(sr_mpmc_commit(self, &record) == SR_OK);
+        if (self->geometry.overwrite && number % 64 == 0)
+            sched_yield(); /* or subscribers on other CPUs see little but the end */
+    }
+    return NULL;
+}
+
+/* Every message in turn; where they are overwritten, those that were not lost, each of them whole. */
+static void *subscribe(void *endpoint) {
+    struct sr_endpoint *self = endpoint;
+    struct sr_record record;
+    static _Thread_local unsigned char copy[CAPACITY];
+    while (self->sequence < TO_EACH) {
+        enum sr_result result = sr_topic_try_take(self, ANY, &record);
+        if (result != SR_OK) {
+            CHECK(result == SR_EMPTY);
+            sched_yield();
+            continue;
+        }
+        uint64_t number = self->sequence; /* taking may have gone on past what was lost */
+        if (self->geometry.overwrite) {
+            copy_under_writers(copy, &record);
+        } else {
+            CHECK(record.length == length_of(self, number));
+            memcpy(copy, record.payload, record.length);
+        }
+        result = sr_topic_acknowledge(self, &record);
+        if (result == SR_OK)
+            check_copy(copy, &record, number, length_of(self, number));
+        else
+            CHECK(result == SR_OVERWRITTEN && self->geometry.overwrite);
+    }
+    CHECK(self->geometry.overwrite || !self->lost);
+    return NULL;
+}
+
+static void *set_values(void *endpoint) {
+    struct sr_endpoint *self = endpoint;
+    struct sr_record record;
+    for (uint64_t version = 1; version <= TO_EACH; version++) {
+        CHECK(sr_latest_try_claim(self, length_of(self, version), &record) == SR_OK && record.position == version);
+        fill_under_readers(&record, version);
+        sr_latest_commit(self, &record);
+        if (version % 64 == 0)
+            sched_yield();
+    }
+    return NULL;
+}
+static void *get_values(void *endpoint) {
+    struct sr_endpoint *self = endpoint;
+    struct sr_record record;
+    static _Thread_local unsigned char copy[CAPACITY];
+    for (uint64_t known = 0; known < TO_EACH;) {
+        if (sr_latest_try_take(self, known, &record) != SR_OK) {
+            sched_yield();
+            continue;
+        }
+        copy_under_writers(copy, &record);
+        if (sr_latest_acknowledge(self, &record) != SR_OK)
+            continue; /* of several values, perhaps */
+        known = record.position;
+        check_copy(copy, &record, known, length_of(self, known));
+    }
+    return NULL;
+}
+
+/* One writes, two read. */
+static void one_to_each(struct ring *ring, uint32_t kind, bool overwrite) {
+    struct sr_topic_range range;
+    pthread_t threads[ENDPOINTS];
+    bool topic = kind == SR_KIND_TOPIC;
+    create(ring, kind, 0, 1);
+    for (uint32_t slot = 0; slot < ENDPOINTS; slot++) {
+        ring->at[slot].geometry.overwrite = overwrite;
+        if (topic && slot != PRODUCER)
+            CHECK(sr_topic_subscribe(&ring->at[slot], SR_START_OLDEST, 0, &range) == SR_OK);
+    }
+    for (uint32_t slot = 0; slot < ENDPOINTS; slot++) {
+        void *(*writer)(void *) = topic ? publish : set_values, *(*reader)(void *) = topic ? subscribe : get_values;
+        CHECK(!pthread_create(&threads[slot], NULL, slot == PRODUCER ? writer : reader, &ring->at[slot]));
+    }
+    for (uint32_t slot = 0; slot < ENDPOINTS; slot++)
+        CHECK(!pthread_join(threads[slot], NULL));
+    const char *what = topic ? overwrite ? "an overwriting topic" : "a topic" : "a latest value";
+    printf("%s, to two threads: %d messages\n", what, TO_EACH);
+    free(ring->base);
+}
+
 static void print_layout(void) {
 #define FIELD(field) printf("offset " #field " %zu\n", offsetof(struct sr_header, field))
     FIELD(magic), FIELD(layout_version), FIELD(byte_order), FIELD(state), FIELD(kind), FIELD(flags);
@@ -203,7 +321,7 @@ static void print_layout(void) {
     FIELD(attachments_offset), FIELD(words_offset), FIELD(arena_offset), FIELD(identity), FIELD(created_ns);
     FIELD(creator_pid), FIELD(mode), FIELD(name), FIELD(codec), FIELD(shutdown), FIELD(role_owner);
     FIELD(write_position), FIELD(read_position), FIELD(returns), FIELD(returns_searched), FIELD(reclaim_position);
-    FIELD(items), FIELD(room), FIELD(mutex_holder);
+    FIELD(items), FIELD(room), FIELD(mutex_holder), FIELD(subscribers), FIELD(delivered);
     static const uint64_t wishes[][2] = {{1, 0}, {CAPACITY, 0}, {CAPACITY, 5}, {SR_CAPACITY_MAX, SR_SLOTS_MAX}};
     for (size_t i = 0; i < sizeof wishes / sizeof *wishes; i++) {
         struct sr_geometry g;
@@ -240,6 +358,9 @@ int main(void) {
         in_threads(&ring);
         free(ring.base);
     }
+    one_to_each(&ring, SR_KIND_TOPIC, false);
+    one_to_each(&ring, SR_KIND_TOPIC, true);
+    one_to_each(&ring, SR_KIND_LATEST, false);
     puts("ok");
     return 0;
 }

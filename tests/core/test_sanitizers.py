@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.verify, pytest.mark.timeout(1800)]
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-SOURCES = ("geometry.c", "spsc.c", "mpmc.c", "repair.c", "topic.c")
+SOURCES = ("geometry.c", "spsc.c", "mpmc.c", "repair.c", "topic.c", "latest.c")
 # Where addresses are laid out at random over too many bits, TSan finds no room for its shadow.
 PLAINLY = ["setarch", platform.machine(), "-R"] if shutil.which("setarch") else []
 
@@ -47,6 +47,7 @@ def test_the_c_driver_runs_without_a_report(sanitizer: str, tmp_path: Path, figu
     [
         ("spsc.c", "self->write_position, release)", "self->write_position, relaxed)"),
         ("mpmc.c", "&expected, desired, release)", "&expected, desired, relaxed)"),
+        ("topic.c", "cursor, place.position, release)", "cursor, place.position, relaxed)"),
     ],
 )
 def test_tsan_sees_a_lost_release(file: str, before: str, after: str, tmp_path: Path) -> None:
@@ -55,7 +56,8 @@ def test_tsan_sees_a_lost_release(file: str, before: str, after: str, tmp_path: 
     text = (core / file).read_text()
     assert text.count(before) == 1
     (core / file).write_text(text.replace(before, after))
-    done = subprocess.run([*PLAINLY, driver(tmp_path, "thread", core)], capture_output=True, text=True)
+    first = {**os.environ, "TSAN_OPTIONS": "halt_on_error=1"}
+    done = subprocess.run([*PLAINLY, driver(tmp_path, "thread", core)], capture_output=True, text=True, env=first)
     assert "data race" in done.stderr
 
 
