@@ -6,21 +6,32 @@ import contextlib
 import glob
 import os
 import pathlib
+import shutil
 
 _SHARED_MEMORY = pathlib.Path("/dev/shm")
 
 
 def remove_leftovers(tag: str, litter: tuple[str, ...]) -> list[str]:
-    """Remove shared memory that has the tag in its name, or that matches a glob, is ours and mapped by nobody."""
+    """Remove shared memory that has the tag in its name, or that matches a glob, is ours and mapped by nobody.
+
+    A folder goes with all that is in it, unless any of that is mapped.
+    """
     mine = [str(path) for path in _SHARED_MEMORY.iterdir() if tag in path.name] if _SHARED_MEMORY.is_dir() else []
     theirs = [path for pattern in litter for path in glob.glob(pattern) if _is_ours(path)]
     in_use = _mapped() if theirs else set()
     removed = []
-    for path in [*mine, *(path for path in theirs if path not in in_use)]:
+    for path in [*mine, *(path for path in theirs if not _holds_any(path, in_use))]:
         with contextlib.suppress(OSError):
-            os.unlink(path)
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
             removed.append(path)
     return removed
+
+
+def _holds_any(path: str, files: set[str]) -> bool:
+    return any(file == path or file.startswith(path + "/") for file in files)
 
 
 def _is_ours(path: str) -> bool:

@@ -19,7 +19,7 @@ WORK = Work(ONE_TO_ONE, 64, 0.02, [None])
 
 def outcome_of(channel, work=WORK, deadline=20.0, **more):
     contestant = Contestant("fake", channel, **more)
-    return trial.run(lambda site: transfer.transfer(contestant, work, site), deadline)
+    return trial.run(lambda site: transfer.transfer(contestant, work, site), deadline, contestant.litter)
 
 
 class Missing(Channel):
@@ -154,10 +154,14 @@ def test_one_that_fails_is_not_tried_again_and_the_others_go_on():
 
 
 def test_what_a_contestant_started_and_made_goes_with_it(tmp_path):
+    litter = f"litter-{os.getpid()}"
+
     class Littering(Plain):
         def receiver(self, number):
             Path(self.shape.folder, "socket").write_text("")
             Path("/dev/shm", f"{self.shape.tag}-left").write_text("")
+            Path("/dev/shm", litter).mkdir()
+            Path("/dev/shm", litter, "memmapped").write_text("")
             child = os.fork()
             if child == 0:
                 time.sleep(3600)
@@ -165,7 +169,8 @@ def test_what_a_contestant_started_and_made_goes_with_it(tmp_path):
             Path(tmp_path, "made").write_text(f"{self.shape.folder} {child}")
             raise OSError("gone")
 
-    assert outcome_of(Littering).status == "failed"
+    assert outcome_of(Littering, litter=(f"/dev/shm/{litter}*",)).status == "failed"
+    assert not Path("/dev/shm", litter).exists()
     folder, child = Path(tmp_path, "made").read_text().split()
     assert not Path(folder).exists()
     assert not Path("/dev/shm", f"{Path(folder).name}-left").exists()
