@@ -18,6 +18,7 @@ TOPOLOGIES = (
     "pool",
     "growth",
     "idle",
+    "instructions",
 )
 SIZES = (8, 64, 1024, 64 * 1024, 1 << 20, 8 << 20)
 PROCESSES = (1, 2, 4, 8)

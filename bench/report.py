@@ -27,6 +27,7 @@ _INTRODUCTIONS = {
     "pool": "Tasks through a pool of processes and their results back.",
     "growth": "What happens when rings get larger, and when there are more of them or more processes.",
     "idle": "The CPU time of a consumer that has nothing to do.",
+    "instructions": "What one message takes of the CPU, counted; other work on the machine does not change it.",
 }
 _METHOD = """
 Contestants take turns within a round, and every round begins with another one; figures are medians over the rounds,

@@ -60,7 +60,8 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
 @click.option("--smoke", is_flag=True, help="Everything briefly, with one rival; figures mean nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON (docs/bench-json.md).")
 def run(what: tuple[str, ...], out: Path | None, smoke: bool, as_json: bool, **given: Any) -> int:
-    """Run benches: throughput, latency, fan-in, fan-out, objects, frames, topic, pool, growth, idle, or all.
+    """Run benches: throughput, latency, fan-in, fan-out, objects, frames, topic, pool, growth, idle,
+    instructions, or all.
 
     Contestants take turns within a round, and every ratio is of medians over the rounds. Content and order are checked
     while timing. The exit code is 1 when a ring of ours did not do its work.
