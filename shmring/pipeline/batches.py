@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import pickle
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from shmring.workers.failures import remote_traceback, traceback_text
+from shmring.workers.failures import SentError, sent_error
 
 
 class Failure(NamedTuple):
-    """An item whose function raised: its place in the batch, the traceback, and the pickled exception."""
+    """An item whose function raised: its place in the batch, and the exception."""
 
     place: int
-    text: str
-    error: bytes
-
-    def exception(self) -> BaseException:
-        """The exception, with its traceback in the worker as the cause."""
-        error: BaseException
-        try:
-            error = pickle.loads(self.error)
-        except Exception as problem:
-            error = problem
-        error.__cause__ = remote_traceback(self.text)
-        return error
+    error: SentError
 
 
 class Outcome(NamedTuple):
@@ -47,15 +35,5 @@ def run_batch(function: Callable[[Any], Any], items: list[Any], expand: bool) ->
             results.append(list(result) if expand else result)
         except Exception as error:
             results.append(None)
-            failures.append(_failure(place, error))
+            failures.append(Failure(place, sent_error(error)))
     return Outcome(results, failures, time.perf_counter() - began)
-
-
-def _failure(place: int, error: Exception) -> Failure:
-    text = traceback_text(error)
-    error.__traceback__ = None
-    try:
-        data = pickle.dumps(error, 5)
-    except Exception as problem:
-        data = pickle.dumps(pickle.PicklingError(f"{type(error).__name__}: {error} (it cannot be pickled: {problem})"))
-    return Failure(place, text, data)

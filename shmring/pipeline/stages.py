@@ -143,7 +143,7 @@ class Stage:
         output = []
         for place, result in enumerate(results):
             if place in failures:
-                output += self._instead(items[place], failures[place].exception())
+                output += self._instead(items[place], failures[place].error.exception())
             else:
                 self._done += 1
                 output += result if self.spec.expand else [result]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import pickle
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +18,7 @@ from shmring import segment
 from shmring.errors import Closed, Empty, PeerDied, ShutDown
 from shmring.ring import Ring
 from shmring.workers import parcels
-from shmring.workers.failures import traceback_text
+from shmring.workers.failures import sent_error
 from shmring.workers.functions import PickledFunction, function_of
 from shmring.workers.parcels import Packed, Parcel
 from shmring.workers.shelf import Raw
@@ -107,14 +106,7 @@ class Worker:
 
     def packed_failure(self, key: int, kind: int, began: int, error: BaseException) -> Packed:
         """An exception and its traceback as text; in place of one that cannot be pickled, why it cannot."""
-        text = traceback_text(error)
-        error.__traceback__ = None
-        try:
-            return self.packed(key, kind, began, (text, pickle.dumps(error, 5)))
-        except BaseException as problem:
-            text += f"\nThis exception could not be sent, and another stands for it:\n{traceback_text(problem)}"
-            stand_in = pickle.PicklingError(f"{type(error).__name__}: {error} (it cannot be pickled: {problem})")
-            return self.packed(key, kind, began, (text, pickle.dumps(stand_in, 5)))
+        return self.packed(key, kind, began, tuple(sent_error(error)))
 
     def send(self, answer: Packed) -> None:
         """Put a result; a KeyboardInterrupt meanwhile is put off. Nobody hears it when the pool's process has died."""

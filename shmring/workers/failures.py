@@ -1,12 +1,16 @@
-"""What goes wrong with workers: a worker that died, and the remote side of a traceback."""
+"""What goes wrong with workers: one that died, an exception on its way from one, the remote side of a traceback."""
 
 from __future__ import annotations
 
 import contextlib
+import copyreg
+import importlib
+import io
+import pickle
 import signal
 import traceback
 from concurrent.futures.process import BrokenProcessPool, _RemoteTraceback
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from shmring.errors import ShmringError
 
@@ -54,4 +58,90 @@ def remote_traceback(text: str) -> BaseException:
 
 def traceback_text(error: BaseException) -> str:
     """The traceback of an exception as Python prints it."""
-    return "".join(traceback.format_exception(error))
+    try:
+        return "".join(traceback.format_exception(error))
+    except BaseException:  # from a method of the exception itself
+        return f"{in_words(error)} (its traceback cannot be printed)\n"
+
+
+class SentError(NamedTuple):
+    """An exception on its way to another process: its traceback there, its type and text in words, and its pickle."""
+
+    text: str
+    summary: str
+    data: bytes
+
+    def exception(self) -> BaseException:
+        """The exception, with its traceback in the worker as the cause.
+
+        One that cannot be made here (its class is not to be found, say) is stood in for by an UnpicklingError that
+        says what it was.
+        """
+        error: BaseException
+        try:
+            error = pickle.loads(self.data)
+        except BaseException as problem:
+            reason = f"it cannot be made again here: {in_words(problem)}"
+            error = pickle.UnpicklingError(f"{self.summary} ({reason})")
+        error.__cause__ = remote_traceback(self.text)
+        return error
+
+
+def sent_error(error: BaseException) -> SentError:
+    """An exception, ready to be sent. One that cannot be pickled is stood in for by a PicklingError that says so."""
+    text, summary = traceback_text(error), in_words(error)
+    error.__traceback__ = None
+    try:
+        return SentError(text, summary, _error_pickle(error))
+    except BaseException as problem:
+        text += f"\nThis exception could not be sent, and another stands for it:\n{traceback_text(problem)}"
+        stand_in = pickle.PicklingError(f"{summary} (it cannot be pickled: {in_words(problem)})")
+        return SentError(text, summary, pickle.dumps(stand_in, 5))
+
+
+def in_words(error: BaseException) -> str:
+    """Type and text of an exception, whatever its own methods do."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except BaseException:
+        return f"{type(error).__name__}: its text cannot be had"
+
+
+class _ErrorPickler(pickle.Pickler):
+    """Pickles exceptions so that their constructors need not take what ``args`` holds, which many do not."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if not isinstance(obj, BaseException):
+            return NotImplemented
+        kind = type(obj)
+        reduces = next(each for each in kind.__mro__ if "__reduce__" in vars(each))
+        is_usual = reduces.__module__ == "builtins" and kind.__reduce_ex__ is object.__reduce_ex__
+        if not is_usual or kind in copyreg.dispatch_table:
+            return NotImplemented
+        _, given, *state = cast(Any, obj).__reduce__()
+        # By name, so that a class of a notebook, which came to the worker by value, is the notebook's own again.
+        return remade, (kind.__module__, kind.__qualname__, given, obj.args), *state
+
+
+def _error_pickle(error: BaseException) -> bytes:
+    file = io.BytesIO()
+    _ErrorPickler(file, 5).dump(error)
+    return file.getvalue()
+
+
+def remade(module: str, name: str, given: tuple[Any, ...], args: tuple[Any, ...]) -> BaseException:
+    """An exception of this class and these ``args``: by its constructor, if that takes what is given, or past it."""
+    kind: Any = importlib.import_module(module)
+    for part in name.split("."):
+        kind = getattr(kind, part)
+    if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+        raise TypeError(f"{module}.{name} is {kind!r} here, and no exception")
+    made: BaseException
+    try:
+        made = kind(*given)
+    except Exception:
+        base: Any = next(each for each in kind.__mro__ if each.__module__ == "builtins")
+        made = base.__new__(kind, *given)
+        base.__init__(made, *given)
+    made.args = args  # a constructor may put other words around what it is given; they are there already
+    return made

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +21,7 @@ from shmring.errors import Empty, PeerDied, ShmringError
 from shmring.workers import parcels
 from shmring.workers.child import RUNNING
 from shmring.workers.crew import Crew, Member
-from shmring.workers.failures import WorkerDied, how_it_ended, remote_traceback
+from shmring.workers.failures import SentError, WorkerDied, how_it_ended
 from shmring.workers.parcels import Parcel
 from shmring.workers.shelf import Raw
 from shmring.workers.tasks import ATTEMPTS, Feed, Task
@@ -165,7 +164,7 @@ class Pool:
         elif kind == parcels.NOT_READY:
             member = self.crew.member(key)
             member.ready = True
-            self._break(f"the initializer failed in worker {member.pid}", self._error_of(parcels.opened(raw)))
+            self._break(f"the initializer failed in worker {member.pid}", _sent(parcels.opened(raw)))
         elif kind == parcels.LEFT:
             self._hear_of_end(self.crew.member(key))
         return bool(kind != parcels.ALL_GONE)
@@ -184,7 +183,7 @@ class Pool:
             try:
                 value = parcels.short_value(raw)
             except BaseException as problem:
-                error = problem
+                error = _of_result(problem, task)
             self._finish(task, value, error)
             return
         try:
@@ -207,9 +206,9 @@ class Pool:
             if kind == parcels.DONE:
                 value = parcel.value()
             else:
-                error = self._error_of(parcel)
+                error = _sent(parcel)
         except BaseException as problem:
-            error = problem
+            error = _of_result(problem, task)
         self._finish(task, value, error)
 
     def _finish(self, task: Task, value: Any, error: BaseException | None) -> None:
@@ -223,17 +222,6 @@ class Pool:
             task.future.set_result(value)
         else:
             task.future.set_exception(error)
-
-    def _error_of(self, parcel: Parcel) -> BaseException:
-        """An exception from a worker, with its traceback there as the cause."""
-        text, data = parcel.value()
-        error: BaseException
-        try:
-            error = pickle.loads(data)
-        except BaseException as problem:  # pickled well, but its class cannot be made from that
-            error = problem
-        error.__cause__ = remote_traceback(text)
-        return error
 
     def _hear_of_end(self, member: Member) -> None:
         """A worker has ended; everything that it had put was dealt with before."""
@@ -319,11 +307,24 @@ class Pool:
         self.crew.kill(number)
 
 
+def _sent(parcel: Parcel) -> BaseException:
+    """An exception from a worker."""
+    return SentError(*parcel.value()).exception()
+
+
+def _of_result(problem: BaseException, task: Task) -> BaseException:
+    problem.add_note(f"(raised as the result of {_title(task)} was unpickled in this process)")
+    return problem
+
+
+def _title(task: Task) -> str:
+    return str(getattr(task.function, "__qualname__", repr(task.function)))
+
+
 def _obituary(member: Member, task: Task) -> WorkerDied:
-    name = getattr(task.function, "__qualname__", repr(task.function))
     return WorkerDied(
-        f"worker {member.pid} {how_it_ended(member.exitcode)} while it ran {name}; the pool goes on without it. "
-        "Pass retries= to run such tasks again elsewhere",
+        f"worker {member.pid} {how_it_ended(member.exitcode)} while it ran {_title(task)}; the pool goes on without "
+        "it. Pass retries= to run such tasks again elsewhere",
         member.pid,
         member.exitcode,
     )

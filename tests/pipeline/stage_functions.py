@@ -48,3 +48,12 @@ class CannotBePickled:
 
 def sometimes_unpicklable(number):
     return CannotBePickled() if number == 3 else number
+
+
+class OddError(Exception):
+    def __init__(self, first, second):
+        super().__init__(first)
+
+
+def raise_odd(number):
+    raise OddError("odd", number)

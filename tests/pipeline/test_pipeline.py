@@ -13,9 +13,11 @@ import time
 
 import pytest
 from stage_functions import (
+    OddError,
     die_on_seven,
     double,
     odd_only,
+    raise_odd,
     sleep_long,
     slow_when_early,
     sometimes_unpicklable,
@@ -74,6 +76,13 @@ def test_an_error_names_the_item_and_the_stage():
     assert (caught.value.stage, caught.value.item) == ("odds", 2)
     assert isinstance(caught.value.__cause__, ValueError)
     assert "raise ValueError" in str(caught.value.__cause__.__cause__)
+
+
+def test_an_error_whose_constructor_takes_other_arguments_is_named_as_itself():
+    with pytest.raises(shmring.StageError, match=r"failed on 1: OddError\('odd'\)") as caught:
+        Pipeline().source([1]).stage(raise_odd).run()
+    assert isinstance(caught.value.__cause__, OddError)
+    assert "raise OddError" in str(caught.value.__cause__.__cause__)
 
 
 def test_failed_items_are_skipped_or_replaced_on_request():

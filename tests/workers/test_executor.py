@@ -14,15 +14,25 @@ import multiprocess
 import numpy
 import pytest
 from worker_jobs import (
+    NeedsTwo,
+    NeedsTwoOfSystem,
+    RudeError,
     Unpicklable,
+    Worded,
     both,
     double,
     fail,
     get_state,
+    make_broken,
     make_unpicklable,
     pid_of,
     raise_carrier,
+    raise_group,
     raise_needs_two,
+    raise_of_system,
+    raise_only_there,
+    raise_rude,
+    raise_worded,
     set_state,
     wait_for,
 )
@@ -127,8 +137,19 @@ class Point:
 def use(point):
     return Point(helper(point.x))
 
+class Mine(Exception):
+    def __init__(self, a, b):
+        super().__init__(a)
+
+def fail():
+    raise Mine("its own", 2)
+
 with shmring.ProcessPoolExecutor(1) as pool:
     print(pool.submit(use, Point(3)).result().x)
+    try:
+        pool.submit(fail).result()
+    except Mine as error:
+        print(error)
 """
 
 
@@ -136,7 +157,7 @@ with shmring.ProcessPoolExecutor(1) as pool:
 def test_functions_and_classes_of_a_main_without_a_file_are_sent_by_value(program):
     command = [sys.executable, *program]
     done = subprocess.run(command, input=NOTEBOOK, capture_output=True, text=True, check=False, timeout=100)
-    assert (done.stdout, done.stderr) == ("a/3\n", "")
+    assert (done.stdout, done.stderr) == ("a/3\nits own\n", "")
 
 
 def test_what_stands_under_the_main_guard_is_sent_by_value(tmp_path):
@@ -194,10 +215,38 @@ def test_what_cannot_be_pickled_fails_alone(pool):
     with pytest.raises(pickle.PicklingError, match="carries a lock") as caught:
         pool.submit(raise_carrier).result(60)
     assert "raise Carrier" in str(caught.value.__cause__)
-    with pytest.raises(TypeError) as caught:
-        pool.submit(raise_needs_two).result(60)
-    assert "raise NeedsTwo(1, 2)" in str(caught.value.__cause__)
     assert pool.submit(double, 1).result(60) == 2
+
+
+def test_an_exception_whose_constructor_takes_other_arguments_arrives_as_itself(pool):
+    with pytest.raises(NeedsTwo) as caught:
+        pool.submit(raise_needs_two).result(60)
+    assert (str(caught.value), caught.value.args, caught.value.second) == ("1", (1,), 2)
+    assert "raise NeedsTwo(1, 2)" in str(caught.value.__cause__)
+    with pytest.raises(Worded) as worded:
+        pool.submit(raise_worded).result(60)
+    assert (str(worded.value), worded.value.code) == ("code 5", 5)
+    with pytest.raises(ExceptionGroup) as group:
+        pool.submit(raise_group).result(60)
+    assert [type(each) for each in group.value.exceptions] == [ValueError, NeedsTwo]
+    with pytest.raises(NeedsTwoOfSystem) as system:
+        pool.submit(raise_of_system).result(60)
+    assert (system.value.args, system.value.errno) == ((2, "gone"), 2)
+
+
+def test_an_exception_that_cannot_be_made_here_is_stood_in_for_by_its_words(pool):
+    with pytest.raises(pickle.UnpicklingError, match="OnlyThere: of the worker") as caught:
+        pool.submit(raise_only_there).result(60)
+    assert "raise OnlyThere" in str(caught.value.__cause__)
+    with pytest.raises(RudeError) as rude:
+        pool.submit(raise_rude).result(60)
+    assert "RudeError" in str(rude.value.__cause__)
+
+
+def test_a_result_that_cannot_be_unpickled_here_says_whose_it_was(pool):
+    with pytest.raises(ValueError, match="zz") as caught:
+        pool.submit(make_broken).result(60)
+    assert "make_broken" in caught.value.__notes__[0]
 
 
 def test_a_call_that_has_not_begun_can_be_cancelled(tmp_path):

@@ -49,10 +49,59 @@ class Unpicklable:
 class NeedsTwo(Exception):
     def __init__(self, first, second):
         super().__init__(first)
+        self.second = second
 
 
 def raise_needs_two():
     raise NeedsTwo(1, 2)
+
+
+class Worded(Exception):
+    def __init__(self, code):
+        super().__init__(f"code {code}")
+        self.code = code
+
+
+def raise_worded():
+    raise Worded(5)
+
+
+def raise_group():
+    raise ExceptionGroup("several", [ValueError(1), NeedsTwo(1, 2)])
+
+
+class NeedsTwoOfSystem(OSError):
+    def __init__(self, first):
+        super().__init__(first, "gone")
+
+
+def raise_of_system():
+    raise NeedsTwoOfSystem(2)
+
+
+def raise_only_there():
+    class OnlyThere(Exception):
+        pass
+
+    raise OnlyThere("of the worker")
+
+
+class RudeError(Exception):
+    def __str__(self):
+        raise SystemError("no words")
+
+
+def raise_rude():
+    raise RudeError
+
+
+class Broken:
+    def __reduce__(self):
+        return int, ("zz",)
+
+
+def make_broken():
+    return Broken()
 
 
 class Carrier(Exception):
