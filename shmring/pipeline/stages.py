@@ -12,6 +12,7 @@ from typing import Any, Literal
 from shmring.errors import StageError
 from shmring.pipeline.batches import Outcome, run_batch
 from shmring.workers import ProcessPoolExecutor, WorkerDied
+from shmring.workers.failures import how_it_ended
 
 OnError = Literal["raise", "skip"] | Callable[[StageError], Any]
 OnDeath = Literal["retry", "drop"]
@@ -152,7 +153,8 @@ class Stage:
     def _instead(self, item: Any, cause: BaseException) -> list[Any]:
         """What goes on in place of an item that failed."""
         self._failed += 1
-        error = StageError(f"stage {self.spec.name!r} failed on {_shortened(item)}: {cause!r}", self.spec.name, item)
+        text = f"stage {self.spec.name!r} failed on {_shortened(item)}: {self._reason(cause)}"
+        error = StageError(text, self.spec.name, item)
         error.__cause__ = cause
         if self.spec.on_error == "raise":
             raise error
@@ -160,6 +162,15 @@ class Stage:
             return []
         value = self.spec.on_error(error)
         return [] if value is None else [value]
+
+    def _reason(self, cause: BaseException) -> str:
+        if not isinstance(cause, WorkerDied):
+            return repr(cause)
+        times = f"each of {self.spec.retries + 1} times" if self.spec.retries else "the one time that it was tried"
+        return (
+            f"its worker {how_it_ended(cause.exitcode)} {times}; stage(on_error='skip') leaves such items out, "
+            f"stage(retries=...) says how often they are tried again, here {self.spec.retries}"
+        )
 
     def _collect(self) -> None:
         """Move what is done to the outbox: in order, or as it comes."""

@@ -249,6 +249,7 @@ class Pool:
         """A task, or its result, was lost with a worker."""
         if task.retries > 0:
             task.retries -= 1
+            task.attempts += 1
             self.feed.again(task)
         else:
             self._finish(task, None, _obituary(member, task))
@@ -322,9 +323,12 @@ def _title(task: Task) -> str:
 
 
 def _obituary(member: Member, task: Task) -> WorkerDied:
+    tried = "retries= runs such tasks again elsewhere"
+    if task.attempts > 1:
+        tried = f"the task had been begun {task.attempts} times, on other workers before"
     return WorkerDied(
         f"worker {member.pid} {how_it_ended(member.exitcode)} while it ran {_title(task)}; the pool goes on without "
-        "it. Pass retries= to run such tasks again elsewhere",
+        f"it, and {tried}",
         member.pid,
         member.exitcode,
     )

@@ -25,8 +25,8 @@ class Task:
     """A call. Each attempt at it has a key of its own, so that what belongs to an earlier one is recognised."""
 
     __slots__ = (
-        "args", "aside", "attempt", "by_value", "flags", "function", "future", "kind", "kwargs", "number", "pickle",
-        "retries", "running",
+        "args", "aside", "attempt", "attempts", "by_value", "flags", "function", "future", "kind", "kwargs", "number",
+        "pickle", "retries", "running",
     )  # fmt: skip
 
     def __init__(
@@ -43,6 +43,7 @@ class Task:
         self.function, self.args, self.kwargs = function, args, kwargs
         self.kind, self.flags, self.retries, self.pickle = kind, flags, retries, pickle
         self.number = self.attempt = 0
+        self.attempts = 1  # with the one at hand; of these only a death with the task makes one more
         self.by_value = self.running = False
         self.aside: Any = None
 

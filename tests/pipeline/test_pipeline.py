@@ -120,6 +120,15 @@ def test_an_item_that_kills_its_worker_is_found_out():
     assert isinstance(caught.value.__cause__, shmring.WorkerDied)
 
 
+def test_an_item_that_kills_its_workers_is_told_with_what_a_stage_can_do_about_it():
+    with pytest.raises(
+        shmring.StageError, match=r"killed by SIGKILL.* each of 3 times; .*on_error='skip'.*retries.* 2"
+    ):
+        Pipeline().source(range(9)).stage(die_on_seven, retries=2).run()
+    with pytest.raises(shmring.StageError, match=r"killed by SIGKILL.* the one time .*retries.* 0"):
+        Pipeline().source(range(9)).stage(die_on_seven, retries=0).run()
+
+
 def test_what_a_killed_worker_was_at_can_be_dropped():
     pipeline = Pipeline().source(range(30)).stage(die_on_seven, on_death="drop", batch=1)
     assert pipeline.run() == [number for number in range(30) if number != 7]

@@ -61,7 +61,7 @@ def test_all_workers_may_die_at_once(pool):
 def test_with_retries_a_task_is_run_again_elsewhere(tmp_path):
     with shmring.ProcessPoolExecutor(2, retries=1) as pool:
         assert pool.submit(die_the_first_time, str(tmp_path / "been here")).result(60) == "the second time"
-        with pytest.raises(shmring.WorkerDied):
+        with pytest.raises(shmring.WorkerDied, match="begun 2 times"):
             pool.submit(leave).result(60)
 
 
