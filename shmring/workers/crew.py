@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import threading
@@ -77,7 +78,7 @@ class Crew:
     ) -> None:
         self._context, self._tasks, self._results = context, tasks, results
         self._start, self._max_tasks = start, max_tasks
-        self._owner = os.getpid()
+        self.owner = os.getpid()
         self._lock = threading.Lock()
         self._free = [*range(size)]
         self.members: dict[int, Member] = {}  # by slot, until the pool has heard of the end
@@ -119,9 +120,16 @@ class Crew:
 
     def wake(self) -> None:
         """Make the thread look around, and nudge the pool. Safe anywhere, in a finalizer too."""
-        if self._waker >= 0 and os.getpid() == self._owner:
+        if self._waker >= 0 and os.getpid() == self.owner:
             with contextlib.suppress(OSError):  # full: it will wake anyway
                 os.write(self._waker, b".")
+
+    def disown(self) -> None:
+        """In a forked child: its multiprocessing must not take our workers for children to be joined when it ends."""
+        for member in [*self.members.values()]:
+            package = type(member.process).__module__.partition(".")[0]
+            with contextlib.suppress(ImportError, AttributeError):
+                importlib.import_module(f"{package}.process")._children.discard(member.process)
 
     def dismiss(self) -> None:
         """No more work: the thread ends when all workers have."""

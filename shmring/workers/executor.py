@@ -42,7 +42,8 @@ class ProcessPoolExecutor(Executor):
     returns large arrays in the shared memory itself, without a copy; it is given back with the last of them.
     ``progress=True`` shows how far each ``map`` is (needs ``shmring[cli]``).
 
-    Any thread may use it. Nothing blocks but the results, ``shutdown`` and, with ``buffersize``, iteration.
+    Any thread may use it. Nothing blocks but the results, ``shutdown`` and, with ``buffersize``, iteration. In a forked
+    child its calls, and the futures that are pending, raise RuntimeError: it stays the parent's, and goes on there.
     """
 
     def __init__(
@@ -275,6 +276,14 @@ def _checked_context(context: Any, max_tasks: int | None) -> Any:
 def _end(pool: Pool, owner: int) -> None:
     if os.getpid() == owner:
         pool.end()
+
+
+def _disown_all() -> None:
+    for pool in [*_pools]:
+        pool.disown()
+
+
+os.register_at_fork(after_in_child=_disown_all)
 
 
 def _end_all() -> None:

@@ -56,12 +56,14 @@ class Pool:
         self._dismissed = False
         self._numbers = 0
         self._failed_starts = 0
+        self._foreign: str | None = None
         self.thread: threading.Thread | None = None
 
     # --- from the executor's threads ---
 
     def submit(self, tasks: Sequence[Task], refusal: Callable[[], str | None]) -> None:
         """Take tasks in: straight into the ring when there is room, else they wait here. Never blocks."""
+        self._check_process()
         with self.lock:
             if self.broken:
                 raise BrokenProcessPool(self.broken)
@@ -96,6 +98,7 @@ class Pool:
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Break the pool, and send its workers a signal."""
+        self._check_process()
         if self.thread is None:
             self.end()
         self._break("its workers were ended by kill_workers() or terminate_workers()", None, number)
@@ -104,6 +107,24 @@ class Pool:
         """Wait for the end; not from a callback, which runs in the collector's own thread."""
         if self.thread is not None and self.thread is not threading.current_thread():
             self.thread.join()
+
+    def disown(self) -> None:
+        """In a forked child: the pool, its threads and its workers stay the parent's, and what is pending fails here.
+
+        No lock is taken, for any of them may have been held by another thread when the child was forked.
+        """
+        self._foreign = (
+            f"this executor is that of process {self.crew.owner}, which the calling one was forked from; make another "
+            "executor here"
+        )
+        for task in [*self.pending.values()]:
+            task.future.__init__()  # type: ignore[misc]
+            task.future.set_exception(RuntimeError(self._foreign))
+        self.crew.disown()
+
+    def _check_process(self) -> None:
+        if self._foreign:
+            raise RuntimeError(self._foreign)
 
     def _drop(self, task: Task) -> None:
         """A task that was in flight will not be sent."""

@@ -4,6 +4,8 @@ import concurrent.futures
 import functools
 import gc
 import multiprocessing
+import os
+import pathlib
 import pickle
 import subprocess
 import sys
@@ -355,6 +357,53 @@ def test_a_parent_full_of_threads_can_use_it():
     with shmring.ProcessPoolExecutor(2) as pool, concurrent.futures.ThreadPoolExecutor(8) as threads:
         futures = [threads.submit(lambda number: pool.submit(double, number).result(60), n) for n in range(200)]
         assert [future.result(60) for future in futures] == [*range(0, 400, 2)]
+
+
+IN_A_FORK = """
+    import concurrent.futures, os, sys, threading, time
+    import shmring
+    from worker_jobs import same, wait_for
+
+    def try_in_the_child(pool, future):
+        for call in (
+            lambda: pool.submit(same, 1).result(30),
+            lambda: list(pool.map(same, [1])),
+            lambda: future.result(30),
+            lambda: next(concurrent.futures.as_completed([future], 30)).result(),
+            pool.kill_workers,
+        ):
+            try:
+                call()
+            except RuntimeError as error:
+                print(type(error).__name__, f"that of process {os.getppid()}" in str(error), flush=True)
+        pool.shutdown()
+
+    if __name__ == "__main__":
+        pool = shmring.ProcessPoolExecutor(2)
+        pool.submit(same, 0).result()
+        future = pool.submit(wait_for, sys.argv[1])
+        future.add_done_callback(lambda _: print("called back", flush=True))
+        pool._pool.lock.acquire()  # as another thread of this process may hold it
+        future._condition.acquire()
+        if os.fork() == 0:
+            try_in_the_child(pool, future)
+            sys.exit(3)
+        future._condition.release()
+        pool._pool.lock.release()
+        print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
+        open(sys.argv[1], "w").close()
+        print(future.result(30) == sys.argv[1], pool.submit(same, 5).result(30))
+"""
+
+
+def test_a_forked_childs_use_of_its_parents_executor_is_a_clear_error_and_harms_nobody(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(textwrap.dedent(IN_A_FORK))
+    command = [sys.executable, program, tmp_path / "go"]
+    env = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parent)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100, env=env)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["RuntimeError True"] * 5 + ["3", "called back", "True 5"]
 
 
 def test_progress_is_shown_on_request(pool, capsys):
