@@ -243,7 +243,18 @@ class Attachment(_core.Attachment):
         closed = " closed" if self.closed else ""
         return f"<{type(self).__name__} {self._where_shown} {self._kind} capacity={self.capacity}{closed}>"
 
-    # --- messages that cannot be decoded ---
+    # --- messages that cannot be encoded or decoded ---
+
+    def _unencodable(self, made: object) -> TypeError:
+        """Called by the core, for what its codec's encode returned."""
+        what = repr(type(made).__name__)
+        if isinstance(made, (list, tuple)):
+            odd = next((each for each in made if not _is_buffer(each)), None)
+            what = f"a {type(made).__name__} with {type(odd).__name__!r} in it"
+        return TypeError(
+            f"encode() of codec {self.codec!r} returned {what}; it returns bytes or any other buffer, or a list or "
+            "tuple of buffers, which are put one behind the other"
+        )
 
     def _undecodable(self, cause: BaseException, position: int, length: int) -> DecodeError:
         """Called by the core. The frames that failed must not go on referring to the record."""
@@ -316,6 +327,14 @@ class Attachment(_core.Attachment):
             raise Closed(f"{self!r} is closed in this process and cannot be sent to another; attach it again first")
         memory = self._segment if self._place is None else None
         return _attach_pickled, (type(self), memory, self._place, self._identity, self._manner, machine())
+
+
+def _is_buffer(part: object) -> bool:
+    try:
+        memoryview(part).release()  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return True
 
 
 def _attach_pickled(

@@ -74,9 +74,21 @@ PyObject *sr_encode(struct ring *self, PyObject *object) {
     return PyObject_CallFunctionObjArgs(plain ? self->plain_encode : self->encode, object, NULL);
 }
 
+/* attachment.py: the words for what a codec made that is no buffer. */
+static void refuse_made(struct ring *self, PyObject *made) {
+    PyErr_Clear();
+    PyObject *error = PyObject_CallMethod((PyObject *)self, "_unencodable", "O", made);
+    if (error)
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    Py_XDECREF(error);
+}
+
 bool sr_hold_parts(struct ring *self, PyObject *made, struct parts *parts) {
     /* A codec, or somebody's buffer, is code: it may have closed this ring, or another thread meanwhile. */
-    bool fine = hold(parts, made) && (sr_gate_open(self, PRODUCING) || sr_pass_gate(self, PRODUCING));
+    bool held = hold(parts, made);
+    if (!held && PyErr_ExceptionMatches(PyExc_TypeError))
+        refuse_made(self, made);
+    bool fine = held && (sr_gate_open(self, PRODUCING) || sr_pass_gate(self, PRODUCING));
     if (!fine)
         sr_close_parts(parts);
     return fine;
