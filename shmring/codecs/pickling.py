@@ -38,10 +38,13 @@ class PickleCodec(NamedCodec):
         return _with_buffers(stream, found) if found else stream
 
     def decode(self, record: memoryview, /) -> Any:
-        if record[0] == _PICKLE:
-            return loads(record)
-        stream, buffers = _split(record)
-        return loads(stream, buffers=map(bytearray, buffers))
+        stream, buffers = record, None
+        try:
+            if record[0] != _PICKLE:
+                stream, buffers = _split(record)
+            return loads(stream, buffers=buffers and map(bytearray, buffers))
+        finally:
+            del record, stream, buffers  # the object may have kept an exception of its making, and with it this frame
 
     def view(self, record: memoryview, /) -> Any:
         if record[0] == _PICKLE:

@@ -33,7 +33,10 @@ class Codec(Protocol):
         ...
 
     def decode(self, record: memoryview, /) -> Any:
-        """The object, owning its memory: the record is reused afterwards. What it raises becomes a DecodeError."""
+        """The object, owning its memory: the record is reused afterwards. What it raises becomes a DecodeError.
+
+        So does an object that refers to the record, as ``record`` itself does and ``numpy.frombuffer(record)``.
+        """
         ...
 
     def view(self, record: memoryview, /) -> Any:

@@ -133,6 +133,16 @@ static PyObject *view_of_codec(struct lease *self, PyObject *view) {
     return value;
 }
 
+/* The room of a message that was got must not hang on what somebody keeps of it. */
+static void refuse_reference(struct ring *ring, const struct sr_record *record, PyObject *value) {
+    PyErr_Format(
+        PyExc_BufferError,
+        "decode() made a %R that refers to the record, whose room is used again after get(): it must copy what "
+        "it keeps, as in bytes(record); for a look without a copy there is view(), in `with ring.borrow()`",
+        (PyObject *)Py_TYPE(value));
+    sr_undecodable(ring, record);
+}
+
 PyObject *sr_lease_read(struct ring *ring, const struct sr_record *record, PyObject *reader, bool *kept) {
     bool alone = sr_one_at_a_time(ring, CONSUMING);
     *kept = false;
@@ -155,16 +165,24 @@ PyObject *sr_lease_read(struct ring *ring, const struct sr_record *record, PyObj
             release(view);
     }
     Py_XDECREF(view);
+    if (SR_UNLIKELY(self->exports) && value && self->generation == sr_fork_generation) {
+        PyGC_Collect(); /* it may be in garbage only: a cycle that the codec left behind */
+        if (self->exports && self->generation == sr_fork_generation) {
+            refuse_reference(ring, record, value);
+            PyErr_Fetch(&type, &error, &traceback);
+            Py_CLEAR(value);
+        }
+    }
     if (SR_LIKELY(self->generation == sr_fork_generation)) {
         ring->calls--;
         if (alone)
             ring->gate[CONSUMING] &= ~(unsigned)GATE_BUSY;
-        if (SR_UNLIKELY(self->exports)) { /* views in the object itself, or in a traceback */
+        if (SR_UNLIKELY(self->exports)) { /* a view that the codec has put away, or one in a traceback */
             *kept = true;
             ring->leases++;
             if (alone)
                 ring->gate[CONSUMING] |= GATE_BUSY;
-            end(self, value != NULL);
+            end(self, false);
         }
     } else { /* we are a child that was forked by the codec: the record is the parent's */
         Py_CLEAR(value);

@@ -67,7 +67,10 @@ class CountingCodec(QueueCodec):
         self.chain: weakref.ref[Chain] | None = None
 
     def decode(self, record: memoryview, /) -> Any:
-        value = super().decode(record)
+        try:
+            value = super().decode(record)
+        finally:
+            del record  # see there
         chain = self.chain() if self.chain else None
         assert chain is not None
         chain.control.add_pending(chain.root._slot, 1)

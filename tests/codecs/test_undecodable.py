@@ -183,27 +183,117 @@ def test_a_child_that_is_forked_while_decoding_has_no_part_in_the_message(make) 
         assert ring.stats().messages == 0
 
 
-class Keeps:
-    """A codec that does what it must not: its objects refer to the record."""
+class Copies:
+    """A codec of bytes; those below do what they must not."""
 
-    name = "keeps"
+    name = "kept"
 
     def encode(self, value: bytes, /) -> bytes:
         return value
 
-    def decode(self, record: memoryview, /) -> memoryview:
+    def decode(self, record: memoryview, /) -> object:
+        return bytes(record)
+
+    def view(self, record: memoryview, /) -> object:
+        return self.decode(record)
+
+
+class Keeps(Copies):
+    def decode(self, record: memoryview, /) -> object:
         return record
 
-    view = decode
+
+class KeepsSlice(Copies):
+    def decode(self, record: memoryview, /) -> object:
+        return {"first": record[:1]}
 
 
-def test_a_codec_whose_objects_refer_to_the_record_keeps_it_until_they_go(make) -> None:
-    ring = make(Keeps())
+class KeepsArray(Copies):
+    def decode(self, record: memoryview, /) -> object:
+        return numpy.frombuffer(record, "uint8")
+
+
+@pytest.mark.parametrize("codec", [Keeps, KeepsSlice, KeepsArray])
+@pytest.mark.parametrize("method", ["get", "get_many"])
+def test_an_object_that_refers_to_the_record_is_refused_and_its_room_comes_back(make, codec, method) -> None:
+    ring = make(codec(), "64 KiB")
+    for _ in range(40):
+        ring.put(bytes(10_000), timeout=5)
+        with pytest.raises(shmring.DecodeError, match=r"refers to the record.*bytes\(record\).*skip") as error:
+            getattr(ring, method)(timeout=5)
+        assert isinstance(error.value.__cause__, BufferError)
+        assert (ring.stats().taken, ring.stats().messages) == (0, 1)
+        assert ring.skip(error.value) == bytes(10_000)
+
+
+def test_a_view_that_the_codec_has_put_away_hands_the_message_back_when_it_goes(make) -> None:
+    away: list[object] = []
+
+    class PutsAway(Copies):
+        def decode(self, record: memoryview, /) -> object:
+            away.append(record)
+            return 1
+
+    ring = make(PutsAway())
     ring.put(b"one")
-    view = ring.get()
-    assert bytes(view) == b"one"
+    with pytest.raises(shmring.DecodeError, match="refers to the record"):
+        ring.get()
     assert ring.stats().taken == 1
     with pytest.raises(BufferError, match="still open"):
         ring.close()
-    del view
+    away.clear()
+    assert (ring.stats().taken, ring.stats().messages) == (0, 1)
+
+
+def test_what_a_codec_leaves_to_the_garbage_collector_is_no_reference(make) -> None:
+    class LeavesCycles(Copies):
+        def decode(self, record: memoryview, /) -> object:
+            try:
+                raise KeyError
+            except KeyError as error:
+                kept = error  # its traceback has this frame, and this frame has it
+            return bytes(record), repr(kept)
+
+    ring = make(LeavesCycles())
+    ring.put(b"one")
+    assert ring.get() == (b"one", "KeyError()")
     assert (ring.stats().taken, ring.stats().messages_got) == (0, 1)
+
+
+class KeepsItsTrouble:
+    """Keeps what went wrong while it was unpickled, and so the frames of that time."""
+
+    def __setstate__(self, state: object) -> None:
+        try:
+            raise KeyError
+        except KeyError as error:
+            self.error = error
+
+
+def test_an_object_that_keeps_an_exception_of_its_making_keeps_no_room(make) -> None:
+    ring = make("pickle")
+    for extra in (None, numpy.arange(1000)):
+        made = KeepsItsTrouble()
+        made.extra = extra
+        ring.put(made)
+        got = ring.get()
+        assert isinstance(got.error, KeyError)
+        assert ring.stats().taken == 0
+        with shmring.JoinableQueue() as queue:
+            queue.put(made)
+            assert isinstance(queue.get().error, KeyError)
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [(None, "'NoneType'"), (5, "'int'"), ("x", "'str'"), ([b"a", 2], "a list with 'int'"), ((x for x in b""), "gener")],
+)
+def test_what_encode_returns_and_is_no_buffer_is_named_with_what_may_be(make, made, words) -> None:
+    class Returns(Copies):
+        def encode(self, value: object, /) -> object:
+            return made
+
+    ring = make(Returns())
+    with pytest.raises(TypeError, match=rf"encode\(\) of codec 'kept' returned .*{words}.*list or tuple of buffers"):
+        ring.put(b"")
+    assert ring.stats().messages_put == 0
