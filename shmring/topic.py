@@ -207,7 +207,8 @@ class Topic(Attachment, AsyncTopic, _core.Topic):
 
         Messages are numbered from 0 as they are published, ``subscription.sequence`` is the next one's: so a number
         carries on where another subscription stopped. Does not block. ValueError for a number of a message that is gone
-        or is not there yet, with those that there are; Busy when all attachments are taken.
+        or is not there yet, with those that there are; TypeError for what is none of these; Busy when all attachments
+        are taken.
         """
         code, sequence = _AT, 0
         if isinstance(start, str):
@@ -215,6 +216,11 @@ class Topic(Attachment, AsyncTopic, _core.Topic):
                 raise ValueError(f"start is {start!r}; it is 'latest', 'oldest' or the number of a message")
             code = _STARTS[start]
         else:
+            if not hasattr(type(start), "__index__"):
+                raise TypeError(
+                    f"start is {start!r}, of type {type(start).__name__!r}; it is 'latest', 'oldest' or the number of "
+                    "a message, from 0, such as another subscription's sequence"
+                )
             sequence = operator.index(start)
             if isinstance(start, bool) or not 0 <= sequence < 2**64:
                 raise ValueError(f"start is {start!r}; it is 'latest', 'oldest' or the number of a message, from 0")

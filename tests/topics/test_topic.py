@@ -1,5 +1,6 @@
 """A topic as its users see it: who gets what, from where, and what happens when there is no room."""
 
+import re
 import threading
 from collections.abc import Callable
 
@@ -49,6 +50,13 @@ def test_without_a_subscriber_publishing_never_waits_and_the_newest_stay(topic: 
     with topic.subscribe("oldest") as late:
         assert drain(late) == numbered(16, first=84)
         assert late.lost == 0
+
+
+@pytest.mark.parametrize("start", [None, 1.5, b"oldest", [3]], ids=str)
+def test_a_start_of_another_type_is_named_with_what_it_may_be(topic: shmring.Topic, start: object) -> None:
+    words = rf"start is {re.escape(repr(start))}, of type '{type(start).__name__}'; it is 'latest', 'oldest' or the num"
+    with pytest.raises(TypeError, match=words):
+        topic.subscribe(start)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("gone", [0, 83])
