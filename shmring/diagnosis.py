@@ -83,7 +83,7 @@ def _timed_out(ring: Any, verb: str, length: int, waited: bool) -> BaseException
         )
     return kind(
         f"no message came to {_title(ring)} in time: {totals['claimed']} being written, {totals['taken']} taken by "
-        f"others; {who}; wait longer, or look at `shmring inspect`"
+        f"others; {who}; wait longer" + (f", or look at `shmring inspect {ring.name}`" if ring.name else "")
     )
 
 

@@ -67,6 +67,14 @@ def test_an_empty_queue_is_empty(queue: shmring.Queue) -> None:
             call()
 
 
+def test_what_a_timeout_advises_can_be_done(queue: shmring.Queue, name: str) -> None:
+    with pytest.raises(stdlib.Empty, match="wait longer") as caught:
+        queue.get(timeout=0.01)
+    assert "shmring inspect" not in str(caught.value), "an anonymous queue has no name to inspect"
+    with shmring.Queue(name=name) as named, pytest.raises(stdlib.Empty, match=f"`shmring inspect {name}`"):
+        named.get(timeout=0.01)
+
+
 def test_a_blocked_put_goes_on_when_there_is_room_and_a_blocked_get_when_there_is_a_message() -> None:
     with shmring.Queue(1) as there, shmring.Queue(1) as back:
 
