@@ -46,6 +46,7 @@ from collections.abc import Iterator
 
 from shmring import _core, segment
 from shmring.errors import Corrupt
+from shmring.segment.descriptors import shortage_explained
 from shmring.segment.reserve import reserve_range
 
 SIZE = 32768
@@ -64,13 +65,9 @@ class Control:
     def __init__(self, root: segment.Segment, at: int) -> None:
         """Behind link 0, which ends there."""
         self._root, self.at = root, at
-        self._memory = root.map_range(at, SIZE)
-        if _core.word_load(self._memory, 0) != _MAGIC:
-            self._memory.close()
+        if len(root) < at + SIZE or self._load(0) != _MAGIC:
             raise Corrupt("what stands behind this queue's first ring is not its control block; remove the queue")
-        self.maxsize, self.max_bytes, self.capacity = (
-            _core.word_load(self._memory, offset) for offset in (_MAXSIZE, _MAX_BYTES, _CAPACITY)
-        )
+        self.maxsize, self.max_bytes, self.capacity = map(self._load, (_MAXSIZE, _MAX_BYTES, _CAPACITY))
 
     @staticmethod
     def format(root: segment.Segment, at: int, maxsize: int, max_bytes: int, capacity: int, path: str) -> None:
@@ -82,26 +79,28 @@ class Control:
             _core.word_store(memory, _TABLE + 8, at)  # link 0 begins the file and ends here
             _core.word_store(memory, 0, _MAGIC)
 
-    def close(self) -> None:
-        """Unmap; may be called again."""
-        self._memory.close()
+    def _load(self, offset: int) -> int:
+        return _core.word_load(self._root, self.at + offset)
+
+    def _store(self, offset: int, value: int) -> None:
+        _core.word_store(self._root, self.at + offset, value)
 
     # --- links ---
 
     @property
     def first(self) -> int:
         """Index of the oldest link that is not finished."""
-        return _core.word_load(self._memory, _FIRST)
+        return self._load(_FIRST)
 
     @property
     def last(self) -> int:
         """Index of the newest link."""
-        return _core.word_load(self._memory, _LAST)
+        return self._load(_LAST)
 
     def entry(self, index: int) -> tuple[int, int, bool]:
         """Offset, length and whether it is a single, of a link."""
         where = _TABLE + index % LINKS * 16
-        offset, length = _core.word_load(self._memory, where), _core.word_load(self._memory, where + 8)
+        offset, length = self._load(where), self._load(where + 8)
         return offset, length & ~1, bool(length & 1)
 
     def reserved(self) -> int:
@@ -121,7 +120,8 @@ class Control:
     def lock(self, patience: float | None = None) -> Iterator[bool]:
         """Alone among all processes and threads, until the with block ends or the process does; False: not in time."""
         give_up = None if patience is None else time.monotonic() + patience
-        token = _core.token_open(self._root.fd)
+        with shortage_explained():
+            token = _core.token_open(self._root.fd)
         held = False
         try:
             while not (held := _core.token_lock(token, self.at)):
@@ -138,9 +138,9 @@ class Control:
         """The next link is there. Under the lock."""
         index = self.last + 1
         where = _TABLE + index % LINKS * 16
-        _core.word_store(self._memory, where, offset)
-        _core.word_store(self._memory, where + 8, length | single)
-        _core.word_store(self._memory, _LAST, index)
+        self._store(where, offset)
+        self._store(where + 8, length | single)
+        self._store(_LAST, index)
 
     def clear_behind(self) -> None:
         """Free what a linker that died had reserved behind the last link. Under the lock."""
@@ -151,12 +151,12 @@ class Control:
     def finish(self, memory: segment.Segment) -> None:
         """The first link, mapped here, is finished: its memory is free. Under the lock."""
         _, length, _ = self.entry(self.first)
-        _core.word_store(self._memory, _FIRST, self.first + 1)
+        self._store(_FIRST, self.first + 1)
         memory.madvise(mmap.MADV_REMOVE, KEPT, length - KEPT)
 
     def bury(self) -> None:
         """Free what is left of finished links to which nobody is attached. Under the lock."""
-        index = max(1, _core.word_load(self._memory, _BURIED), self.last - LINKS + 1)  # link 0 stays
+        index = max(1, self._load(_BURIED), self.last - LINKS + 1)  # link 0 stays
         while index < self.first:
             offset, length, _ = self.entry(index)
             if length:
@@ -169,30 +169,30 @@ class Control:
                     finally:
                         os.close(token)
             index += 1
-        _core.word_store(self._memory, _BURIED, index)
+        self._store(_BURIED, index)
 
     # --- tasks ---
 
     def pending(self, slot: int) -> int:
         """Tasks that this attachment got and has not done."""
-        return _core.word_load(self._memory, _PENDING + 8 * slot)
+        return self._load(_PENDING + 8 * slot)
 
     def add_pending(self, slot: int, amount: int) -> None:
         """It got one, or has done one."""
-        _core.word_add(self._memory, _PENDING + 8 * slot, amount)
+        _core.word_add(self._root, self.at + _PENDING + 8 * slot, amount)
 
     def all_pending(self) -> int:
         """The sum over all attachments there ever were."""
-        return _core.word_sum(self._memory, _PENDING, SLOTS)
+        return _core.word_sum(self._root, self.at + _PENDING, SLOTS)
 
     def announce_joiner(self) -> int:
         """A ticket; look at the tasks, then wait with it."""
-        return _core.event_announce(self._memory, _DONE)
+        return _core.event_announce(self._root, self.at + _DONE)
 
     def wait_for_tasks(self, ticket: int, timeout: float) -> None:
         """Sleep until a task is done, or so long; serves signals."""
-        _core.event_park(self._memory, _DONE, ticket, timeout)
+        _core.event_park(self._root, self.at + _DONE, ticket, timeout)
 
     def notify_joiners(self) -> None:
         """A task is done."""
-        _core.event_notify(self._memory, _DONE)
+        _core.event_notify(self._root, self.at + _DONE)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from shmring import _core, registry, segment
-from shmring.errors import LayoutMismatch
-from shmring.queues.control import Control
+from shmring.errors import Corrupt, LayoutMismatch
+from shmring.queues.control import SIZE, Control
 from shmring.queues.link import WHERE
 from shmring.registry import Place, Wish
 from shmring.ring import QUEUE, SLOTS_LIMIT
@@ -21,11 +23,7 @@ def shape(memory: segment.Segment) -> tuple[int, int]:
 
 def first_link_finished(memory: segment.Segment, at: int) -> bool:
     """Has this queue, whose first link ends there, gone on to others for good?"""
-    control = Control(memory, at)
-    try:
-        return control.first > 0
-    finally:
-        control.close()
+    return Control(memory, at).first > 0
 
 
 def found(place: Place | None, maxsize: int, capacity: int, max_bytes: int | None) -> segment.Segment:
@@ -52,28 +50,44 @@ def found(place: Place | None, maxsize: int, capacity: int, max_bytes: int | Non
             Control.format(memory, wish.size, maxsize, most, capacity, str(place.path) if place else WHERE)
             if place is not None:
                 registry.publish(memory, place)
-            return memory
+            return beginning(memory)
         except FileExistsError:
+            continue
+        finally:
             memory.close()
-        except BaseException:
-            memory.close()
-            raise
 
 
 def checked(memory: segment.Segment, place: Place, maxsize: int) -> segment.Segment:
-    """The first link of a queue that was found, mapped alone: its file has further ones behind. Closes the other."""
+    """The beginning of a queue that was found: its first link and control. Its file has further links behind.
+
+    Closes the other.
+    """
     with memory:
         stored = registry.codec_of(memory)
         if not stored.startswith(QUEUE):
             raise LayoutMismatch(
                 f"{place.title} is no queue (its messages are {stored!r}); use Ring.attach, or another name"
             )
-        at = _core.segment_size("mpmc", *shape(memory))
-        control = Control(memory, at)
-        bound = control.maxsize
-        control.close()
+        return _checked(beginning(memory), maxsize)
+
+
+def beginning(memory: segment.Segment) -> segment.Segment:
+    """The part of a queue's file that everybody maps for as long as they have it: link 0 and control."""
+    length = _core.segment_size("mpmc", *shape(memory)) + SIZE
+    there = os.fstat(memory.fd).st_size
+    if there < length:
+        raise Corrupt(f"this queue's file has {there} bytes, and its beginning takes {length}; remove the queue")
+    return memory.map_range(0, length)
+
+
+def _checked(found: segment.Segment, maxsize: int) -> segment.Segment:
+    try:
+        bound = Control(found, len(found) - SIZE).maxsize
         if maxsize and maxsize != bound:
             raise LayoutMismatch(
                 f"the queue that is there has maxsize {bound}, not {maxsize}; leave it out, or unlink it first"
             )
-        return memory.map_range(0, at)
+    except BaseException:
+        found.close()
+        raise
+    return found
