@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from shmring import _core, codecs, registry, segment, semaphores
 from shmring.errors import Closed, DecodeError, LayoutMismatch
 from shmring.registry import Place, Wish
+from shmring.segment.descriptors import shortage_explained
 from shmring.segment.machine import check_machine, machine
 from shmring.segment.sizes import parse_size
 
@@ -111,6 +112,7 @@ class Attachment(_core.Attachment):
         return None if name is None and path is None else registry.place_of(name, path, cls._noun)
 
     @classmethod
+    @shortage_explained()
     def _create(cls, asked: Wish, place: Place | None, how: Manner) -> Self:
         memory, identity, hold = registry.new_segment(asked, place)
         try:
@@ -128,6 +130,7 @@ class Attachment(_core.Attachment):
         return made
 
     @classmethod
+    @shortage_explained()
     def _attach(cls, place: Place, timeout: float | None, how: Manner) -> Self:
         if timeout is not None and not (isinstance(timeout, (int, float)) and 0 <= timeout < float("inf")):
             raise ValueError(f"timeout is {timeout!r}; it is a number of seconds from 0, or None to wait for ever")
@@ -142,6 +145,7 @@ class Attachment(_core.Attachment):
                 raise
 
     @classmethod
+    @shortage_explained()
     def _open(cls, asked: Wish, place: Place, how: Manner, given: dict[str, bool]) -> Self:
         """Attach or create; ``given`` says which of the wishes the user has expressed."""
         while True:
@@ -171,6 +175,7 @@ class Attachment(_core.Attachment):
         return "overwrite" if self._flags & registry.FLAG_OVERWRITE else "block"
 
     @classmethod
+    @shortage_explained()
     def _on(
         cls,
         memory: segment.Segment,
@@ -337,6 +342,7 @@ def _is_buffer(part: object) -> bool:
     return True
 
 
+@shortage_explained()
 def _attach_pickled(
     cls: type[Attachment],
     memory: segment.Segment | None,

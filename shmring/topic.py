@@ -13,6 +13,7 @@ from shmring.asynchronous import AsyncSubscription, AsyncTopic
 from shmring.attachment import Attachment
 from shmring.errors import DecodeError
 from shmring.registry import Wish
+from shmring.segment.descriptors import shortage_explained
 
 DEFAULT_CAPACITY = "1 MiB"
 _STARTS = {"oldest": 0, "latest": 1}
@@ -202,6 +203,7 @@ class Topic(Attachment, AsyncTopic, _core.Topic):
 
     # --- subscribing ---
 
+    @shortage_explained()
     def subscribe(self, start: Literal["latest", "oldest"] | int = "latest") -> Subscription:
         """Begin to get messages: the new ones ("latest"), all that are retained ("oldest"), or from a number on.
 

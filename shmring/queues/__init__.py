@@ -20,6 +20,7 @@ from shmring.queues.link import Root
 from shmring.queues.objects import CountingCodec, QueueCodec
 from shmring.queues.opening import checked, first_link_finished, found, shape
 from shmring.registry import Place
+from shmring.segment.descriptors import shortage_explained
 from shmring.segment.sizes import parse_size
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class _Base(AsyncQueueMethods):
     _chain: Chain
     _codec: codecs.Codec
 
+    @shortage_explained()
     def __init__(
         self,
         maxsize: int = 0,
@@ -321,6 +323,7 @@ def _deadline(block: bool, timeout: float | None) -> float:
     return math.inf if timeout is None else time.monotonic() + max(0.0, timeout)
 
 
+@shortage_explained()
 def _attached(
     cls: type[_Base], name: str | None, memory: segment.Segment | None, identity: int, on_dead_peer: str
 ) -> _Base:

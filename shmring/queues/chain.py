@@ -22,6 +22,7 @@ from shmring.queues.control import LINKS, Control
 from shmring.queues.link import WHERE, Gone, Link, Root, length_of, new_memory, single_bytes
 from shmring.registry import Wish
 from shmring.ring import SLOTS_LIMIT
+from shmring.segment.descriptors import shortage_explained
 from shmring.segment.reserve import free_bytes
 
 _GROWN_MOST = 256 * 2**20  # further links double up to this
@@ -71,6 +72,7 @@ class Chain:
                 self._links[index] = self._attach(index)
             return self._links[index]
 
+    @shortage_explained()
     def _attach(self, index: int) -> Link:
         offset, length, single = self.control.entry(index)
         memory = self.root._segment.map_range(offset, length)
@@ -292,6 +294,7 @@ class Chain:
 
     # --- the protocol of control.py ---
 
+    @shortage_explained()
     def _extend(self, at: int, parts: Any, length: int, deadline: float) -> str:
         """Link a further ring behind this one, if it is the last: "linked"; "put": this message is in it; "no room"."""
         with self.control.lock(max(0.0, deadline - time.monotonic()) + 1.0) as held:

@@ -41,13 +41,11 @@ class Root(Link):
     def _complete_close(self, unmap: bool = True) -> None:
         with contextlib.ExitStack() as stack:
             if self.control is not None and self._place is not None:
-                held = stack.enter_context(self.control.lock(patience=1.0))
-                if held and not self._is_needed(self.control):
-                    with contextlib.suppress(FileNotFoundError, PermissionError):
+                with contextlib.suppress(OSError):  # for want of descriptors, or another user's: the name stays
+                    held = stack.enter_context(self.control.lock(patience=1.0))
+                    if held and not self._is_needed(self.control):
                         registry.unlink_at(self._place, self._identity)
             super()._complete_close(unmap)
-        if unmap and self.control is not None:
-            self.control.close()
 
     def _is_needed(self, control: Control) -> bool:
         """Does another living process have this queue, or does it hold messages?"""

@@ -15,6 +15,7 @@ from multiprocess import connection
 from shmring import segment
 from shmring.errors import ShmringError
 from shmring.ring import Ring
+from shmring.segment.descriptors import shortage_explained
 from shmring.workers import child, parcels
 from shmring.workers.functions import main_as_children_find_it
 from shmring.workers.parcels import Packed
@@ -89,6 +90,7 @@ class Crew:
         os.set_blocking(self._waker, False)
         self._leaving = self._killing = False
 
+    @shortage_explained()
     def hire(self) -> Member:
         """Start a worker. Raises what starting a process raises."""
         with self._lock:

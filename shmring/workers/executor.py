@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from typing import Any, TypeVar
 
+from shmring.segment.descriptors import shortage_explained
 from shmring.workers import parcels
 from shmring.workers.crew import MOST_WORKERS
 from shmring.workers.functions import PickledFunction, function_pickle
@@ -46,6 +47,7 @@ class ProcessPoolExecutor(Executor):
     child its calls, and the futures that are pending, raise RuntimeError: it stays the parent's, and goes on there.
     """
 
+    @shortage_explained()
     def __init__(
         self,
         max_workers: int | None = None,

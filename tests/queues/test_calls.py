@@ -6,6 +6,8 @@ import multiprocessing.queues
 import multiprocessing.resource_sharer
 import os
 import queue as stdlib
+import subprocess
+import sys
 import threading
 import time
 
@@ -196,3 +198,51 @@ def test_a_dropped_queue_is_gone_with_its_descriptors(queue: shmring.Queue) -> N
         assert made.get() == 1
         del made
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_queue_takes_three_descriptors(queue: shmring.Queue) -> None:
+    queue.put(1)
+    before = len(os.listdir("/proc/self/fd"))
+    with shmring.Queue() as other:
+        other.put(1)
+        assert other.get() == 1
+        assert len(os.listdir("/proc/self/fd")) == before + 3
+
+
+WITHOUT_DESCRIPTORS = """
+import os, resource, sys
+import shmring
+makes = {
+    "queue": shmring.Queue,
+    "named queue": lambda: shmring.Queue(name=sys.argv[1] + "-q"),
+    "grown queue": lambda: shmring.Queue(capacity="64 KiB").put_many([bytes(10_000)] * 20),
+    "ring": lambda: shmring.Ring.create(sys.argv[1] + "-r"),
+    "topic": lambda: shmring.Topic.create().subscribe(),
+    "latest": lambda: shmring.Latest.create(size=64),
+    "pool": lambda: shmring.ProcessPoolExecutor(1),
+}
+for what, make in makes.items():
+    make()
+    used = len(os.listdir("/proc/self/fd")) - 1
+    for limit in range(used, used + 100):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, 4096))
+        try:
+            made = make()
+        except OSError as error:
+            assert "no file descriptor is left" in str(error), (what, limit - used, error)
+            assert f" open and may have {limit}" in str(error), error
+            assert "ulimit -n" in str(error), error
+        else:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+            del made
+            break
+    else:
+        raise AssertionError(what)
+    assert limit > used, what
+    assert len(os.listdir("/proc/self/fd")) - 1 == used, what
+"""
+
+
+def test_want_of_descriptors_is_told_with_how_many_there_are_and_leaves_nothing(name: str) -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_DESCRIPTORS, name], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
