@@ -7,6 +7,7 @@ ones whose fields overlap or are out of order) are described in numpy's own, as 
 from __future__ import annotations
 
 import ast
+import contextlib
 import math
 import struct
 from collections.abc import Sequence
@@ -29,7 +30,10 @@ _layouts: dict[bytes, tuple[numpy.dtype[Any], tuple[int, ...], bool]] = {}
 
 
 class NumpyCodec(NamedCodec):
-    """Arrays of any dtype but object, any shape, C or F order; 0-d ones and numpy's scalars too."""
+    """Arrays of any dtype but object, any shape, C or F order; 0-d ones and numpy's scalars too.
+
+    A dtype's metadata, which numpy leaves out of comparisons and drops in most operations, stays behind.
+    """
 
     name = "numpy"
 
@@ -88,6 +92,9 @@ def _describe(array: numpy.ndarray[Any, Any], is_fortran: bool) -> bytes:
 
 
 def _words(dtype: numpy.dtype[Any]) -> Any:
+    with contextlib.suppress(ValueError, TypeError):  # numpy warns of metadata; our own words have none
+        bare = _dtype_of(_own_words(dtype))
+        dtype = bare if bare == dtype else dtype
     try:
         words = numpy.lib.format.dtype_to_descr(dtype)
         if numpy.lib.format.descr_to_dtype(words) == dtype:
@@ -107,10 +114,12 @@ def _own_words(dtype: numpy.dtype[Any]) -> Any:
     if dtype.names is None or dtype.fields is None:
         return dtype.str
     fields = [dtype.fields[name] for name in dtype.names]
+    titles = [field[2] if len(field) > 2 else None for field in fields]
     return {
         "names": [*dtype.names],
         "formats": [_own_words(field[0]) for field in fields],
         "offsets": [field[1] for field in fields],
+        **({"titles": titles} if any(titles) else {}),
         "itemsize": dtype.itemsize,
         "aligned": dtype.isalignedstruct,
     }

@@ -130,3 +130,19 @@ def test_a_record_that_claims_to_hold_objects_is_refused(name) -> None:
             with pytest.raises(shmring.DecodeError) as error:
                 ring.get()
             assert ring.skip(error.value) == record
+
+
+@pytest.mark.filterwarnings("error")
+def test_metadata_of_a_dtype_stays_behind_without_a_warning(make) -> None:
+    ring = make("numpy")
+    marked = numpy.dtype("i4", metadata={"unit": "m"})
+    inside = numpy.dtype([("x", marked), ("y", marked, (2,))])
+    titled = numpy.dtype([(("a title", "x"), marked)])
+    for number, dtype in enumerate((marked, inside, titled)):
+        array = numpy.ones(3 + number, dtype)
+        ring.put(array)
+        got = ring.get()
+        assert got.dtype == dtype
+        assert got.dtype.metadata is None
+        assert got.tobytes() == array.tobytes()
+    assert got.dtype.fields["x"][2] == "a title"
