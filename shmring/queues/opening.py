@@ -12,7 +12,9 @@ from shmring.registry import Place, Wish
 from shmring.ring import QUEUE, SLOTS_LIMIT
 from shmring.segment.reserve import free_bytes
 
-_CODEC = QUEUE + "pickle"
+PLAIN = QUEUE + "pickle"
+JOINABLE = QUEUE + "joinable"  # pickle as well; whoever gets counts tasks
+_FACES = {PLAIN: "Queue or SimpleQueue", JOINABLE: "JoinableQueue"}
 
 
 def shape(memory: segment.Segment) -> tuple[int, int]:
@@ -26,7 +28,7 @@ def first_link_finished(memory: segment.Segment, at: int) -> bool:
     return Control(memory, at).first > 0
 
 
-def found(place: Place | None, maxsize: int, capacity: int, max_bytes: int | None) -> segment.Segment:
+def found(place: Place | None, maxsize: int, capacity: int, max_bytes: int | None, stored: str) -> segment.Segment:
     """A new queue's memory, or that of the one that has the name."""
     while True:
         if place is not None:
@@ -35,9 +37,9 @@ def found(place: Place | None, maxsize: int, capacity: int, max_bytes: int | Non
             except FileNotFoundError:
                 pass
             else:
-                return checked(memory, place, maxsize)
+                return checked(memory, place, maxsize, stored)
         slots = maxsize if maxsize <= SLOTS_LIMIT else 0
-        wish = Wish("mpmc", capacity, slots, 0o600, place is not None, _CODEC)
+        wish = Wish("mpmc", capacity, slots, 0o600, place is not None, stored)
         if max_bytes is not None and max_bytes < wish.size:
             raise ValueError(
                 f"max_bytes is {max_bytes}, and the first ring takes {wish.size} already; make capacity smaller, or "
@@ -57,7 +59,7 @@ def found(place: Place | None, maxsize: int, capacity: int, max_bytes: int | Non
             memory.close()
 
 
-def checked(memory: segment.Segment, place: Place, maxsize: int) -> segment.Segment:
+def checked(memory: segment.Segment, place: Place, maxsize: int, wanted: str) -> segment.Segment:
     """The beginning of a queue that was found: its first link and control. Its file has further links behind.
 
     Closes the other.
@@ -67,6 +69,12 @@ def checked(memory: segment.Segment, place: Place, maxsize: int) -> segment.Segm
         if not stored.startswith(QUEUE):
             raise LayoutMismatch(
                 f"{place.title} is no queue (its messages are {stored!r}); use Ring.attach, or another name"
+            )
+        if stored != wanted:
+            there = _FACES.get(stored, f"queue of another version ({stored!r})")
+            raise LayoutMismatch(
+                f"{place.title} is a {there}, and not a {_FACES[wanted]}, which counts tasks otherwise; use "
+                f"{there.split()[0]}(name=...) everywhere, or another name"
             )
         return _checked(beginning(memory), maxsize)
 

@@ -146,3 +146,18 @@ def test_nothing_is_left_of_a_queue_whose_processes_were_killed(queue) -> None:
         os.kill(os.getpid(), 9)
     os.waitpid(pid, 0)
     assert not [entry for entry in {*os.listdir("/dev/shm")} - before if "queue" in entry]
+
+
+@pytest.mark.parametrize(
+    ("there", "asked"), [("Queue", "JoinableQueue"), ("SimpleQueue", "JoinableQueue"), ("JoinableQueue", "Queue")]
+)
+def test_a_queue_that_counts_tasks_and_one_that_does_not_are_no_match(name, there, asked) -> None:
+    with getattr(shmring, there)(name=name):
+        with pytest.raises(
+            shmring.LayoutMismatch, match=rf"{name}.* is a .*Queue.*, and not a {asked}.*name=.*another"
+        ):
+            getattr(shmring, asked)(name=name)
+        getattr(shmring, there)(name=name).close()
+    with shmring.Queue(name=name) as queue, shmring.SimpleQueue(name=name) as simple:
+        queue.put(1)
+        assert simple.get() == 1
