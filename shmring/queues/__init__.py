@@ -7,18 +7,19 @@ import math
 import operator
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from shmring import _core, codecs, registry, segment
 from shmring.attachment import CAPACITY_LIMIT, Manner
 from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
 from shmring.errors import Closed, DecodeError, Empty, Full, PeerDied, ShutDown
+from shmring.queues.account import Account
 from shmring.queues.asynchronous import AsyncQueueMethods
 from shmring.queues.chain import Chain
 from shmring.queues.link import Root
 from shmring.queues.objects import CountingCodec, QueueCodec
-from shmring.queues.opening import checked, first_link_finished, found, shape
+from shmring.queues.opening import JOINABLE, PLAIN, checked, first_link_finished, found, shape
 from shmring.registry import Place
 from shmring.segment.descriptors import shortage_explained
 from shmring.segment.sizes import parse_size
@@ -32,11 +33,18 @@ DEFAULT_CAPACITY = "16 MiB"
 _LOOK_UP = 0.1
 
 
+class ClosedEnd(Closed, OSError):
+    """Closed, where multiprocessing says OSError, of its pipe."""
+
+
 class _Base(AsyncQueueMethods):
     """What the three kinds of queue share."""
 
     _chain: Chain
     _codec: codecs.Codec
+    _stored = PLAIN  # what the first ring says that the queue is
+    _closed = True  # until it is open
+    _left = (0, False)  # when it is closed: how many messages there were, and whether it was full
 
     @shortage_explained()
     def __init__(
@@ -61,7 +69,7 @@ class _Base(AsyncQueueMethods):
         first = parse_size(capacity, limit=CAPACITY_LIMIT)
         most = None if max_bytes is None else parse_size(max_bytes, what="max_bytes")
         place = None if name is None else registry.place_of(name, None)
-        self._open(found(place, bound, first, most), place, on_dead_peer)
+        self._open(found(place, bound, first, most, self._stored), place, on_dead_peer)
 
     def _open(self, memory: segment.Segment, place: Place | None, on_dead_peer: str) -> None:
         self._codec = self._new_codec()
@@ -88,25 +96,24 @@ class _Base(AsyncQueueMethods):
     def _put_slowly(self, parts: Any, deadline: float) -> None:
         """What try_put gave back."""
         if self._closed:
-            raise Closed(f"{self!r} is closed")
+            raise self._end_closed(f"{self!r} is closed")
         self._chain.take_role(PRODUCING)
         self._chain.put(parts, deadline)
 
     def _get_slowly(self, deadline: float) -> Any:
         """Where get_now would not."""
         if self._closed:
-            raise Closed(f"{self!r} is closed")
+            raise self._end_closed(f"{self!r} is closed")
         self._chain.take_role(CONSUMING)
         return self._chain.get(deadline)
 
-    def empty(self) -> bool:
-        """True when no message waits to be got. Exact at its moment; does not block."""
-        return self._messages() == 0
+    _end_closed: type[Closed] = Closed  # what put and get raise after close()
 
-    def _messages(self) -> int:
+    def empty(self) -> bool:
+        """True when no message waits to be got. Exact at its moment; does not block. OSError after close()."""
         if self._closed:
-            raise Closed(f"{self!r} is closed")
-        return self._chain.messages()
+            raise ClosedEnd(f"{self!r} is closed")
+        return self._chain.messages() == 0
 
     def skip(self, error: DecodeError | None = None, timeout: float | None = None) -> bytes | None:
         """Take a message out without decoding it: the one that ``error`` is about, else the next. Its bytes.
@@ -116,7 +123,22 @@ class _Base(AsyncQueueMethods):
         return self._chain.skip(error, _deadline(True, timeout))
 
     def close(self) -> None:
-        """Leave the queue; this process uses it no more. What was put stays for the others. May be called again."""
+        """Leave the queue; this process uses it no more. What was put stays for the others. May be called again.
+
+        As in multiprocessing, put and get raise ValueError from now on, ``empty`` OSError (SimpleQueue's three all
+        OSError; here each is a Closed as well), while ``qsize`` and ``full`` go on to say what there was.
+        """
+        if not self._closed:
+            with contextlib.suppress(Closed, OSError):  # another thread's close was first; no descriptor is left
+                self._remember()
+        self._leave()
+
+    def _remember(self) -> None:
+        """What is still to be had after the end."""
+        count = self._chain.messages()
+        self._left = count, 0 < self._chain.control.maxsize <= count
+
+    def _leave(self) -> None:
         self._closed = True
         if hasattr(self, "_chain"):
             self._chain.close()
@@ -136,7 +158,7 @@ class _Base(AsyncQueueMethods):
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):  # half made, or at interpreter exit
-            self.close()
+            self._leave()
 
     def __repr__(self) -> str:
         state = " closed" if self._closed else ""
@@ -223,13 +245,18 @@ class Queue(_Base):
         return found
 
     def qsize(self) -> int:
-        """How many messages wait to be got. Exact at its moment; does not block; takes time with their number."""
-        return self._messages()
+        """How many messages wait to be got. Exact at its moment; does not block; takes time with their number.
+
+        After close(), how many waited then.
+        """
+        return self._left[0] if self._closed else self._chain.messages()
 
     def full(self) -> bool:
-        """True when it holds ``maxsize`` messages."""
+        """True when it holds ``maxsize`` messages; after close(), when it did then."""
+        if self._closed:
+            return self._left[1]
         maxsize = self._chain.control.maxsize
-        return bool(maxsize) and self._messages() >= maxsize
+        return bool(maxsize) and self._chain.messages() >= maxsize
 
     def join_thread(self) -> None:
         """Does nothing after close(): there is no thread, and everything was in shared memory when put() returned."""
@@ -247,6 +274,9 @@ class JoinableQueue(Queue):
     ``task_done``, keeps ``join`` waiting, as in multiprocessing; with ``on_dead_peer="raise"`` that is PeerDied.
     """
 
+    _stored = JOINABLE
+    _after: Account | None = None  # once it is closed
+
     def _new_codec(self) -> codecs.Codec:
         self._counter = CountingCodec()
         return self._counter
@@ -256,31 +286,38 @@ class JoinableQueue(Queue):
 
     def task_done(self) -> None:
         """Say that one task that was got is done. ValueError when there is none."""
-        if self._closed:
-            raise Closed(f"{self!r} is closed")
-        control, slot = self._chain.control, self._chain.root._slot
-        if control.pending(slot) < 1 and self._unfinished() < 1:
-            raise ValueError("task_done() called too many times")
-        control.add_pending(slot, -1)
-        control.notify_joiners()
+        with self._account() as account:
+            account.task_done()
 
     def join(self) -> None:
-        """Wait until every object that was put was got, and said to be done."""
-        control = self._chain.control
-        while True:
-            ticket = control.announce_joiner()
-            if self._unfinished() < 1:
-                return
-            control.wait_for_tasks(ticket, _LOOK_UP)
-            if self._on_dead_peer == "raise":
-                self._check_workers()
+        """Wait until every object that was put was got, and said to be done. After close() too, as task_done."""
+        with self._account(alone=True) as account:
+            while True:
+                ticket = account.control.announce_joiner()
+                if account.unfinished() < 1:
+                    return
+                account.control.wait_for_tasks(ticket, _LOOK_UP)
+                if self._on_dead_peer == "raise" and not self._closed:
+                    self._check_workers()
 
-    def _unfinished(self) -> int:
-        """Those in the queue first: a task is counted as pending before it leaves it."""
-        if self._closed:
+    def _remember(self) -> None:
+        super()._remember()
+        root = self._chain.root
+        self._after = Account.apart(root._segment, self._chain.control.at, root._slot)
+
+    @contextlib.contextmanager
+    def _account(self, alone: bool = False) -> Iterator[Account]:
+        """The tasks; ``alone``: in a mapping that a close() by another thread leaves in peace."""
+        root, control = self._chain.root, self._chain.control
+        if self._after is not None:
+            yield self._after
+        elif self._closed:
             raise Closed(f"{self!r} is closed")
-        in_flight = self._chain.in_flight()
-        return in_flight + self._chain.control.all_pending()
+        elif not alone:
+            yield Account(root._segment, control, root._slot)
+        else:
+            with contextlib.closing(Account.apart(root._segment, control.at, root._slot)) as account:
+                yield account
 
     def _check_workers(self) -> None:
         """PeerDied when only dead processes have tasks that are not done."""
@@ -298,6 +335,8 @@ class JoinableQueue(Queue):
 
 class SimpleQueue(_Base):
     """multiprocessing.SimpleQueue: put, get, empty and close, no bounds and no timeouts. Otherwise as Queue."""
+
+    _end_closed = ClosedEnd
 
     def __init__(self, *, ctx: Any = None, **options: Any) -> None:
         """Options as Queue's, but no maxsize."""
@@ -330,7 +369,7 @@ def _attached(
     place = None if name is None else registry.place_of(name, None)
     if memory is None:
         assert place is not None
-        memory = checked(registry.wait_for_segment(place, 0), place, 0)
+        memory = checked(registry.wait_for_segment(place, 0), place, 0, cls._stored)
     if _core.describe(memory)[2] != identity:
         memory.close()
         raise FileNotFoundError("the queue that this handle was made for is gone")

@@ -8,6 +8,7 @@ from typing import Any
 
 from shmring import _core, codecs, registry, segment
 from shmring.attachment import Manner
+from shmring.queues.account import in_flight
 from shmring.queues.control import KEPT, Control
 from shmring.registry import Wish
 from shmring.ring import Ring
@@ -52,13 +53,7 @@ class Root(Link):
         shot = _core.snapshot(self._segment, self._segment.fd)
         if any(entry["alive"] is not False and entry["slot"] != self._slot for entry in shot["attachments"]):
             return True
-        for index in range(control.first, control.last + 1):
-            offset, length, _ = control.entry(index)
-            with self._segment.map_range(offset, length) as memory:
-                totals = _core.snapshot(memory, self._segment.fd)["totals"]
-            if totals["messages"] + totals["taken"]:
-                return True
-        return False
+        return in_flight(self._segment, control) > 0
 
 
 def length_of(parts: Any) -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import multiprocessing
 import multiprocessing.queues
 import multiprocessing.resource_sharer
 import os
@@ -97,17 +98,63 @@ def test_a_blocked_put_goes_on_when_there_is_room_and_a_blocked_get_when_there_i
         assert got == [*range(100)]
 
 
-def test_after_close_put_and_get_raise_valueerror(queue: shmring.Queue) -> None:
-    queue.put(1)
+def outcome(queue: object, method: str, arguments: tuple[object, ...]) -> object:
+    """What a call gives, or which of the two errors it raises, of those that multiprocessing knows."""
+    try:
+        return getattr(queue, method)(*arguments)
+    except OSError:
+        return OSError
+    except ValueError:
+        return ValueError
+
+
+def after_close(queue: object) -> dict[str, object]:
+    """What each method does after close()."""
+    calls = {"put": (1,), "put_nowait": (1,), "get": (), "get_nowait": (), "empty": (), "full": (), "qsize": ()}
+    calls |= {"task_done": (), "join": (), "join_thread": (), "cancel_join_thread": (), "close": ()}
+    return {method: outcome(queue, method, arguments) for method, arguments in calls.items() if hasattr(queue, method)}
+
+
+@pytest.mark.parametrize("maxsize", [0, 1, 5])
+@pytest.mark.parametrize("name", ["Queue", "JoinableQueue"])
+def test_after_close_each_method_does_what_multiprocessings_does(name: str, maxsize: int) -> None:
+    found = []
+    for package in (multiprocessing.get_context("fork"), shmring):
+        queue = getattr(package, name)(maxsize)
+        queue.put("left behind")
+        if name == "JoinableQueue":
+            assert queue.get() == "left behind"
+        queue.close()
+        found.append(after_close(queue))
+    theirs, ours = found
+    assert theirs.pop("empty") in (True, False, OSError)  # the last once its thread has closed the pipe
+    assert ours.pop("empty") is OSError
+    assert ours == theirs
+
+
+def test_a_closed_simple_queue_raises_oserror() -> None:
+    found = []
+    for package in (multiprocessing.get_context("fork"), shmring):
+        queue = package.SimpleQueue()
+        queue.put("left behind")
+        queue.close()
+        found.append(after_close(queue))
+    assert found[0] == found[1]
+    assert found[0]["put"] is OSError
+
+
+def test_every_error_after_close_is_also_closed(queue: shmring.Queue) -> None:
     with pytest.raises(AssertionError):
         queue.join_thread()
-    queue.cancel_join_thread()
     queue.close()
     queue.close()
     queue.join_thread()
-    for call in (lambda: queue.put(1), queue.get, queue.qsize, queue.empty, lambda: queue.put_nowait(1)):
-        with pytest.raises(ValueError, match="is closed"):
+    simple = shmring.SimpleQueue()
+    simple.close()
+    for call in (lambda: queue.put(1), queue.get, queue.empty, simple.get, lambda: simple.put(1), simple.empty):
+        with pytest.raises(shmring.Closed, match="is closed") as caught:
             call()
+        assert isinstance(caught.value, ValueError)
     assert "closed" in repr(queue)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 
 import numpy
@@ -37,6 +38,45 @@ def test_task_done_too_often_is_valueerror() -> None:
         with pytest.raises(ValueError, match="called too many times"):
             queue.task_done()
         queue.join()
+
+
+def test_tasks_are_done_and_waited_for_after_close_too() -> None:
+    queue = shmring.JoinableQueue(capacity="64 KiB")
+    for number in range(10):
+        queue.put((number, bytes(20_000)))
+    mine = queue.get()
+    pid = os.fork()
+    if not pid:
+        for _ in range(9):
+            queue.get()
+            queue.task_done()
+        queue.close()
+        os._exit(0)
+    queue.close()
+    joined = threading.Event()
+    thread = threading.Thread(target=lambda: (queue.join(), joined.set()))
+    thread.start()
+    os.waitpid(pid, 0)
+    assert mine[0] == 0
+    assert not joined.is_set()
+    queue.task_done()
+    thread.join()
+    with pytest.raises(ValueError, match="too many times"):
+        queue.task_done()
+
+
+def test_close_leaves_a_thread_that_joins_in_peace() -> None:
+    queue = shmring.JoinableQueue()
+    queue.put(1)
+    queue.get()
+    joining = threading.Thread(target=queue.join)
+    joining.start()
+    while (frame := sys._current_frames().get(joining.ident)) is None or frame.f_code.co_name != "wait_for_tasks":
+        continue
+    queue.close()
+    assert joining.is_alive()
+    queue.task_done()
+    joining.join()
 
 
 def test_a_task_may_be_done_by_another_process_than_the_one_that_got_it() -> None:
