@@ -11,10 +11,10 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from shmring import _core, codecs
+from shmring import _core, codecs, segment
 from shmring.attachment import Manner
 from shmring.diagnosis import PRODUCING, diagnose
 from shmring.errors import Closed, DecodeError, Empty, Full, MessageTooLong, NoSpace, ShutDown
@@ -141,19 +141,19 @@ class Chain:
                     patience = began + PATIENCE - time.monotonic()
                     link._put_parts(parts, max(0.0, min(wait, patience)) if patience > 0 else 0.0)
                     return
-            except ShutDown:
-                self._extend(at, None, 0, deadline)
-                continue
             except Closed:
                 if self.closed:
                     raise
                 continue
-            except MessageTooLong:
-                if self._room_in_count() and self._extend(at, parts, length, deadline) == "put":
+            except (ShutDown, MessageTooLong, Full) as refusal:
+                is_shut = isinstance(refusal, ShutDown)
+                done = self._extend(at, parts, length, deadline) if is_shut or self._room_in_count() else "no room"
+                if done == "put":
                     return
-            except Full:
-                if self._room_in_count() and self._extend(at, None, length, deadline) != "no room":
+                if done == "linked" or self._found_memory(link, refusal, deadline):
                     continue
+                if is_shut:
+                    time.sleep(wait / 10)
                 with contextlib.suppress(Full, ShutDown, Closed):  # no more memory: wait for what there is
                     if length <= link.max_message and not self.is_counted():
                         link._put_parts(parts, wait)
@@ -295,23 +295,22 @@ class Chain:
     # --- the protocol of control.py ---
 
     @shortage_explained()
-    def _extend(self, at: int, parts: Any, length: int, deadline: float) -> str:
-        """Link a further ring behind this one, if it is the last: "linked"; "put": this message is in it; "no room"."""
+    def _extend(self, at: int, parts: Any, length: int, deadline: float, beyond: bool = False) -> str:
+        """Link a further ring behind this one, if it is the last: "linked"; "put": this message is in it; "no room".
+
+        ``beyond`` max_bytes too, for a moment: when that will free what is behind.
+        """
         with self.control.lock(max(0.0, deadline - time.monotonic()) + 1.0) as held:
             if not held:
                 return "no room"
             if self.control.last != at:
                 return "linked"
             self.control.clear_behind()
-            wish, single = self._next(length)
-            if wish is None or at - self.control.first + 1 >= LINKS:
-                return "no room"
             offset = self.control.end()
-            try:
-                memory = new_memory(self.root._segment, offset, wish, length if single else None)
-            except NoSpace:
-                self.control.clear_behind()
+            found = self._memory_for(offset, length, beyond) if at - self.control.first + 1 < LINKS else None
+            if found is None:
                 return "no room"
+            memory, wish, single = found
             link = None
             try:
                 _core.format(
@@ -344,28 +343,49 @@ class Chain:
                 memory.close()
                 raise
 
-    def _next(self, length: int) -> tuple[Wish | None, bool]:
-        """What the next link is to be, and whether it is for this message alone; None: there is no memory for it."""
+    def _memory_for(self, offset: int, length: int, beyond: bool) -> tuple[segment.Segment, Wish, bool] | None:
+        """Memory for the next link, what it is to be, and whether it is for this message alone. Under the lock."""
+        for wish, single in self._wishes(length, beyond):
+            try:
+                return new_memory(self.root._segment, offset, wish, length if single else None), wish, single
+            except NoSpace:
+                self.control.clear_behind()
+        return None
+
+    def _wishes(self, length: int, beyond: bool) -> Iterator[tuple[Wish, bool]]:
+        """What the next link may be within max_bytes, the best first.
+
+        A ring has to be twice as large as a message, but is good for many; a single takes what its message needs.
+        """
         control = self.control
         slots = control.maxsize if 0 < control.maxsize <= SLOTS_LIMIT else 0
-        room = control.max_bytes - control.reserved()
+        room = control.max_bytes - (0 if beyond else control.reserved())
+        grown_most = max(_GROWN_MOST, control.capacity)
         least = max(control.capacity, 2 * length)
-        if least > max(_GROWN_MOST, control.capacity):
-            wish = Wish("mpmc", 2 * length, slots, 0o600, False, self.root._codec)
-            return (wish if single_bytes(length) <= room else None), True
         before = self._link(control.last)
-        wanted = control.capacity
+        wanted = least
         if length and not before.single:  # a put needs more room than there was
-            wanted = min(2 * before.capacity, max(_GROWN_MOST, control.capacity))
-        for capacity in (max(wanted, least), least):
+            wanted = max(least, min(2 * before.capacity, grown_most))
+        for capacity in (wanted, least):
             wish = Wish("mpmc", capacity, slots, 0o600, False, self.root._codec)
-            if wish.size <= room:
-                return wish, False
-        return None, False
+            if wish.size <= room and capacity <= grown_most:
+                yield wish, False
+        if 2 * length > control.capacity and single_bytes(length) <= room:
+            yield Wish("mpmc", 2 * length, slots, 0o600, False, self.root._codec), True
 
-    def sweep(self) -> None:
-        """Finish the links that are drained, in order, and free their memory."""
-        control = self.control
+    def _found_memory(self, link: Link, refusal: Exception, deadline: float) -> bool:
+        """Is there more memory now? Drained rings are finished; a last one that is empty is left for a small one."""
+        if self.control.first < self.control.last and self.sweep():
+            return True
+        if isinstance(refusal, Full) or self.in_flight() or link.capacity <= self.control.capacity:
+            return False
+        if self._extend(link.index, None, 0, deadline, beyond=True) != "linked":
+            return False
+        return self.sweep()
+
+    def sweep(self) -> bool:
+        """Finish the links that are drained, in order, and free their memory; were there any?"""
+        control, did = self.control, False
         with control.lock(_LOOK_UP) as held:
             while held and control.first < control.last:
                 index = control.first
@@ -374,11 +394,13 @@ class Chain:
                 if not link._drained():
                     break
                 control.finish(link._segment)
+                did = True
                 with self._state:
                     if index and index not in (self._put_at, self._get_at):
                         self._drop(index)
             if held:
                 control.bury()
+        return did
 
     # --- what there is ---
 

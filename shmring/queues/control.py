@@ -108,7 +108,7 @@ class Control:
         total = 0
         for index in range(self.first, self.last + 1):
             _, length, single = self.entry(index)
-            total += length // 2 if single else length
+            total += length // 2 + KEPT if single else length
         return total
 
     def end(self) -> int:

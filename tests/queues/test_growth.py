@@ -137,15 +137,55 @@ def test_what_could_never_be_taken_is_nospace_at_once() -> None:
         assert queue.get() == "still fine"
 
 
+def test_a_message_counts_once_toward_max_bytes(memory_of) -> None:
+    with shmring.Queue(capacity="1 MiB", max_bytes="10 MiB") as queue:
+        for size in (6, 8):
+            queue.put(numpy.full(size * 2**20, size, "uint8"), timeout=30)
+            assert memory_of(queue) <= 10 * 2**20
+            assert (queue.get(timeout=30) == size).all()
+        for number in range(6):
+            queue.put(numpy.full(700_000, number, "uint8"), timeout=30)
+        assert [queue.get()[0] for _ in range(6)] == [*range(6)]
+
+
+def test_a_put_behind_a_large_object_that_leaves_no_memory_ends_with_its_timeout() -> None:
+    with shmring.Queue(capacity="1 MiB", max_bytes="10 MiB") as queue:
+        put = queue.put_many((numpy.full(700_000, number, "uint8") for number in range(20)), timeout=0.2)
+        assert put > 8
+        for size in (3_000_000, 700_000):
+            with pytest.raises(shmring.Full):
+                queue.put(bytes(size), timeout=0.05)
+        assert [queue.get()[0] for _ in range(put)] == [*range(put)]
+
+
+def test_large_objects_follow_each_other_in_memory_for_one() -> None:
+    with shmring.Queue(capacity="1 MiB", max_bytes="10 MiB") as queue:
+        for _ in range(20):
+            queue.put(numpy.zeros(8 * 2**20, "uint8"), timeout=30)
+            with pytest.raises(shmring.Full):
+                queue.put(numpy.zeros(8 * 2**20, "uint8"), timeout=0)
+            assert len(queue.get()) == 8 * 2**20
+
+
+def test_a_large_object_is_not_kept_waiting_by_an_empty_ring() -> None:
+    with shmring.Queue(capacity="1 MiB", max_bytes="10 MiB") as queue:
+        for _ in range(7):
+            queue.put(bytes(300_000))
+        queue.get_many(7)
+        assert queue._chain._link(queue._chain.control.last).capacity > 2**20
+        queue.put(numpy.zeros(8 * 2**20, "uint8"), timeout=30)
+        assert len(queue.get()) == 8 * 2**20
+
+
 def test_a_large_object_waits_for_memory_that_others_hold() -> None:
     with shmring.Queue(capacity="64 KiB", max_bytes="2 MiB") as queue:
         queue.put(numpy.zeros(500_000, "uint8"))
         with pytest.raises(shmring.Full):
-            queue.put(numpy.zeros(700_000, "uint8"), timeout=0.05)
-        thread = threading.Thread(target=queue.put, args=(numpy.zeros(700_000, "uint8"),))
+            queue.put(numpy.zeros(1_700_000, "uint8"), timeout=0.05)
+        thread = threading.Thread(target=queue.put, args=(numpy.zeros(1_700_000, "uint8"),))
         thread.start()
         assert len(queue.get()) == 500_000
-        assert len(queue.get(timeout=60)) == 700_000
+        assert len(queue.get(timeout=60)) == 1_700_000
         thread.join()
 
 
