@@ -14,7 +14,7 @@ from shmring._core import NOTHING
 from shmring.asynchronous import LOOK_UP_SECONDS, TURN, RingSide, let_the_loop_run, until
 from shmring.diagnosis import CONSUMING, PRODUCING
 from shmring.errors import Closed, Empty, Full, MessageTooLong, ShutDown
-from shmring.queues.chain import PATIENCE, Chain
+from shmring.queues.chain import AT_ONCE, PATIENCE, Chain
 from shmring.queues.link import length_of
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class AsyncQueueMethods:
         def attempt() -> Any:
             at = self._chain.place(PRODUCING)
             try:
-                self._put_slowly(parts, 0.0)
+                self._put_slowly(parts, AT_ONCE)
             except Full:
                 self._chain.check_peers("put")
                 return NOTHING if self._chain.place(PRODUCING) == at else _MOVED
@@ -125,7 +125,7 @@ class AsyncQueueMethods:
             try:
                 return self._chain.get_now(0)
             except (ShutDown, Closed):
-                return self._get_slowly(0.0)
+                return self._get_slowly(AT_ONCE)
         except Empty:
             return NOTHING
 

@@ -29,6 +29,8 @@ _GROWN_MOST = 256 * 2**20  # further links double up to this
 _KEPT_MOST = 4  # times the first capacity: a larger link is left as soon as it is drained
 PATIENCE = 0.01  # seconds that a put waits for a consumer before it takes more memory
 _LOOK_UP = 0.05  # seconds between two looks at what no wake tells of
+AT_ONCE = -math.inf  # a deadline for an event loop, which must not stand still for a stopped process' lock either
+_MOMENT = 0.001
 
 _chains: weakref.WeakSet[Chain] = weakref.WeakSet()
 
@@ -133,7 +135,7 @@ class Chain:
             wait = max(0.0, min(deadline - time.monotonic(), _LOOK_UP))
             try:
                 if self.is_counted():
-                    if self._put_counted(link, parts):
+                    if self._put_counted(link, parts, deadline):
                         return
                     if wait:
                         time.sleep(min(wait, 0.002))
@@ -164,8 +166,8 @@ class Chain:
                 raise NoSpace(single_bytes(length), free_bytes(self.root._segment.fd) or 0, WHERE)
             self.check_peers("put")
 
-    def _put_counted(self, link: Link, parts: Any) -> bool:
-        with self.control.lock(_LOOK_UP) as held:
+    def _put_counted(self, link: Link, parts: Any, deadline: float) -> bool:
+        with self.control.lock(_patience(deadline)) as held:
             if held and self.control.last == link.index and self.in_flight() < self.control.maxsize:
                 link._put_parts(parts, 0)
                 return True
@@ -198,7 +200,7 @@ class Chain:
 
     def look_around(self, verb: str) -> None:
         """What a blocked get does each time that it finds nothing; PeerDied."""
-        self.sweep()
+        self.sweep(AT_ONCE)
         if not self.messages():
             self.check_peers(verb)
 
@@ -228,20 +230,20 @@ class Chain:
             for older in range(self.control.first, at):  # what others had taken there may come back
                 with contextlib.suppress(Empty, ShutDown, Gone, Closed):
                     message = self._link(older).get(0)
-                    self.sweep()
+                    self.sweep(deadline)
                     return message
             crowded = self.control.first != at or not self._outlive_peers
             wait: float | None = max(0.0, deadline - time.monotonic())
             if crowded:
                 wait = min(wait or 0.0, _LOOK_UP)
-            elif math.isinf(deadline):
+            elif deadline == math.inf:
                 wait = None
             try:
                 message = link.get(wait)
             except Empty:
                 if time.monotonic() >= deadline:
                     raise
-                self.sweep()
+                self.sweep(deadline)
                 if not self.messages():
                     self.check_peers("get")
                 continue
@@ -253,7 +255,7 @@ class Chain:
                 self._leave(at, deadline)
                 continue
             if crowded or self._is_outgrown(link):
-                self._tidy(link, at)
+                self._tidy(link, at, deadline)
             return message
 
     def _leave(self, at: int, deadline: float) -> None:
@@ -265,14 +267,14 @@ class Chain:
         with self._state:
             if self._get_at == at and self.control.last > at:
                 self._get_at = at + 1
-        self.sweep()
+        self.sweep(deadline)
 
-    def _tidy(self, link: Link, at: int) -> None:
+    def _tidy(self, link: Link, at: int, deadline: float) -> None:
         """After a message from a link that is not to stay: was it the last?"""
         if not link._maybe_ready():
             if self.control.last == at and self._is_outgrown(link):
-                self._extend(at, None, 0, time.monotonic())
-            self.sweep()
+                self._extend(at, None, 0, min(deadline, time.monotonic()))
+            self.sweep(deadline)
 
     def skip(self, error: DecodeError | None, deadline: float) -> bytes | None:
         """Take a message out undecoded, as Ring.skip."""
@@ -300,7 +302,7 @@ class Chain:
 
         ``beyond`` max_bytes too, for a moment: when that will free what is behind.
         """
-        with self.control.lock(max(0.0, deadline - time.monotonic()) + 1.0) as held:
+        with self.control.lock(_MOMENT if deadline == AT_ONCE else max(0.0, deadline - time.monotonic()) + 1.0) as held:
             if not held:
                 return "no room"
             if self.control.last != at:
@@ -375,18 +377,18 @@ class Chain:
 
     def _found_memory(self, link: Link, refusal: Exception, deadline: float) -> bool:
         """Is there more memory now? Drained rings are finished; a last one that is empty is left for a small one."""
-        if self.control.first < self.control.last and self.sweep():
+        if self.control.first < self.control.last and self.sweep(deadline):
             return True
         if isinstance(refusal, Full) or self.in_flight() or link.capacity <= self.control.capacity:
             return False
         if self._extend(link.index, None, 0, deadline, beyond=True) != "linked":
             return False
-        return self.sweep()
+        return self.sweep(deadline)
 
-    def sweep(self) -> bool:
+    def sweep(self, deadline: float = 0.0) -> bool:
         """Finish the links that are drained, in order, and free their memory; were there any?"""
         control, did = self.control, False
-        with control.lock(_LOOK_UP) as held:
+        with control.lock(_patience(deadline)) as held:
             while held and control.first < control.last:
                 index = control.first
                 link = self._link(index)
@@ -464,6 +466,11 @@ class Chain:
                 if index:
                     self._drop(index)
         self.root.close()
+
+
+def _patience(deadline: float) -> float:
+    """How long a call waits for the lock for what can be done later, too."""
+    return _MOMENT if deadline == AT_ONCE else _LOOK_UP
 
 
 def _refuse_get(timeout: float | None = None) -> Any:

@@ -11,6 +11,7 @@ import pytest
 from tasks import waiting
 
 import shmring
+from shmring.queues.control import Control
 
 FORK = multiprocessing.get_context("fork")
 
@@ -151,3 +152,39 @@ def test_async_for_ends_when_the_queue_is_closed() -> None:
         return await task
 
     assert asyncio.run(main()) == [0, 1, 2]
+
+
+def test_a_loop_does_not_stand_still_for_a_process_that_is_stopped_inside_the_lock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    patience: list[float | None] = []
+    lock = Control.lock
+
+    def noted(self: Control, seconds: float | None = None) -> object:
+        patience.append(seconds)
+        return lock(self, seconds)
+
+    def stop_inside(queue: shmring.Queue) -> None:
+        with lock(queue._chain.control):
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    async def main() -> None:
+        async with shmring.Queue(capacity=4096) as queue:
+            process = FORK.Process(target=stop_inside, args=(queue,))
+            process.start()
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+            monkeypatch.setattr(Control, "lock", noted)
+            tasks = [asyncio.create_task(queue.aput((number, bytes(1000)))) for number in range(20)]
+            _, waiting_for_lock = await asyncio.wait(tasks, timeout=0.3)
+            assert waiting_for_lock, "nothing needed the lock"
+            with contextlib.suppress(shmring.Empty):
+                while True:
+                    await queue.aget(timeout=0.1)
+            assert patience
+            assert max(patience) <= 0.001
+            monkeypatch.setattr(Control, "lock", lock)
+            os.kill(process.pid, signal.SIGCONT)
+            await asyncio.gather(*tasks)
+            process.join()
+
+    asyncio.run(main())
