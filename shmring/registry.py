@@ -312,7 +312,10 @@ def wait_for_segment(place: Place, timeout: float | None, owner: int | None = No
                 raise _unusable(place, state)
             problem = FileNotFoundError() if state == "retired" else NotReady()
         if give_up is not None and time.monotonic() >= give_up:
-            raise missing(place, problem, timeout) from None
+            try:
+                raise missing(place, problem, timeout) from None
+            finally:
+                del problem  # it has this frame, and that the caller's: a cycle, which would keep what the caller makes
         time.sleep(pause)
         pause = min(0.02, pause * 1.5)
 

@@ -1,6 +1,7 @@
 """The calls of a queue: those of multiprocessing, and a few more. Beside CPython's own tests of them."""
 
 import contextlib
+import functools
 import inspect
 import multiprocessing
 import multiprocessing.queues
@@ -237,9 +238,14 @@ def test_what_only_multiprocessing_can_pickle_goes_through(queue: shmring.Queue)
     multiprocessing.resource_sharer.stop()
 
 
-def test_a_dropped_queue_is_gone_with_its_descriptors(queue: shmring.Queue) -> None:
+def test_a_dropped_queue_is_gone_with_its_descriptors(queue: shmring.Queue, name: str) -> None:
     before = len(os.listdir("/proc/self/fd"))
-    for make in (shmring.Queue, shmring.JoinableQueue, shmring.SimpleQueue):
+    for make in (
+        shmring.Queue,
+        shmring.JoinableQueue,
+        shmring.SimpleQueue,
+        functools.partial(shmring.Queue, name=name),
+    ):
         made = make()
         made.put(1)
         assert made.get() == 1
