@@ -160,6 +160,17 @@ class _Base(AsyncQueueMethods):
         with contextlib.suppress(Exception):  # half made, or at interpreter exit
             self._leave()
 
+    if not TYPE_CHECKING:  # or every name would pass for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            if name in ("_reader", "_writer"):
+                raise AttributeError(
+                    f"{type(self).__name__} has no {name}: there is no pipe, and no descriptor that is readable while "
+                    "a message waits; to wait for several queues, await aget() of each in an event loop, or get() in "
+                    "threads"
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     def __repr__(self) -> str:
         state = " closed" if self._closed else ""
         named = "" if self._closed or self.name is None else f" {self.name!r}"

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import inspect
 import multiprocessing
+import multiprocessing.connection
 import multiprocessing.queues
 import multiprocessing.resource_sharer
 import os
@@ -69,6 +70,14 @@ def test_an_empty_queue_is_empty(queue: shmring.Queue) -> None:
     ):
         with pytest.raises(stdlib.Empty):
             call()
+
+
+def test_who_looks_for_the_pipe_is_told_what_there_is_instead(queue: shmring.Queue) -> None:
+    assert not hasattr(queue, "_reader")
+    with pytest.raises(AttributeError, match=r"no _reader: there is no pipe.*aget\(\)"):
+        multiprocessing.connection.wait([queue._reader])
+    with pytest.raises(AttributeError, match="no attribute 'task_done'"):
+        queue.task_done()  # type: ignore[attr-defined]
 
 
 def test_what_a_timeout_advises_can_be_done(queue: shmring.Queue, name: str) -> None:
