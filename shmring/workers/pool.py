@@ -64,6 +64,15 @@ class Pool:
     def submit(self, tasks: Sequence[Task], refusal: Callable[[], str | None]) -> None:
         """Take tasks in: straight into the ring when there is room, else they wait here. Never blocks."""
         self._check_process()
+        try:
+            direct = self._admit(tasks, refusal)
+            if direct:
+                self.feed.send(direct)
+        except BaseException:  # Ctrl-C, say: nobody gets these futures, so nobody may wait for them
+            self._withdraw(tasks)
+            raise
+
+    def _admit(self, tasks: Sequence[Task], refusal: Callable[[], str | None]) -> Sequence[Task]:
         with self.lock:
             if self.broken:
                 raise BrokenProcessPool(self.broken)
@@ -82,9 +91,18 @@ class Pool:
                 self._numbers += 1
                 task.number = self._numbers
                 self.pending[task.number] = task
-            direct = self.feed.admit(tasks)
-        if direct:
-            self.feed.send(direct)
+            return self.feed.admit(tasks)
+
+    def _withdraw(self, tasks: Sequence[Task]) -> None:
+        """Wherever these have got to: what comes of those that a worker has is dropped."""
+        with self.lock:
+            for task in tasks:
+                self.pending.pop(task.number, None)
+            self.feed.withdraw(tasks, len(self.pending))
+            if self.ending:
+                self.crew.wake()
+        for task in tasks:
+            task.future.cancel()
 
     def end(self, cancel: bool = False) -> None:
         """Take no more tasks; leave when those pending are done, or cancelled. Safe in a finalizer."""

@@ -99,6 +99,12 @@ class Feed:
         self.backlog.extend(tasks[count:])
         return tasks[:count]
 
+    def withdraw(self, tasks: Sequence[Task], pending: int) -> None:
+        """Forget these, wherever they are; so many others are pending. Under the lock."""
+        gone = {*tasks}
+        self.backlog = collections.deque(task for task in self.backlog if task not in gone)
+        self.in_flight = pending - len(self.backlog)
+
     def again(self, task: Task) -> None:
         """Send a task that was in flight once more, first of all."""
         with self._lock:

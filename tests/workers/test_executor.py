@@ -359,6 +359,28 @@ def test_a_parent_full_of_threads_can_use_it():
         assert [future.result(60) for future in futures] == [*range(0, 400, 2)]
 
 
+@pytest.mark.parametrize("when", ["before it is sent", "after it was sent"])
+@pytest.mark.parametrize("count", [1, 100])
+def test_a_submit_that_is_interrupted_leaves_nothing_to_wait_for(tmp_path, monkeypatch, when, count):
+    pool = shmring.ProcessPoolExecutor(1)
+    assert pool.submit(double, 1).result(60) == 2
+    feed = pool._pool.feed
+
+    def interrupted(tasks):
+        if when == "after it was sent":
+            type(feed).send(feed, tasks)
+        raise KeyboardInterrupt
+
+    for _ in range(count):
+        with monkeypatch.context() as patch:
+            patch.setattr(feed, "send", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                pool.submit(wait_for, str(tmp_path))
+    assert [*pool.map(double, range(200))] == [*range(0, 400, 2)]
+    pool.shutdown()
+    assert not pool._pool.pending
+
+
 IN_A_FORK = """
     import concurrent.futures, os, sys, threading, time
     import shmring
