@@ -59,7 +59,7 @@ def test_a_full_shared_memory_is_no_space_at_create_and_at_grow_and_leaves_nothi
 
 @pytest.mark.parametrize(
     ("limit", "value", "error"),
-    [("RLIMIT_NOFILE", 5, "Too many open files"), ("RLIMIT_FSIZE", 8192, "ulimit -f")],
+    [("RLIMIT_NOFILE", 5, "ulimit -n"), ("RLIMIT_FSIZE", 8192, "ulimit -f")],
 )
 def test_a_tight_limit_is_an_error_that_names_it_and_leaves_nothing(
     limit: str, value: int, error: str, name: str
