@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 from shmring import _core, registry, segment
 from shmring.errors import LayoutMismatch
+from shmring.places import Place
 from shmring.queues.control import Control
 from shmring.queues.link import WHERE
-from shmring.registry import Place, Wish
+from shmring.registry import Wish
 from shmring.ring import QUEUE, SLOTS_LIMIT
 from shmring.segment.reserve import free_bytes
 
@@ -28,8 +31,14 @@ def first_link_finished(memory: segment.Segment, at: int) -> bool:
         control.close()
 
 
+def _refuse_without_growing_memory() -> None:
+    if sys.platform == "win32":
+        raise NotImplementedError("queues are not on Windows yet, where memory of the page file cannot grow; use Ring")
+
+
 def found(place: Place | None, maxsize: int, capacity: int, max_bytes: int | None) -> segment.Segment:
     """A new queue's memory, or that of the one that has the name."""
+    _refuse_without_growing_memory()
     while True:
         if place is not None:
             try:

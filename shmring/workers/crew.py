@@ -15,6 +15,7 @@ from shmring import segment
 from shmring.errors import ShmringError
 from shmring.ring import Ring
 from shmring.workers import child, parcels
+from shmring.workers.failures import KILL
 from shmring.workers.functions import main_as_children_find_it
 from shmring.workers.parcels import Packed
 
@@ -145,7 +146,7 @@ class Crew:
             signs = [self._wake, *(sign for member in watched for sign in member.signs)]
             ready = {*connection.wait(signs, _GRACE if self._killing else None)}
             if self._killing and not ready:
-                self.kill(signal.SIGKILL)
+                self.kill(KILL)
             for member in watched:
                 if ready.intersection(member.signs):
                     member.reap()

@@ -7,6 +7,7 @@ import importlib
 import itertools
 import os
 import signal
+import sys
 import threading
 import time
 import weakref
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 
 from shmring.workers import parcels
 from shmring.workers.crew import MOST_WORKERS
+from shmring.workers.failures import KILL
 from shmring.workers.functions import PickledFunction, function_pickle
 from shmring.workers.pool import Pool
 from shmring.workers.tasks import Task
@@ -185,7 +187,7 @@ class ProcessPoolExecutor(Executor):
 
     def kill_workers(self) -> None:
         """The same with SIGKILL."""
-        self._pool.kill(signal.SIGKILL)
+        self._pool.kill(KILL)
 
     @property
     def _processes(self) -> dict[int, Any]:
@@ -255,7 +257,13 @@ def _checked_size(max_workers: int | None) -> int:
     return max_workers
 
 
+def _refuse_on_windows() -> None:
+    if sys.platform == "win32":
+        raise NotImplementedError("worker pools are not on Windows yet; rings, topics, latest values and segments are")
+
+
 def _checked_context(context: Any, max_tasks: int | None) -> Any:
+    _refuse_on_windows()
     if context is None:
         context = importlib.import_module("multiprocess").get_context("forkserver")
         context.set_forkserver_preload(["shmring.workers.child"])

@@ -22,7 +22,7 @@ from shmring.errors import Empty, PeerDied, ShmringError
 from shmring.workers import parcels
 from shmring.workers.child import RUNNING
 from shmring.workers.crew import Crew, Member
-from shmring.workers.failures import WorkerDied, how_it_ended, remote_traceback
+from shmring.workers.failures import KILL, WorkerDied, how_it_ended, remote_traceback
 from shmring.workers.parcels import Parcel
 from shmring.workers.shelf import Raw
 from shmring.workers.tasks import ATTEMPTS, Feed, Task
@@ -95,7 +95,7 @@ class Pool:
             self._dismissed = True
             self._close()
 
-    def kill(self, number: int = signal.SIGKILL) -> None:
+    def kill(self, number: int = KILL) -> None:
         """Break the pool, and send its workers a signal."""
         if self.thread is None:
             self.end()
