@@ -4,6 +4,7 @@ Whoever has to change these tests changes the format, and raises the layout vers
 """
 
 import re
+import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -92,7 +93,7 @@ def test_record_words_are_lap_length_owner_state(name: str) -> None:
         ring.put(b"x" * 100)
         ring.put(b"y")
         ring.get()
-        memory = Path(f"/dev/shm/shmring.{name}").read_bytes()
+        memory = bytes(memoryview(ring._segment))
         owner = 1 << 8  # first epoch, entry 0
         length_bits = 13
 
@@ -119,6 +120,7 @@ def tables_of_layout() -> list[tuple[str, str, int, int]]:
     return rows
 
 
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this machine")
 def test_layout_md_and_the_headers_agree(tmp_path: Path) -> None:
     rows = tables_of_layout()
     assert len(rows) > 35
