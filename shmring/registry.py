@@ -22,6 +22,7 @@ from typing import TypeVar
 from shmring import _core, diagnosis, places, segment, semaphores
 from shmring.errors import Corrupt, LayoutMismatch, NotReady
 from shmring.places import Place
+from shmring.segment import growing
 
 _LIFECYCLE_BYTE = 0
 FLAG_PERSIST, FLAG_NAMED, FLAG_OVERWRITE = 1, 2, 4
@@ -58,18 +59,18 @@ class Wish:
 
 
 def new_segment(
-    wish: Wish, place: Place | None, *, reserve: bool = True
+    wish: Wish, place: Place | None, *, grows: bool = False
 ) -> tuple[segment.Segment, int, semaphores.Hold | None]:
     """A formatted segment without a name yet, its identity, and a hold on its semaphores if it has any.
 
-    NoSpace when it cannot be reserved. ``reserve=False`` leaves memory without a place to be taken as it is used.
+    NoSpace when it cannot be reserved. ``grows`` for memory that further ranges will be added to.
     """
     identity = secrets.randbits(63) | 1
     name = place.name if place and place.name else ""
     if place is None:
-        memory = segment.anonymous(wish.size, transferable=True, reserve=reserve)
+        memory = growing.unnamed(wish.size) if grows else segment.anonymous(wish.size, transferable=True)
     else:
-        memory = places.make(place, wish.size, mode=wish.mode, persist=wish.persist)
+        memory = places.make(place, wish.size, mode=wish.mode, in_file=wish.persist or grows)
     try:
         flags = (FLAG_PERSIST if wish.persist else 0) | (FLAG_NAMED if place else 0)
         flags |= FLAG_OVERWRITE if wish.overwrite else 0

@@ -25,8 +25,8 @@ def place(name: str, noun: str = "ring") -> Place:
     return Place(_SHARED_MEMORY / (_PREFIX + check_name(name)), name, noun)
 
 
-def make(where: Place, size: int, *, mode: int, persist: bool) -> posix.Segment:
-    """A reserved segment without a name; a process killed now leaves nothing."""
+def make(where: Place, size: int, *, mode: int, in_file: bool) -> posix.Segment:
+    """A reserved segment without a name; a process killed now leaves nothing. All are files here."""
     return posix.unnamed(where.path.parent, size, mode=mode, title=where.title)
 
 

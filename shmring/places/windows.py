@@ -30,10 +30,13 @@ def place(name: str, noun: str = "ring") -> Place:
     return Place(entries.path_of(name, _KIND), name, noun)
 
 
-def make(where: Place, size: int, *, mode: int, persist: bool) -> windows.Segment:
-    """A segment without a name. NoSpace; NotImplementedError for a mode that admits others."""
+def make(where: Place, size: int, *, mode: int, in_file: bool) -> windows.Segment:
+    """A segment without a name; ``in_file`` for one that is to outlive its processes, or to grow.
+
+    NoSpace; NotImplementedError for a mode that admits others.
+    """
     windows.check_mode(mode)
-    if where.name is not None and not persist:
+    if where.name is not None and not in_file:
         return windows.make(entries.fresh(where.name, size, kind=_KIND), name=where.name)
     try:
         return windows.file(entries.aside(where.path, "new"), size, create=True, draft=True)

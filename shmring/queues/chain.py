@@ -19,10 +19,10 @@ from shmring.attachment import Manner
 from shmring.diagnosis import PRODUCING, diagnose
 from shmring.errors import Closed, DecodeError, Empty, Full, MessageTooLong, NoSpace, ShutDown
 from shmring.queues.control import LINKS, Control
-from shmring.queues.link import WHERE, Gone, Link, Root, length_of, new_memory, single_bytes
+from shmring.queues.link import Gone, Link, Root, length_of, new_memory, single_bytes
 from shmring.registry import Wish
 from shmring.ring import SLOTS_LIMIT
-from shmring.segment.reserve import free_bytes
+from shmring.segment import growing
 
 _GROWN_MOST = 256 * 2**20  # further links double up to this
 _KEPT_MOST = 4  # times the first capacity: a larger link is left as soon as it is drained
@@ -72,8 +72,14 @@ class Chain:
             return self._links[index]
 
     def _attach(self, index: int) -> Link:
+        with self.control.attaching(self.root._slot):
+            if index < self.control.first:
+                raise Gone
+            return self._attach_there(index)
+
+    def _attach_there(self, index: int) -> Link:
         offset, length, single = self.control.entry(index)
-        memory = self.root._segment.map_range(offset, length)
+        memory = growing.map_range(self.root._segment, offset, length)
         try:
             link = Link._on(memory, None, self._manner, at=offset, populate=not single)
         except BaseException as error:
@@ -159,7 +165,8 @@ class Chain:
             if time.monotonic() >= deadline:
                 self._raise_full(length)
             if length > link.max_message and not self._room_to_wait_for(length):
-                raise NoSpace(single_bytes(length), free_bytes(self.root._segment.fd) or 0, WHERE)
+                memory = self.root._segment
+                raise NoSpace(single_bytes(length), growing.free_bytes(memory), growing.where(memory))
             self.check_peers("put")
 
     def _put_counted(self, link: Link, parts: Any) -> bool:
@@ -303,7 +310,9 @@ class Chain:
             wish, single = self._next(length)
             if wish is None or at - self.control.first + 1 >= LINKS:
                 return "no room"
-            offset = self.control.end()
+            offset = self.control.room_for(wish.size)
+            if offset is None:
+                return "no room"
             try:
                 memory = new_memory(self.root._segment, offset, wish, length if single else None)
             except NoSpace:
@@ -410,7 +419,7 @@ class Chain:
 
     def _room_to_wait_for(self, length: int) -> bool:
         """Will there ever be memory for a message of which a ring does not take its like?"""
-        return self.in_flight() > 0 or (free_bytes(self.root._segment.fd) or 0) >= single_bytes(length)
+        return self.in_flight() > 0 or growing.free_bytes(self.root._segment) >= single_bytes(length)
 
     def take_role(self, side: int) -> None:
         """Say on link 0 what this process does; others look there for whether anybody is left."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import Any
 
 from shmring import _core, codecs, registry, segment
@@ -11,10 +10,9 @@ from shmring.attachment import Manner
 from shmring.queues.control import KEPT, Control
 from shmring.registry import Wish
 from shmring.ring import Ring
-from shmring.segment.reserve import reserve_range
+from shmring.segment import growing
 
 _PAGE = 4096
-WHERE = "/dev/shm"
 
 
 class Gone(Exception):
@@ -45,9 +43,9 @@ class Root(Link):
                 if held and not self._is_needed(self.control):
                     with contextlib.suppress(FileNotFoundError, PermissionError):
                         registry.unlink_at(self._place, self._identity)
+            if unmap and self.control is not None:
+                self.control.close()  # first: a file that is removed goes with its last mapping, the root's
             super()._complete_close(unmap)
-        if unmap and self.control is not None:
-            self.control.close()
 
     def _is_needed(self, control: Control) -> bool:
         """Does another living process have this queue, or does it hold messages?"""
@@ -56,7 +54,7 @@ class Root(Link):
             return True
         for index in range(control.first, control.last + 1):
             offset, length, _ = control.entry(index)
-            with self._segment.map_range(offset, length) as memory:
+            with growing.map_range(self._segment, offset, length) as memory:
                 totals = _core.snapshot(memory, self._segment.fd)["totals"]
             if totals["messages"] + totals["taken"]:
                 return True
@@ -81,12 +79,13 @@ def single_bytes(length: int) -> int:
 
 def new_memory(root: segment.Segment, offset: int, wish: Wish, only: int | None) -> segment.Segment:
     """Reserve and map a further link of the root's file: all of it, or for ``only`` one message. NoSpace."""
-    fd = root.fd
     if only is None:
-        reserve_range(fd, offset, wish.size, WHERE)
+        growing.reserve(root, offset, wish.size)
     else:  # nothing follows the one message: its word, and room for it, are enough
-        os.ftruncate(fd, offset + wish.size)
-        reserve_range(fd, offset, KEPT + 8, WHERE)
+        growing.extend(root, offset + wish.size)
+        growing.reserve(root, offset, KEPT + 8)
         arena = _pages(KEPT + 8 * -(-wish.capacity // _core.GRANULE))
-        reserve_range(fd, offset + arena, min(only + _PAGE, wish.size - arena), WHERE)
-    return root.map_range(offset, wish.size)
+        growing.reserve(root, offset + arena, min(only + _PAGE, wish.size - arena))
+    memory = growing.map_range(root, offset, wish.size)
+    growing.clean(memory)
+    return memory

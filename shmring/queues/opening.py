@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
 from shmring import _core, registry, segment
 from shmring.errors import LayoutMismatch
 from shmring.places import Place
 from shmring.queues.control import Control
-from shmring.queues.link import WHERE
 from shmring.registry import Wish
 from shmring.ring import QUEUE, SLOTS_LIMIT
-from shmring.segment.reserve import free_bytes
+from shmring.segment import growing
 
 _CODEC = QUEUE + "pickle"
 
@@ -31,14 +28,8 @@ def first_link_finished(memory: segment.Segment, at: int) -> bool:
         control.close()
 
 
-def _refuse_without_growing_memory() -> None:
-    if sys.platform == "win32":
-        raise NotImplementedError("queues are not on Windows yet, where memory of the page file cannot grow; use Ring")
-
-
 def found(place: Place | None, maxsize: int, capacity: int, max_bytes: int | None) -> segment.Segment:
     """A new queue's memory, or that of the one that has the name."""
-    _refuse_without_growing_memory()
     while True:
         if place is not None:
             try:
@@ -54,11 +45,10 @@ def found(place: Place | None, maxsize: int, capacity: int, max_bytes: int | Non
                 f"max_bytes is {max_bytes}, and the first ring takes {wish.size} already; make capacity smaller, or "
                 "max_bytes larger"
             )
-        # Without a name, memory is taken as it is used: programs make many queues, and most stay small.
-        memory, _, _ = registry.new_segment(wish, place, reserve=False)
+        memory, _, _ = registry.new_segment(wish, place, grows=True)
         try:
-            most = max((free_bytes(memory.fd) or 0) // 2, wish.size) if max_bytes is None else max_bytes
-            Control.format(memory, wish.size, maxsize, most, capacity, str(place.path) if place else WHERE)
+            most = max(growing.free_bytes(memory) // 2, wish.size) if max_bytes is None else max_bytes
+            Control.format(memory, wish.size, maxsize, most, capacity)
             if place is not None:
                 registry.publish(memory, place)
             return memory
@@ -85,4 +75,4 @@ def checked(memory: segment.Segment, place: Place, maxsize: int) -> segment.Segm
             raise LayoutMismatch(
                 f"the queue that is there has maxsize {bound}, not {maxsize}; leave it out, or unlink it first"
             )
-        return memory.map_range(0, at)
+        return growing.map_range(memory, 0, at)

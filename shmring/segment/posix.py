@@ -200,10 +200,6 @@ class Segment(mmap.mmap):
             offset=offset,
         )
 
-    def map_range(self, offset: int, length: int) -> Self:
-        """Map another range of the same file, which may lie beyond this one. Closed on its own."""
-        return self._map(os.dup(self.fileno()), length, name=self.name, path=self.path, offset=offset)
-
     def close(self) -> None:
         """Unmap; may be called again. BufferError while views or arrays of it are alive."""
         try:

@@ -21,7 +21,7 @@ VIEW_GRANULARITY = 65536  # offsets of views are multiples of this
 _GENERIC_READ, _GENERIC_WRITE, _DELETE, _SYNCHRONIZE = 0x80000000, 0x40000000, 0x00010000, 0x00100000
 _SHARE_ALL = 0x7
 _CREATE_NEW, _OPEN_EXISTING = 1, 3
-_OPEN_REPARSE_POINT = 0x00200000
+_OPEN_REPARSE_POINT, _TEMPORARY = 0x00200000, 0x100
 _REPARSE_POINT, _DIRECTORY = 0x400, 0x10
 _ERROR_FILE_NOT_FOUND, _ERROR_ACCESS_DENIED, _ERROR_NOT_ENOUGH_MEMORY = 2, 5, 8
 _ERROR_DISK_FULL, _ERROR_ALREADY_EXISTS, _ERROR_COMMITMENT_LIMIT = 112, 183, 1455
@@ -245,13 +245,17 @@ def hold_semaphore(name: str, value: int) -> int:
     return int(handle)
 
 
-def open_file(path: str, *, create: bool = False, readonly: bool = False) -> int:
-    """A file that others may open, rename and delete meanwhile. Symbolic links are not followed but opened: is_link."""
+def open_file(path: str, *, create: bool = False, readonly: bool = False, temporary: bool = False) -> int:
+    """A file that others may open, rename and delete meanwhile. Symbolic links are not followed but opened: is_link.
+
+    A ``temporary`` one stays in memory as long as there is enough.
+    """
     wanted = _GENERIC_READ if readonly else _GENERIC_READ | _GENERIC_WRITE
     disposition = _CREATE_NEW if create else _OPEN_EXISTING
     for access in (wanted,) if readonly else (wanted | _DELETE, wanted):
         attributes = byref(_owner_only()) if create else None
-        handle = _create_file(path, access, _SHARE_ALL, attributes, disposition, _OPEN_REPARSE_POINT, None)
+        manner = _OPEN_REPARSE_POINT | (_TEMPORARY if temporary else 0)
+        handle = _create_file(path, access, _SHARE_ALL, attributes, disposition, manner, None)
         if handle != _NO_HANDLE:
             return int(handle)
         if ctypes.get_last_error() != _ERROR_ACCESS_DENIED:

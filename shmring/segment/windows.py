@@ -188,7 +188,7 @@ class Segment(_core.View):
         self._unmap("grow()")
         try:
             if win32.file_size(self._file) < new:
-                _reserve(self._file, new, self.path, sparse=False)
+                reserve(self._file, new, self.path)
             larger = win32.create_mapping(None, new, file=self._file)
         except BaseException:
             self._map_view(0, before)
@@ -277,11 +277,11 @@ class Segment(_core.View):
             return file, (self.path,)
         if self.entry is None:
             raise TypeError("this anonymous segment is for this process only; make it with transferable=True")
-        return _from_transfer, (self.entry, _inherited(self.fd), machine())
+        return _from_transfer, (self.entry, inherited(self.fd), machine())
 
 
-def _inherited(handle: int) -> int | None:
-    """The handle's copy in the child that a package is starting right now; so it lives, whatever the sender does."""
+def inherited(handle: int) -> int | None:
+    """For pickling: the handle's copy in the child that a package is starting right now, which the sender cannot end."""
     for package in ("multiprocessing", "multiprocess"):
         context = sys.modules.get(f"{package}.context")
         starting = context.get_spawning_popen() if context is not None else None
@@ -442,7 +442,7 @@ def file(
     try:
         if create:
             assert wanted is not None
-            _reserve(handle, wanted, where, sparse=not reserve)
+            _allocate(handle, wanted, where, sparse=not reserve)
         found = win32.file_size(handle)
         if not found:
             raise NotReady(f"{where} is empty; whoever creates it has not finished")
@@ -482,7 +482,12 @@ def _check_large_pages(size: int) -> None:
         )
 
 
-def _reserve(handle: int, size: int, path: str, *, sparse: bool) -> None:
+def reserve(handle: int, size: int, path: str) -> None:
+    """Make a file so long, with storage behind it. NoSpace."""
+    _allocate(handle, size, path, sparse=False)
+
+
+def _allocate(handle: int, size: int, path: str, *, sparse: bool) -> None:
     if sparse:
         win32.make_sparse(handle)
     free = shutil.disk_usage(pathlib.Path(path).parent).free

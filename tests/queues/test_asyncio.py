@@ -12,7 +12,7 @@ from tasks import waiting
 
 import shmring
 
-FORK = multiprocessing.get_context("fork")
+FORK = multiprocessing.get_context("fork" if hasattr(os, "fork") else "spawn")
 
 
 @pytest.fixture
