@@ -281,7 +281,7 @@ class Segment(_core.View):
 
 
 def inherited(handle: int) -> int | None:
-    """For pickling: the handle's copy in the child that a package is starting right now, which the sender cannot end."""
+    """For pickling: the handle's copy in the child that a package is starting right now, which outlives the sender."""
     for package in ("multiprocessing", "multiprocess"):
         context = sys.modules.get(f"{package}.context")
         starting = context.get_spawning_popen() if context is not None else None
