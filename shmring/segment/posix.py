@@ -13,8 +13,8 @@ import os
 import pathlib
 import stat
 import sys
-from collections.abc import Callable
-from typing import Any, Literal, Self
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import posix_ipc
 
@@ -25,11 +25,15 @@ from shmring.segment import reserve as storage
 from shmring.segment.names import check_name, os_name
 from shmring.segment.sizes import parse_size
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 assert sys.platform != "win32"
 
 _PREFIX = "shmring-segment."
 _MAP_HUGETLB = 0x40000
 _POPULATE_READ, _POPULATE_WRITE = 22, 23
+_WRITE_MOST = 1 << 30  # bytes in one call
 _HUGE_PAGE = 2 * 1024 * 1024
 _ADVICE = {
     "normal": "MADV_NORMAL",
@@ -179,6 +183,19 @@ class Segment(mmap.mmap):
             raise BufferError(
                 "views of this segment are alive; release memoryviews and delete arrays of it before grow()"
             ) from None
+
+    def fill(self, parts: Iterable[Buffer]) -> None:
+        """Write buffers one after the other from the start of the segment, which needs a descriptor and is shared.
+
+        Through the descriptor: without page faults here, and other threads run meanwhile.
+        """
+        offset = 0
+        for part in parts:
+            view = memoryview(part).cast("B")
+            done = 0
+            while done < view.nbytes:
+                done += os.pwrite(self.fileno(), view[done : done + _WRITE_MOST], offset + done)
+            offset += done
 
     def view(
         self, *, readonly: bool = False, private: bool = False, offset: int = 0, length: int | None = None

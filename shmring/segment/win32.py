@@ -93,6 +93,8 @@ _duplicate_handle = _function(_kernel32, "DuplicateHandle", _B, _H, _H, _H, _P, 
 _current_process = _function(_kernel32, "GetCurrentProcess", _H)
 _create_event = _function(_kernel32, "CreateEventW", _H, _P, _B, _B, _W)
 _open_event = _function(_kernel32, "OpenEventW", _H, _D, _B, _W)
+_set_event = _function(_kernel32, "SetEvent", _B, _H)
+_reset_event = _function(_kernel32, "ResetEvent", _B, _H)
 _create_semaphore = _function(_kernel32, "CreateSemaphoreW", _H, _P, wintypes.LONG, wintypes.LONG, _W)
 _create_file = _function(_kernel32, "CreateFileW", _H, _W, _D, _D, _P, _D, _D, _H)
 _file_attributes = _function(_kernel32, "GetFileAttributesW", _D, _W)
@@ -226,6 +228,24 @@ def hold_event(name: str) -> int:
     if not handle:
         raise _error(name)
     return int(handle)
+
+
+def make_event() -> int:
+    """An event of this process alone, which stays set until it is reset."""
+    handle = _create_event(None, True, False, None)
+    if not handle:
+        raise _error()
+    return int(handle)
+
+
+def set_event(handle: int) -> None:
+    """Wake who waits for it."""
+    _set_event(handle)
+
+
+def reset_event(handle: int) -> None:
+    """Undo set_event."""
+    _reset_event(handle)
 
 
 def event_exists(name: str) -> bool:

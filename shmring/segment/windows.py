@@ -18,14 +18,17 @@ import os
 import pathlib
 import shutil
 import sys
-from collections.abc import Callable
-from typing import Any, Literal, Self
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from shmring import _core
 from shmring.errors import NoSpace, NotReady
 from shmring.segment import entries, ranges, win32
 from shmring.segment.machine import check_machine, machine
 from shmring.segment.sizes import parse_size
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 assert sys.platform == "win32"
 
@@ -196,6 +199,15 @@ class Segment(_core.View):
         win32.close(self.fd)
         self.fd = larger
         self._map_view(0, new)
+
+    def fill(self, parts: Iterable[Buffer]) -> None:
+        """Write buffers one after the other from the start of the segment."""
+        with memoryview(self) as room:
+            offset = 0
+            for part in parts:
+                view = memoryview(part).cast("B")
+                room[offset : offset + view.nbytes] = view
+                offset += view.nbytes
 
     def view(
         self, *, readonly: bool = False, private: bool = False, offset: int = 0, length: int | None = None

@@ -7,7 +7,6 @@ import importlib
 import itertools
 import os
 import signal
-import sys
 import threading
 import time
 import weakref
@@ -257,16 +256,14 @@ def _checked_size(max_workers: int | None) -> int:
     return max_workers
 
 
-def _refuse_on_windows() -> None:
-    if sys.platform == "win32":
-        raise NotImplementedError("worker pools are not on Windows yet; rings, topics, latest values and segments are")
-
-
 def _checked_context(context: Any, max_tasks: int | None) -> Any:
-    _refuse_on_windows()
     if context is None:
-        context = importlib.import_module("multiprocess").get_context("forkserver")
-        context.set_forkserver_preload(["shmring.workers.child"])
+        package = importlib.import_module("multiprocess")
+        if "forkserver" in package.get_all_start_methods():
+            context = package.get_context("forkserver")
+            context.set_forkserver_preload(["shmring.workers.child"])
+        else:
+            context = package.get_context("spawn")
     if max_tasks is not None:
         if not isinstance(max_tasks, int):
             raise TypeError(f"max_tasks_per_child must be an integer; it is {max_tasks!r}")

@@ -19,15 +19,13 @@ CHECKOUT = HERE.parent.parent
 FLOOR = 1000
 # What looks at the sources, or at Linux, from outside: the same whatever the package runs on.
 SOURCES_OR_LINUX = {"bench", "core", "crash", "model", "test_layering.py", "test_sync_tags.py", "test_environment.py"}
-# What the tests of these need is refused by name on Windows, or their children are forks.
-NOT_YET = {"pipeline", "queues", "workers"}
 RINGS = {"ring"}
 
 
 def halves() -> dict[str, list[str]]:
     """What the two processes run."""
     there = {path.name for path in (CHECKOUT / "tests").iterdir() if path.is_dir() or path.match("test_*.py")}
-    rest = sorted(there - SOURCES_OR_LINUX - NOT_YET - RINGS - {"wine", "__pycache__"})
+    rest = sorted(there - SOURCES_OR_LINUX - RINGS - {"wine", "__pycache__"})
     return {
         "rings": [f"tests/{name}" for name in sorted(RINGS)],
         "rest": ["tests/wine/on_windows.py", *(f"tests/{name}" for name in rest)],

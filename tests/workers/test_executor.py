@@ -28,9 +28,12 @@ from worker_jobs import (
 )
 
 import shmring
+from tests.ring.conftest import METHODS, needs_fork
+
+FORK = multiprocessing.get_context("fork" if "fork" in METHODS else None)
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("package", [multiprocessing, multiprocess], ids=["multiprocessing", "multiprocess"])
 def test_every_start_method_of_both_packages_serves(package, method):
     with shmring.ProcessPoolExecutor(1, mp_context=package.get_context(method)) as pool:
@@ -79,7 +82,7 @@ def test_map_says_what_it_takes(pool, bad):
         ({"max_workers": 1000}, "<= 240"),
         ({"retries": -1}, "retries is -1"),
         ({"max_tasks_per_child": 0}, ">= 1"),
-        ({"max_tasks_per_child": 1, "mp_context": multiprocessing.get_context("fork")}, "incompatible"),
+        pytest.param({"max_tasks_per_child": 1, "mp_context": FORK}, "incompatible", marks=needs_fork),
     ],
 )
 def test_an_argument_out_of_range_says_what_is_in_range(bad, error):
@@ -267,7 +270,7 @@ def test_a_failing_initializer_breaks_the_pool(capfd):
 
 
 def test_locks_and_queues_go_to_the_initializer():
-    context = multiprocessing.get_context("forkserver")
+    context = multiprocessing.get_context(METHODS[-1])
     queue = context.SimpleQueue()
     with shmring.ProcessPoolExecutor(1, context, initializer=queue.put, initargs=("hello",)) as pool:
         pool.submit(double, 1).result(60)
