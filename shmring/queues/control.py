@@ -1,10 +1,11 @@
 """What the processes of one queue share beside its links: which links there are, where, and what its tasks are.
 
-A queue is one file (a memfd, or a name in /dev/shm), in this order::
+A queue is one file (a memfd, or a name in /dev/shm; on Windows a temporary file), in this order::
 
     link 0      a ring as in core/LAYOUT.md; everybody stays attached to it, which says that the queue is in use
     control     32 KiB, below
     link 1 ...  further rings, each at the offset that its entry in the table says; never two in one place
+            (where memory cannot be given back, room_for gives a place again, once nobody is attached or attaching)
 
 Control, in words of 8 bytes (offsets from its start):
 

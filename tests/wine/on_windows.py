@@ -5,10 +5,13 @@ Run by `make test-windows` inside the Windows Python; the tests of the other fol
 
 import contextlib
 import ctypes
+import itertools
 import os
 import pickle
+import random
 import subprocess
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from ctypes import wintypes
 
@@ -168,6 +171,100 @@ def test_unlinking_a_file_that_is_mapped_frees_its_name_at_once_and_leaves_no_fi
             assert (first.get(), second.get()) == (b"first", b"second")
             second.unlink()
     assert {*entries.folder().iterdir()} <= before
+
+
+QUEUE_PRODUCER = """
+import sys, random, shmring
+name, who = sys.argv[1], int(sys.argv[2])
+dice = random.Random(who)
+with shmring.Queue(name=name) as queue:
+    for count in range(2**40):
+        queue.put((who, count, bytes([count % 256]) * dice.choice([10, 1000, 30_000])))
+        print(who, count, flush=True)
+"""
+QUEUE_CONSUMER = """
+import sys, shmring
+with shmring.Queue(name=sys.argv[1]) as queue:
+    while True:
+        who, count, padding = queue.get()
+        assert padding == bytes([count % 256]) * len(padding)
+        print(who, count, flush=True)
+"""
+
+
+def test_terminated_producers_and_consumers_of_a_queue_take_nothing_along(
+    name: str, figure: Callable[[str], None]
+) -> None:
+    """But what a consumer had got and not told of; of each one killed that is one message at most."""
+    put: set[str] = set()
+    got: Counter[str] = Counter()
+    numbers, dice, kills = itertools.count(1), random.Random(7), 8
+    with shmring.Queue(name=name, capacity="64 KiB", max_bytes="4 MiB") as queue, contextlib.ExitStack() as ends:
+        running: list[tuple[str, subprocess.Popen[str], threading.Thread]] = []
+
+        def start(source: str) -> None:
+            process = ends.enter_context(program(source, name, str(next(numbers))))
+            heard = put.add if source is QUEUE_PRODUCER else lambda line: got.update([line])
+            thread = threading.Thread(target=lambda: [heard(line) for line in process.stdout if line[-1:] == "\n"])
+            thread.start()
+            running.append((source, process, thread))
+
+        def end(number: int) -> str:
+            source, process, thread = running.pop(number)
+            process.kill()
+            thread.join()
+            return source
+
+        for source in (QUEUE_PRODUCER, QUEUE_PRODUCER, QUEUE_CONSUMER, QUEUE_CONSUMER):
+            start(source)
+        consumers_killed = 0
+        for _ in range(kills):
+            enough = got.total() + dice.randrange(20, 60)
+            while got.total() < enough:
+                threading.Event().wait(0.01)
+            killed = end(dice.randrange(len(running)))
+            consumers_killed += killed is QUEUE_CONSUMER
+            start(killed)
+        for number in reversed(range(len(running))):
+            if running[number][0] is QUEUE_PRODUCER:
+                end(number)
+        while not queue.empty():
+            threading.Event().wait(0.01)
+        while running:
+            consumers_killed += 1
+            end(0)
+        links = queue._chain.control.last
+    assert len(put - got.keys()) <= consumers_killed
+    assert got.total() - len(got) <= consumers_killed, "more came twice than consumers were killed"
+    assert links > 2, "hardly anything was linked, so this tested nothing"
+    figure(f"queue: {len(put):,} messages put, {kills} processes terminated, none of them lost")
+
+
+def test_nothing_stays_of_a_queue_that_its_processes_have_left() -> None:
+    before = {*entries.folder().iterdir()}
+    with shmring.Queue(capacity="64 KiB") as queue:
+        copy = pickle.loads(pickle.dumps(queue))
+        queue.put_many([bytes(30_000)] * 5)
+    assert {*entries.folder().iterdir()} - before, "somebody has it still"
+    assert copy.get_many() == [bytes(30_000)] * 5
+    copy.close()
+    assert {*entries.folder().iterdir()} <= before
+
+
+def test_a_place_where_somebody_may_be_attaching_is_not_used_again() -> None:
+    with shmring.Queue(capacity="64 KiB") as queue:
+        control = queue._chain.control
+
+        def fill_and_drain() -> None:
+            queue.put_many([bytes(30_000)] * 5)
+            queue.get_many()
+
+        for _ in range(4):
+            fill_and_drain()
+        length = control.entry(1)[1]
+        assert control.room_for(length) < control.end()
+        with control.attaching(7):
+            assert control.room_for(length) >= control.end()
 
 
 def test_one_wake_reaches_everybody_who_sleeps_on_a_word(name: str) -> None:

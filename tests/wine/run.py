@@ -1,4 +1,4 @@
-"""run.py ROOT [PYTEST ARGUMENTS...]: the tests under Wine, in two processes side by side, and what came of them.
+"""run.py ROOT [PYTEST ARGUMENTS...]: the tests under Wine, in three processes side by side, and what came of them.
 run.py --here: the same in this Python, which is a Windows one.
 
 Counts passed and skipped tests and the reasons of the latter. Fails when a test fails, and when fewer have passed than
@@ -20,14 +20,16 @@ FLOOR = 1000
 # What looks at the sources, or at Linux, from outside: the same whatever the package runs on.
 SOURCES_OR_LINUX = {"bench", "core", "crash", "model", "test_layering.py", "test_sync_tags.py", "test_environment.py"}
 RINGS = {"ring"}
+WORKERS = {"workers", "pipeline"}
 
 
-def halves() -> dict[str, list[str]]:
-    """What the two processes run."""
+def parts_of_all() -> dict[str, list[str]]:
+    """What the processes run."""
     there = {path.name for path in (CHECKOUT / "tests").iterdir() if path.is_dir() or path.match("test_*.py")}
-    rest = sorted(there - SOURCES_OR_LINUX - RINGS - {"wine", "__pycache__"})
+    rest = sorted(there - SOURCES_OR_LINUX - RINGS - WORKERS - {"wine", "__pycache__"})
     return {
         "rings": [f"tests/{name}" for name in sorted(RINGS)],
+        "workers": [f"tests/{name}" for name in sorted(WORKERS)],
         "rest": ["tests/wine/on_windows.py", *(f"tests/{name}" for name in rest)],
     }
 
@@ -72,9 +74,9 @@ def outcomes(report: Path) -> tuple[Counter[str], Counter[str]]:
 def main() -> int:
     root = None if sys.argv[1] == "--here" else Path(sys.argv[1]).resolve()
     where, chosen = root or Path(tempfile.gettempdir()), sys.argv[2:]
-    parts = {"chosen": chosen} if chosen else halves()
-    with ThreadPoolExecutor() as both:
-        codes = [*both.map(lambda part: run_part(root, part, parts[part]), parts)]
+    parts = {"chosen": chosen} if chosen else parts_of_all()
+    with ThreadPoolExecutor(len(parts)) as all_of_them:
+        codes = [*all_of_them.map(lambda part: run_part(root, part, parts[part]), parts)]
     counts, reasons = Counter[str](), Counter[str]()
     for part, code in zip(parts, codes, strict=True):
         report = where / f"report-{part}.xml"
