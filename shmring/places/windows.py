@@ -136,8 +136,7 @@ def _name_in(path: pathlib.Path) -> str | None:
     entry = entries.read(path)
     if entry is not None:
         return entry.name
-    with path.open("rb") as file:
-        header = file.read(_NAME_AT + _NAME_ROOM)
+    header = entries.start_of(path, _NAME_AT + _NAME_ROOM)
     in_header = header[_NAME_AT:].rstrip(b"\0").decode("ascii", "replace")
     in_path = path.name.rsplit(".", 2)[0]  # the whole name if it is short; all there is where the file is no ring
     for name in (in_header, in_path):

@@ -91,9 +91,14 @@ def aside(path: pathlib.Path, ending: str) -> pathlib.Path:
 
 def read(path: pathlib.Path) -> Entry | None:
     """The entry in that file; None when the file is something else, such as a ring. FileNotFoundError."""
+    return _parsed(start_of(path, _LONGEST))
+
+
+def start_of(path: pathlib.Path, length: int) -> bytes:
+    """The first bytes of a file, read without being in the way of who renames or deletes it. FileNotFoundError."""
     handle = _open(path)
     try:
-        return _parsed(win32.read_start(handle, _LONGEST))
+        return win32.read_start(handle, length)
     finally:
         win32.close(handle)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ctypes import byref, sizeof, wintypes
@@ -24,10 +25,12 @@ _CREATE_NEW, _OPEN_EXISTING = 1, 3
 _OPEN_REPARSE_POINT, _TEMPORARY = 0x00200000, 0x100
 _REPARSE_POINT, _DIRECTORY = 0x400, 0x10
 _ERROR_FILE_NOT_FOUND, _ERROR_ACCESS_DENIED, _ERROR_NOT_ENOUGH_MEMORY = 2, 5, 8
-_ERROR_DISK_FULL, _ERROR_ALREADY_EXISTS, _ERROR_COMMITMENT_LIMIT = 112, 183, 1455
+_ERROR_SHARING_VIOLATION, _ERROR_DISK_FULL, _ERROR_ALREADY_EXISTS = 32, 112, 183
+_ERROR_COMMITMENT_LIMIT = 1455
 _ERROR_NOT_ALL_ASSIGNED = 1300
 _FSCTL_SET_SPARSE = 0x000900C4
 _RENAME_INFO, _DISPOSITION_INFO = 3, 4
+_PATIENCE = 1.0  # seconds, with a program that looks through files and lets nobody delete them meanwhile
 _NO_HANDLE = ctypes.c_void_p(-1).value
 
 _kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
@@ -272,15 +275,21 @@ def open_file(path: str, *, create: bool = False, readonly: bool = False, tempor
     """
     wanted = _GENERIC_READ if readonly else _GENERIC_READ | _GENERIC_WRITE
     disposition = _CREATE_NEW if create else _OPEN_EXISTING
-    for access in (wanted,) if readonly else (wanted | _DELETE, wanted):
-        attributes = byref(_owner_only()) if create else None
-        manner = _OPEN_REPARSE_POINT | (_TEMPORARY if temporary else 0)
-        handle = _create_file(path, access, _SHARE_ALL, attributes, disposition, manner, None)
+    manner = _OPEN_REPARSE_POINT | (_TEMPORARY if temporary else 0)
+    attributes = byref(_owner_only()) if create else None
+    accesses = [wanted] if readonly else [wanted | _DELETE, wanted]  # others' files may be written, and not deleted
+    give_up = time.monotonic() + _PATIENCE
+    while True:
+        handle = _create_file(path, accesses[0], _SHARE_ALL, attributes, disposition, manner, None)
         if handle != _NO_HANDLE:
             return int(handle)
-        if ctypes.get_last_error() != _ERROR_ACCESS_DENIED:
-            break
-    raise _error(path)
+        code = ctypes.get_last_error()
+        if code == _ERROR_ACCESS_DENIED and len(accesses) > 1:
+            del accesses[0]
+        elif code == _ERROR_SHARING_VIOLATION and time.monotonic() < give_up:
+            time.sleep(0.001)
+        else:
+            raise _error(path)
 
 
 def is_regular(path: str) -> bool:

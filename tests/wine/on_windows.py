@@ -267,6 +267,19 @@ def test_a_place_where_somebody_may_be_attaching_is_not_used_again() -> None:
             assert control.room_for(length) >= control.end()
 
 
+def test_a_program_that_reads_the_file_of_a_ring_is_waited_for(name: str) -> None:
+    """A virus scanner, say. Python's own open lets nobody delete a file meanwhile, nor open it so that he could."""
+    with shmring.Ring.create(name, persist=True) as ring:
+        ring.put(b"safe")
+    with file_of(name).open("rb") as scanner:
+        timer = threading.Timer(0.2, scanner.close)
+        timer.start()
+        with shmring.Ring.attach(name) as ring:
+            assert ring.get() == b"safe"
+            ring.unlink()
+        timer.join()
+
+
 def test_one_wake_reaches_everybody_who_sleeps_on_a_word(name: str) -> None:
     """Each passes it on to the next. Nobody looks up by himself here, so a lost wake would be a wait to the end."""
     with shmring.Ring.create(name) as ring:

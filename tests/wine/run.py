@@ -46,7 +46,7 @@ def run_part(root: Path | None, part: str, arguments: list[str]) -> int:
     report.unlink(missing_ok=True)
     command = [*windows_python(root), "-m", "pytest", *arguments]
     command += ["-q", "-p", "no:cacheprovider", "--timeout-method=thread", f"--junitxml={report}"]
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONSAFEPATH": "1"}
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
     with (where / f"log-{part}.txt").open("wb") as log:
         # Not the file itself: under Wine a Python cannot start with one as its standard output.
         pytest = subprocess.Popen(
