@@ -6,6 +6,7 @@ import multiprocessing.queues
 import multiprocessing.resource_sharer
 import os
 import queue as stdlib
+import sys
 import threading
 import time
 
@@ -180,6 +181,7 @@ def test_what_only_multiprocessing_can_pickle_goes_through(queue: shmring.Queue)
     multiprocessing.resource_sharer.stop()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="looks at descriptors and threads in /proc")
 def test_a_dropped_queue_is_gone_with_its_descriptors(queue: shmring.Queue) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for make in (shmring.Queue, shmring.JoinableQueue, shmring.SimpleQueue):
