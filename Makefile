@@ -2,6 +2,7 @@
 #   make demo   the main job: a pipeline of separate programs over the standard library's sources
 #   make test   the tests, against the installed package (make test ARGS="-k ring")
 #   make verify the reliability programme: explorer, kill matrix, sanitizers, fuzzing (make soak: for half an hour)
+#   make test-windows  the tests under Wine, against a wheel that a cross compiler has built (Debian, Ubuntu; amd64)
 #   make lint   ruff, mypy --strict, clang-format, codespell
 #   make bench  the benchmarks, with their rivals in the same run
 # PYTHON=python3.12 chooses the interpreter for a new .venv; `make clean` removes everything that was made.
@@ -22,7 +23,7 @@ SOURCES := pyproject.toml meson.build \
 	$(shell find shmring bench -type f ! -path '*/__pycache__/*' ! -name '*.so' ! -name '*.o')
 
 .DELETE_ON_ERROR:
-.PHONY: demo test verify soak lint bench bench-smoke clean
+.PHONY: demo test test-windows verify soak lint bench bench-smoke clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/shmring demo $(ARGS)
@@ -30,17 +31,32 @@ demo: $(VENV)/installed
 test: $(VENV)/installed $(VENV)/group-test
 	$(PY) -m pytest $(ARGS)
 
-verify: $(VENV)/installed $(VENV)/group-test
+# WINE is where the Windows Python lives; SHMRING_WINE tells the tests. Its server is stopped in the end, and no other.
+WINE := $(CURDIR)/.wine
+test-windows: export SHMRING_WINE := $(WINE)
+test-windows: $(VENV)/installed $(VENV)/group-test $(VENV)/group-wine
+	bash tests/wine/setup.sh $(WINE) $(PY)
+	$(PY) tests/wine/build_wheel.py $(WINE) $(WINE)/wheel > $(WINE)/build.log 2>&1 || { tail -50 $(WINE)/build.log; exit 1; }
+	bash -c 'source $(WINE)/env.sh && trap "wineserver -k" EXIT && \
+		winpython -m pip install -q --no-index --no-deps --no-warn-script-location --force-reinstall $(WINE)/wheel/*.whl && \
+		$(PY) tests/wine/run.py $(WINE) $(ARGS) && $(PY) -m pytest -q tests/wine/from_outside.py'
+
+verify: $(VENV)/installed $(VENV)/group-test $(VENV)/group-verify
 	bash tests/verify-tools.sh
 	$(PY) -m pytest -m verify --durations=5 $(ARGS)
 
 soak: export SHMRING_EFFORT ?= 3
 soak: verify
 
+# What is written for Windows, or runs there too; the rest is refused there.
+ON_WINDOWS := $(addprefix shmring/,segment/windows.py segment/win32.py segment/entries.py segment/growing places \
+	semaphores doctor registry.py attachment.py ring.py topic.py latest.py inspection.py leftovers.py queues workers \
+	pipeline cli)
 lint: $(VENV)/installed $(VENV)/group-test $(VENV)/group-lint
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy --platform win32 --follow-imports=silent $(ON_WINDOWS)
 	find shmring bench tests -name '*.[ch]' | xargs $(VENV)/bin/clang-format --dry-run -Werror
 	$(VENV)/bin/codespell
 
@@ -51,7 +67,7 @@ bench-smoke: $(VENV)/installed $(VENV)/extra-bench
 	$(VENV)/bin/shmring bench all --smoke --out build/bench-smoke $(ARGS)
 
 clean:
-	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .wine build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find shmring tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Not editable: what is tested is what a user gets.

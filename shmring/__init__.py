@@ -2,7 +2,7 @@
 
 Layers, each importing only what stands to its left (tests/test_layering.py holds them to it)::
 
-    errors <- _core <- segment <- semaphores, asynchronous <- registry <- inspection, leftovers <- doctor
+    errors <- _core <- segment <- semaphores, places, asynchronous <- registry <- inspection, leftovers <- doctor
         <- workers <- pipeline <- demo, bench <- cli
     registry, codecs <- attachment <- ring, topic, latest
     ring <- queues, workers
@@ -12,6 +12,7 @@ Layers, each importing only what stands to its left (tests/test_layering.py hold
 ``codecs``    objects to the bytes of a record and back; knows neither rings nor memory
 ``segment``   mapping memory: named, anonymous, file-backed; where platforms differ
 ``semaphores`` the three semaphores of a ring of that kind
+``places``    what a name stands for on this platform
 ``asynchronous`` waiting in an event loop
 ``registry``  names: create, attach, unlink
 ``attachment`` what all that a user holds has in common: making, finding, leaving, travelling

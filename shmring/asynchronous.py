@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import socket
 import types
 import weakref
 from collections import OrderedDict
@@ -124,7 +125,11 @@ class ParkingLot:
         self._visited = True
         self._awaited: Awaited | None = None  # only while somebody waits: a lot keeps no ring open
         self.closed = False
-        loop.add_reader(watch.fileno(), self._on_bell)
+        self._listener: asyncio.Task[None] | None = None
+        try:
+            loop.add_reader(watch.fileno(), self._on_bell)
+        except NotImplementedError:  # the loop of Windows, which polls nothing, but receives
+            self._listener = loop.create_task(self._listen())
         loop.call_later(LOOK_UP_SECONDS, self._on_tick)  # not kept: a handle that we keep would keep us
 
     async def wait(self, awaited: Awaited, attempt: Callable[[], Any], deadline: float | None) -> Any:
@@ -188,6 +193,15 @@ class ParkingLot:
         if self._watch.is_orphaned or self._loop.is_closed():
             self.close()
 
+    async def _listen(self) -> None:
+        with socket.socket(fileno=self._watch.fileno()) as bell:
+            try:
+                while not self.closed:
+                    await self._loop.sock_recv(bell, 64)
+                    self._on_bell()
+            finally:
+                bell.detach()  # the watch's to close
+
     def _on_bell(self) -> None:
         self._watch.silence()
         if len(self._sleepers) == 1:
@@ -223,7 +237,9 @@ class ParkingLot:
         if self.closed:
             return
         self.closed = True
-        if not self._loop.is_closed():
+        if self._listener is not None:
+            self._listener.cancel()
+        elif not self._loop.is_closed():
             self._loop.remove_reader(self._watch.fileno())
         self._watch.close()
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from shmring import _core, codecs, registry, segment, semaphores
 from shmring.errors import Closed, DecodeError, LayoutMismatch
-from shmring.registry import Place, Wish
+from shmring.places import Place
+from shmring.registry import Wish
 from shmring.segment.descriptors import shortage_explained
 from shmring.segment.machine import check_machine, machine
 from shmring.segment.sizes import parse_size
@@ -297,6 +298,8 @@ class Attachment(_core.Attachment):
                 if self._place is not None and abandoned:
                     with contextlib.suppress(PermissionError):  # another user's: its next create takes the place over
                         registry.remove_name(self._segment, self._place)
+            elif self._place is not None:
+                registry.keep(self._segment, self._place)
         finally:
             if unmap:
                 self._finish_close()
@@ -401,4 +404,5 @@ def _finalize_after_fork(close_all: Callable[[], None]) -> None:
 
 _finalized: set[tuple[str, int]] = set()
 atexit.register(_close_all)
-os.register_at_fork(after_in_child=_attach_all_after_fork)
+if hasattr(os, "register_at_fork"):  # where processes fork
+    os.register_at_fork(after_in_child=_attach_all_after_fork)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import stat
 import time
 from typing import Any
 
-from shmring import _core, registry
+from shmring import _core, places, registry
 from shmring.errors import Corrupt, LayoutMismatch, NotReady
-from shmring.registry import Place
+from shmring.places import Place
 
 _SHUTDOWN = {0: "ready", 1: "shutdown", 2: "shutdown-immediate"}
 
@@ -89,12 +88,12 @@ def _attachment(entry: dict[str, Any]) -> AttachmentInfo:
     )
 
 
-def _unreadable(place: Place, state: str, status: os.stat_result) -> RingInfo:
+def _unreadable(place: Place, state: str, status: places.Status) -> RingInfo:
     empty: dict[str, Any] = {field.name: 0 for field in dataclasses.fields(RingInfo)}
     empty |= {"name": place.name or "", "kind": "", "codec": "", "slots": None, "attachments": (), "persist": False}
-    empty |= {"state": state.replace("_", "-"), "path": str(place.path), "size": status.st_size}
-    empty |= {"mode": stat.S_IMODE(status.st_mode), "owner_uid": status.st_uid, "created": status.st_ctime}
-    return RingInfo(**empty | {"age": max(0.0, time.time() - status.st_ctime)})
+    empty |= {"state": state.replace("_", "-"), "path": str(place.path), "size": status.size}
+    empty |= {"mode": status.mode, "owner_uid": status.owner_uid, "created": status.changed}
+    return RingInfo(**empty | {"age": max(0.0, time.time() - status.changed)})
 
 
 def info_of(place: Place) -> RingInfo:
@@ -102,11 +101,11 @@ def info_of(place: Place) -> RingInfo:
     try:
         memory = registry.open_segment(place)
     except NotReady:
-        return _unreadable(place, "incomplete", os.stat(place.path))
+        return _unreadable(place, "incomplete", places.status_of(place))
     except FileNotFoundError:
         raise registry.missing(place, FileNotFoundError(), None) from None
     with memory:
-        status = os.fstat(memory.fd)
+        status = places.status(memory)
         state = _core.check(memory)
         if state not in ("ready", "retired"):
             return _unreadable(place, state, status)
@@ -125,8 +124,8 @@ def info_of(place: Place) -> RingInfo:
         slots=shot["slots"] or None,
         state="retired" if state == "retired" else _SHUTDOWN.get(shot["shutdown"], "corrupt"),
         persist=bool(shot["flags"] & registry.FLAG_PERSIST),
-        mode=stat.S_IMODE(status.st_mode),
-        owner_uid=status.st_uid,
+        mode=status.mode,
+        owner_uid=status.owner_uid,
         created=created,
         age=max(0.0, time.time() - created),
         path=str(place.path),

@@ -6,13 +6,13 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator
 
-from shmring import _core, registry, semaphores
+from shmring import _core, places, registry, semaphores
 from shmring.errors import NotReady
 
 
 @dataclasses.dataclass(frozen=True)
 class Leftover:
-    """Something that no living process uses: a "ring" or the "semaphores" of one.
+    """Something that no living process uses: a "ring", the "semaphores" of one, or a "name" that leads nowhere.
 
     ``removed`` says whether clean() removed it (or, with ``dry_run``, would); ``reason`` why, or why not.
     """
@@ -23,7 +23,7 @@ class Leftover:
     reason: str
 
 
-def _ring(place: registry.Place, force: bool, dry_run: bool) -> Leftover | None:
+def _ring(place: places.Place, force: bool, dry_run: bool) -> Leftover | None:
     name = place.name or str(place.path)
     with registry.mapped(place) as memory:
         if registry.is_held(memory):
@@ -70,6 +70,11 @@ def _semaphores(dry_run: bool) -> Iterator[Leftover]:
                 yield Leftover(f"{identity:016x}", "semaphores", True, "the ring that they served is gone")
 
 
+def _names(dry_run: bool) -> Iterator[Leftover]:
+    for name in places.sweep(only_look=dry_run):
+        yield Leftover(name, "name", True, "every process that had it has ended, and its memory with them")
+
+
 def clean(force: bool = False, *, dry_run: bool = False) -> list[Leftover]:
     """Remove what belongs to nobody: rings without a living attachment and without messages, orphaned semaphores.
 
@@ -77,4 +82,4 @@ def clean(force: bool = False, *, dry_run: bool = False) -> list[Leftover]:
     with undelivered messages, persistent and damaged ones are kept and listed; ``force`` removes those as well.
     ``dry_run`` removes nothing. What belongs to other users is left out. Does not block.
     """
-    return [*_rings(force, dry_run), *_semaphores(dry_run)]
+    return [*_names(dry_run), *_rings(force, dry_run), *_semaphores(dry_run)]

@@ -1,9 +1,8 @@
 """Names: how unrelated processes find one ring, and how it comes and goes.
 
-A ring's entry in the registry is its segment: on Linux the file ``/dev/shm/shmring.NAME``, whose header carries the
-whole name. There is nothing beside it that could go stale.
+Where rings stand, and what a name is there, is the platform's (places).
 
-Birth: the segment is made without a name, reserved, formatted and attached, and then linked to its name in one step.
+Birth: the segment is made without a name, reserved, formatted and attached, and then gets its name in one step.
 So a name always leads to a whole ring with a living creator, and a crash at any point of create leaves nothing.
 Death: the last to leave an empty ring unlinks it, under the ring's lifecycle lock; so does whoever finds a leftover.
 """
@@ -13,21 +12,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import fcntl
 import os
 import pathlib
-import pwd
 import secrets
 import time
 from collections.abc import Iterator
 from typing import TypeVar
 
-from shmring import _core, diagnosis, segment, semaphores
+from shmring import _core, diagnosis, places, segment, semaphores
 from shmring.errors import Corrupt, LayoutMismatch, NotReady
-from shmring.segment.names import check_name
+from shmring.places import Place
+from shmring.segment import growing
 
-_SHARED_MEMORY = pathlib.Path("/dev/shm")
-_PREFIX = "shmring."
 _LIFECYCLE_BYTE = 0
 FLAG_PERSIST, FLAG_NAMED, FLAG_OVERWRITE = 1, 2, 4
 
@@ -35,25 +31,12 @@ assert diagnosis  # imported for its effect: it gives the core its words
 T = TypeVar("T")
 
 
-@dataclasses.dataclass(frozen=True)
-class Place:
-    """Where a ring lives: under a name, or at a path of the file system."""
-
-    path: pathlib.Path
-    name: str | None
-    noun: str = "ring"  # in messages to people
-
-    @property
-    def title(self) -> str:
-        return f"{self.noun} {self.name!r}" if self.name is not None else f"{self.noun} at {str(self.path)!r}"
-
-
 def place_of(name: str | None, path: str | os.PathLike[str] | None, noun: str = "ring") -> Place:
     """The place that a name or a path means; ValueError for both, neither or a bad name."""
     if (name is None) == (path is None):
         raise ValueError(f"name is {name!r} and path is {path!r}; give exactly one of them")
     if name is not None:
-        return Place(_SHARED_MEMORY / (_PREFIX + check_name(name)), name, noun)
+        return places.place(name, noun)
     assert path is not None
     return Place(pathlib.Path(os.path.abspath(path)), None, noun)
 
@@ -76,18 +59,18 @@ class Wish:
 
 
 def new_segment(
-    wish: Wish, place: Place | None, *, reserve: bool = True
+    wish: Wish, place: Place | None, *, grows: bool = False
 ) -> tuple[segment.Segment, int, semaphores.Hold | None]:
     """A formatted segment without a name yet, its identity, and a hold on its semaphores if it has any.
 
-    NoSpace when it cannot be reserved. ``reserve=False`` leaves memory without a place to be taken as it is used.
+    NoSpace when it cannot be reserved. ``grows`` for memory that further ranges will be added to.
     """
     identity = secrets.randbits(63) | 1
     name = place.name if place and place.name else ""
     if place is None:
-        memory = segment.anonymous(wish.size, transferable=True, reserve=reserve)
+        memory = growing.unnamed(wish.size) if grows else segment.anonymous(wish.size, transferable=True)
     else:
-        memory = segment.unnamed(place.path.parent, wish.size, mode=wish.mode, title=place.title)
+        memory = places.make(place, wish.size, mode=wish.mode, in_file=wish.persist or grows)
     try:
         flags = (FLAG_PERSIST if wish.persist else 0) | (FLAG_NAMED if place else 0)
         flags |= FLAG_OVERWRITE if wish.overwrite else 0
@@ -116,8 +99,7 @@ def publish(memory: segment.Segment, place: Place) -> None:
     """Give the segment its name, atomically. FileExistsError when a ring is there that is in use or not empty."""
     while True:
         try:
-            # A directory descriptor, ignored beside an absolute path, makes this linkat with AT_SYMLINK_FOLLOW.
-            os.link(f"/proc/self/fd/{memory.fd}", place.path, src_dir_fd=memory.fd, follow_symlinks=True)
+            places.give_name(memory, place)
             return
         except FileExistsError:
             reason = reclaim(place)
@@ -137,11 +119,12 @@ def mapped(place: Place) -> Iterator[segment.Segment]:
         memory.close()
 
 
-def open_segment(place: Place) -> segment.Segment:
-    """Map what stands at a place. FileNotFoundError; NotReady for an empty file; symbolic links are not followed."""
-    if place.name is not None:
-        return segment.attach_named(f"/{_PREFIX}{place.name}", name=place.name)
-    return segment.file(place.path)
+open_segment = places.open
+still_there = places.still_there
+remove_name = places.remove_name
+is_held = places.is_held
+keep = places.keep
+user_id = places.user_id
 
 
 @contextlib.contextmanager
@@ -159,33 +142,6 @@ def _lifecycle(memory: segment.Segment) -> Iterator[int]:
         _core.token_close(token)
 
 
-def still_there(memory: segment.Segment, place: Place) -> bool:
-    """Does the name still lead to this very segment?"""
-    try:
-        there = os.stat(place.path, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    mine = os.fstat(memory.fd)
-    return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
-
-
-def remove_name(memory: segment.Segment, place: Place) -> None:
-    """Unlink the name if it still leads to this segment. Under the lifecycle lock, so that no other remover races."""
-    if still_there(memory, place):
-        place.path.unlink(missing_ok=True)
-
-
-def is_held(memory: segment.Segment) -> bool:
-    """Does any process hold any lock on this segment? True for every live ring, of whatever layout."""
-    with open(f"/proc/self/fd/{memory.fd}", "r+b", buffering=0) as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # conflicts with the locks that tell of life
-        except (BlockingIOError, PermissionError):
-            return True
-        fcntl.lockf(file, fcntl.LOCK_UN)
-        return False
-
-
 def remove_by_force(place: Place) -> str | None:
     """Remove whatever is nobody's: persistent, with messages in it, damaged. None when gone, else who is in the way."""
     try:
@@ -200,7 +156,8 @@ def remove_by_force(place: Place) -> str | None:
     except FileNotFoundError:
         return None
     except NotReady:
-        place.path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            places.remove_anything(place)
         return None
 
 
@@ -248,41 +205,22 @@ def reclaim(place: Place, *, only_look: bool = False) -> str | None:
         return f"what is there is a damaged ring; remove {place.path} if it is yours"
 
 
-def user_id(owner: int | str | None) -> int | None:
-    """The number of a user given by number or name; ValueError or TypeError when there is none."""
-    if owner is None or (isinstance(owner, int) and not isinstance(owner, bool) and owner >= 0):
-        return owner
-    if not isinstance(owner, str):
-        raise TypeError(f"owner is {owner!r}; it is a user's name or number, or None for yourself and root")
-    try:
-        return pwd.getpwnam(owner).pw_uid
-    except KeyError:
-        raise ValueError(f"owner is {owner!r}; this machine knows no such user") from None
-
-
-def _user_name(uid: int) -> str:
-    try:
-        return f"{pwd.getpwuid(uid).pw_name!r}"
-    except KeyError:
-        return str(uid)
-
-
 def check_owner(memory: segment.Segment, place: Place, owner: int | None) -> None:
     """PermissionError for a ring that a stranger may have planted under this name, for us to put messages into."""
-    found = os.fstat(memory.fd).st_uid
+    found = places.owner_of(memory)
     if found == owner or (owner is None and is_mine(memory)):
         return
-    wanted = "you or root" if owner is None else f"user {_user_name(owner)}"
+    wanted = "you or root" if owner is None else f"user {places.user_name(owner)}"
     raise PermissionError(
         errno.EACCES,
-        f"{place.title} belongs to user {_user_name(found)}, not to {wanted}: somebody may have planted it. If you "
-        f"trust that user, pass owner={_user_name(found)}",
+        f"{place.title} belongs to user {places.user_name(found)}, not to {wanted}: somebody may have planted it. If "
+        f"you trust that user, pass owner={places.user_name(found)}",
     )
 
 
 def is_mine(memory: segment.Segment) -> bool:
     """Does it belong to this user, or to root, who needs no ring to do us harm?"""
-    return os.fstat(memory.fd).st_uid in (0, os.geteuid())
+    return places.trusted(places.owner_of(memory))
 
 
 def wait_for_segment(place: Place, timeout: float | None, owner: int | None = None) -> segment.Segment:
@@ -341,12 +279,7 @@ def missing(place: Place, problem: Exception, timeout: float | None) -> Exceptio
 
 def named_places() -> list[Place]:
     """Where there are named rings, or what looks like them, sorted by name."""
-    places = []
-    for entry in sorted(os.listdir(_SHARED_MEMORY)):
-        with contextlib.suppress(ValueError):
-            if entry.startswith(_PREFIX):
-                places.append(place_of(entry.removeprefix(_PREFIX), None))
-    return places
+    return [places.place(name) for name in places.names()]
 
 
 def unlink(name: str | None = None, *, path: str | os.PathLike[str] | None = None) -> None:
@@ -368,7 +301,7 @@ def unlink_at(place: Place, identity: int | None = None) -> None:
         memory = open_segment(place)
     except NotReady:
         if identity is None:
-            place.path.unlink()
+            places.remove_anything(place)
             return
         raise missing(place, FileNotFoundError(), None) from None
     except FileNotFoundError:
@@ -382,7 +315,7 @@ def unlink_at(place: Place, identity: int | None = None) -> None:
         if not usable:
             if place.name is None:
                 raise LayoutMismatch(f"{place.path} is not a ring, so it is not removed; use os.unlink if you mean it")
-            place.path.unlink()
+            places.remove_anything(place)
             return
         unlink_mapped(memory, place)
 

@@ -6,19 +6,23 @@ tests start.
 """
 
 import gc
+import io
 import itertools
 import os
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SHM = Path("/dev/shm")
 PROC = Path("/proc")
+LINUX = sys.platform == "linux"  # under Wine there is a /proc too, and it is not ours
 TAGS = (f"test-{os.getpid()}-", f"demo-{os.getpid()}-")
 
 if not any((CHECKOUT / "shmring").glob("_core*.so")):
@@ -47,6 +51,38 @@ def name(request: pytest.FixtureRequest) -> str:
     """Return a ring name that no other test and no other run uses."""
     test = re.sub(r"[^A-Za-z0-9]+", "-", request.node.name)[:60]
     return f"{TAGS[0]}{next(_counter)}-{test}"
+
+
+# Ctrl-C is a signal, which one process sends to another, or a key, which a process has to press in its own console.
+PRESSES_CTRL_C = (
+    """
+import ctypes, sys, threading
+console = ctypes.WinDLL("kernel32")
+console.FreeConsole()
+console.AllocConsole()
+press = lambda: sys.stdin.readline() and console.GenerateConsoleCtrlEvent(0, 0)
+threading.Thread(target=press, daemon=True).start()
+"""
+    if sys.platform == "win32"
+    else ""
+)
+
+
+def press_ctrl_c(child: "subprocess.Popen[Any]") -> None:
+    """Send SIGINT; or tell a program that begins with PRESSES_CTRL_C to do it. Its standard input is a pipe."""
+    if sys.platform == "win32":
+        assert child.stdin is not None
+        child.stdin.write("\n" if isinstance(child.stdin, io.TextIOBase) else b"\n")
+        child.stdin.flush()
+    else:
+        child.send_signal(signal.SIGINT)
+
+
+def file_of(name: str) -> Path:
+    """Return the file that stands for a named ring: on Linux it is the ring."""
+    from shmring import inspection
+
+    return Path(inspection.registry.place_of(name, None).path)
 
 
 @pytest.fixture(scope="session")
@@ -88,8 +124,17 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
 
     Set up before every other function-scoped fixture, hence torn down after them.
     """
-    if not PROC.exists():
+    if not LINUX:
+        from shmring import unlink
+
+        before = named_rings()
         yield
+        gc.collect()
+        left = sorted(entry for entry in named_rings() - before if any(tag in entry for tag in TAGS))
+        for entry in left:
+            unlink(entry)
+        if left and not request.node.stash.get(_failed, False):
+            pytest.fail(f"left behind: {len(left)} names: {', '.join(left[:5])}")
         return
     objects, children, descriptors = shared_objects(), child_processes(), open_descriptors()
     yield
@@ -105,6 +150,13 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     found = "; ".join(f"{len(entries)} {what}: {', '.join(entries[:5])}" for what, entries in left.items() if entries)
     if found and not request.node.stash.get(_failed, False):
         pytest.fail(f"left behind: {found}")
+
+
+def named_rings() -> set[str]:
+    """Return the names of the rings that exist now."""
+    import shmring
+
+    return {ring.name for ring in shmring.list()}
 
 
 def shared_objects() -> set[str]:

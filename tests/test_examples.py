@@ -35,6 +35,7 @@ def test_an_event_loop_takes_what_the_producer_puts(name, tmp_path):
     assert last == "10 messages"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="compiles it with os_linux.c")
 def test_a_c_program_takes_what_python_put(name, tmp_path):
     core = Path(shmring.get_include())
     parts = (

@@ -22,6 +22,7 @@ RANK = {
     "codecs": 1,  # beside: objects to bytes, never sees a mapping
     "diagnosis": 2,  # the core's results in words
     "segment": 2,
+    "places": 3,
     "semaphores": 3,
     "asynchronous": 3,
     "registry": 4,

@@ -1,7 +1,6 @@
 """A ring of another user is refused: somebody may have planted it under the name that we look for."""
 
 import os
-import pwd
 import stat
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import pytest
 
 import shmring
 
+pwd = pytest.importorskip("pwd", reason="about POSIX users")
 root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a ring to somebody else")
 NOBODY = pwd.getpwnam("nobody").pw_uid
 

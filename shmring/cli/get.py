@@ -67,10 +67,23 @@ def _get_one(ring: shmring.Ring, timeout: float | None, write: Callable[[memoryv
         except shmring.Empty:
             if left <= _LOOK_UP:
                 raise
+        if _reader_has_gone():
+            raise BrokenPipeError(errno.EPIPE, "nobody reads standard output any more")
+
+
+if sys.platform == "win32":
+
+    def _reader_has_gone() -> bool:
+        """Whether nobody reads standard output any more: a pipe cannot be asked here, and the next write finds out."""
+        return False
+
+else:
+
+    def _reader_has_gone() -> bool:
+        """Whether nobody reads standard output any more."""
         reader = select.poll()
         reader.register(sys.stdout.fileno(), 0)
-        if any(events & select.POLLERR for _, events in reader.poll(0)):
-            raise BrokenPipeError(errno.EPIPE, "nobody reads standard output any more")
+        return any(events & select.POLLERR for _, events in reader.poll(0))
 
 
 def _get_all(ring: shmring.Ring, framed: bool, count: int | None, timeout: float | None) -> None:

@@ -9,7 +9,12 @@ from types import FrameType
 
 import click
 
-from shmring.cli import bench, clean, demo, doctor, exits, get, inspect, ls, put, rm, tail
+from shmring.cli import clean, demo, doctor, exits, get, inspect, ls, put, rm, tail
+
+if sys.platform == "win32":
+    from shmring.cli import no_bench as bench
+else:
+    from shmring.cli import bench
 
 
 @click.group(

@@ -5,7 +5,9 @@ with a newline in it comes out as two lines. Frames carry any bytes: a u32 lengt
 message.
 """
 
+import errno
 import struct
+import sys
 from collections.abc import Iterator
 from typing import BinaryIO, Protocol
 
@@ -97,7 +99,7 @@ def write_line(stream: BinaryIO, message: memoryview | bytes) -> None:
     """Write one message and a newline, through to the reader."""
     stream.write(message)
     stream.write(b"\n")
-    stream.flush()
+    _flush(stream)
 
 
 def write_frame(stream: BinaryIO, message: memoryview | bytes) -> None:
@@ -106,4 +108,13 @@ def write_frame(stream: BinaryIO, message: memoryview | bytes) -> None:
         raise BadInput(f"a message of {len(message)} bytes does not fit a frame, which holds {_LONGEST_FRAME} at most")
     stream.write(_FRAME_LENGTH.pack(len(message)))
     stream.write(message)
-    stream.flush()
+    _flush(stream)
+
+
+def _flush(stream: BinaryIO) -> None:
+    try:
+        stream.flush()
+    except OSError as error:
+        if sys.platform == "win32" and error.errno == errno.EINVAL:  # what it says of a pipe whose reader has gone
+            raise BrokenPipeError(errno.EPIPE, "nobody reads standard output any more") from None
+        raise

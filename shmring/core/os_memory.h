@@ -19,4 +19,9 @@ void sr_os_memory_populate(void *address, size_t length);
 bool sr_os_memory_guard(void *address, size_t length, sr_atomic_u32 *damaged);
 void sr_os_memory_unguard(void *address);
 
+/* A view of a kernel object, at this offset of it, is there or about to go. For a kernel that cannot wait on a word of shared
+ * memory (Windows), so that one can be parked on all the same. */
+bool sr_os_memory_mapped(void *address, size_t length, int object, uint64_t offset);
+void sr_os_memory_unmapped(void *address);
+
 #endif

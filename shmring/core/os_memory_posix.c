@@ -105,3 +105,13 @@ void sr_os_memory_unguard(void *address) {
             return;
         }
 }
+
+bool sr_os_memory_mapped(void *address, size_t length, int object, uint64_t offset) {
+    (void)address;
+    (void)length;
+    (void)object;
+    (void)offset;
+    return true;
+}
+
+void sr_os_memory_unmapped(void *address) { (void)address; }

@@ -1,4 +1,5 @@
 /* py_convert.c - arguments in, exceptions out. */
+#include <errno.h>
 #include <math.h>
 #include <string.h>
 
@@ -117,13 +118,28 @@ static const char *const NAMES[] = {
 
 const char *sr_result_name(enum sr_result result) { return NAMES[result]; }
 
+PyObject *sr_raise_errno(PyObject *path) {
+    int error = errno;
+    PyObject *os = PyImport_ImportModule("os");
+    PyObject *words = os ? PyObject_CallMethod(os, "strerror", "i", error) : NULL;
+    PyObject *arguments = NULL;
+    if (words)
+        arguments = path ? Py_BuildValue("(iOO)", error, words, path) : Py_BuildValue("(iO)", error, words);
+    if (arguments)
+        PyErr_SetObject(PyExc_OSError, arguments);
+    Py_XDECREF(arguments);
+    Py_XDECREF(words);
+    Py_XDECREF(os);
+    return NULL;
+}
+
 PyObject *sr_raise(struct ring *ring, enum sr_result result, enum side side, uint64_t length, int64_t timeout_ns) {
     if (result == SR_INTERRUPTED && PyErr_Occurred())
         return NULL;
     if (ring && SR_LOAD(&ring->endpoint.damaged, relaxed) && result != SR_CLOSED)
         result = SR_CORRUPT; /* whatever else went wrong, this is why */
     if (result == SR_SYSTEM_ERROR)
-        return PyErr_SetFromErrno(PyExc_OSError);
+        return sr_raise_errno(NULL);
     if (!diagnosis) {
         PyErr_Format(PyExc_RuntimeError, "shmring._core answered %s", NAMES[result]);
         return NULL;

@@ -59,13 +59,15 @@ PyMODINIT_FUNC PyInit__core(void) {
     if (!module)
         return NULL;
     sr_lease_type = PyType_FromSpec(&sr_lease_spec);
+    PyObject *view_type = PyType_FromSpec(&sr_view_spec);
     sr_watch_type = PyType_FromSpec(&sr_watch_spec);
     sr_nothing = PyObject_CallNoArgs((PyObject *)&PyBaseObject_Type);
     sr_release_name = PyUnicode_InternFromString("release");
-    if (!sr_lease_type || !sr_watch_type || !sr_nothing || !sr_release_name || !add_attachments(module) ||
+    if (!sr_lease_type || !sr_watch_type || !sr_nothing || !sr_release_name || !view_type || !add_attachments(module) ||
         PyModule_AddObjectRef(module, "Lease", sr_lease_type) != 0 ||
         PyModule_AddObjectRef(module, "Watch", sr_watch_type) != 0 ||
         PyModule_AddObjectRef(module, "NOTHING", sr_nothing) != 0 ||
+        PyModule_AddObjectRef(module, "View", view_type) != 0 ||
         PyModule_AddFunctions(module, sr_segment_methods) != 0 ||
         PyModule_AddFunctions(module, sr_snapshot_methods) != 0 ||
         PyModule_AddFunctions(module, sr_memory_methods) != 0 ||
@@ -74,8 +76,10 @@ PyMODINIT_FUNC PyInit__core(void) {
         PyModule_AddIntConstant(module, "LAYOUT_VERSION", SR_LAYOUT_VERSION) != 0 ||
         PyModule_AddIntConstant(module, "ATTACHMENTS", SR_ATTACHMENTS) != 0 ||
         PyModule_AddIntConstant(module, "GRANULE", SR_GRANULE) != 0) {
+        Py_XDECREF(view_type);
         Py_DECREF(module);
         return NULL;
     }
+    Py_DECREF(view_type);
     return module;
 }

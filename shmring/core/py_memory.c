@@ -1,4 +1,4 @@
-/* py_memory.c - msync and mlock for shmring.segment. */
+/* py_memory.c - msync, mlock and populating for shmring.segment. */
 #include "os_memory.h"
 #include "py_module.h"
 
@@ -18,7 +18,7 @@ static PyObject *sync_memory(PyObject *module, PyObject *args) {
     } else {
         bool done;
         Py_BEGIN_ALLOW_THREADS done = sr_os_memory_sync((char *)buffer.buf + offset, (size_t)length, wait);
-        Py_END_ALLOW_THREADS answer = done ? Py_NewRef(Py_None) : PyErr_SetFromErrno(PyExc_OSError);
+        Py_END_ALLOW_THREADS answer = done ? Py_NewRef(Py_None) : sr_raise_errno(NULL);
     }
     PyBuffer_Release(&buffer);
     return answer;
@@ -30,7 +30,7 @@ static PyObject *with_buffer(PyObject *object, bool (*function)(const void *, si
         return NULL;
     bool done;
     Py_BEGIN_ALLOW_THREADS done = function(buffer.buf, (size_t)buffer.len);
-    Py_END_ALLOW_THREADS PyObject *answer = done ? Py_NewRef(Py_None) : PyErr_SetFromErrno(PyExc_OSError);
+    Py_END_ALLOW_THREADS PyObject *answer = done ? Py_NewRef(Py_None) : sr_raise_errno(NULL);
     PyBuffer_Release(&buffer);
     return answer;
 }
@@ -45,9 +45,20 @@ static PyObject *unlock_memory(PyObject *module, PyObject *object) {
     return with_buffer(object, sr_os_memory_unlock);
 }
 
+static PyObject *populate_memory(PyObject *module, PyObject *object) {
+    (void)module;
+    Py_buffer buffer;
+    if (PyObject_GetBuffer(object, &buffer, PyBUF_SIMPLE) != 0)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS sr_os_memory_populate(buffer.buf, (size_t)buffer.len);
+    Py_END_ALLOW_THREADS PyBuffer_Release(&buffer);
+    Py_RETURN_NONE;
+}
+
 PyMethodDef sr_memory_methods[] = {
     {"sync", sync_memory, METH_VARARGS, PyDoc_STR("sync(buffer, offset, length, wait): msync.")},
     {"lock", lock_memory, METH_O, PyDoc_STR("lock(buffer): mlock.")},
+    {"populate", populate_memory, METH_O, PyDoc_STR("populate(buffer): map its pages before they are touched.")},
     {"unlock", unlock_memory, METH_O, PyDoc_STR("unlock(buffer): munlock.")},
     {NULL, NULL, 0, NULL},
 };

@@ -65,6 +65,8 @@ bool sr_parse_arguments(const struct arguments *expected, PyObject *const *args,
                         PyObject **first, PyObject **timeout);
 /* Sets the exception for a result; always returns NULL. `length`: of the message concerned. */
 PyObject *sr_raise(struct ring *ring, enum sr_result result, enum side side, uint64_t length, int64_t timeout_ns);
+/* OSError from this module's errno, which is not Python's where the two are linked with different C libraries. */
+PyObject *sr_raise_errno(PyObject *path);
 bool sr_set_diagnosis(PyObject *callable);
 bool sr_contiguous_bytes(PyObject *object, Py_buffer *buffer); /* false: an exception is set */
 
@@ -183,6 +185,9 @@ PyObject *sr_lease_new(struct ring *ring, enum side side, uint64_t length, PyObj
 /* Calls the codec with a view of the record. *kept: something refers to the record still, and it is settled when the last
  * of that goes; else the caller settles it. */
 PyObject *sr_lease_read(struct ring *ring, const struct sr_record *record, PyObject *reader, bool *kept);
+
+/* py_view.c: memory that windows.py maps */
+extern PyType_Spec sr_view_spec;
 
 /* py_watch.c: waiting in an event loop */
 extern PyType_Spec sr_watch_spec;

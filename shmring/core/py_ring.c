@@ -171,7 +171,7 @@ static bool open_semaphores(struct sr_semaphores *semaphores, PyObject *names) {
         *each[i] = sr_os_semaphore_open(PyBytes_AsString(bytes));
         Py_DECREF(bytes);
         if (!*each[i]) {
-            PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, name);
+            sr_raise_errno(name);
             return false;
         }
     }
@@ -267,7 +267,9 @@ static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
             unmap(self);
             return -1;
         }
-        result = sr_attach(&self->endpoint, fd, inherited);
+        /* Whoever has the lifecycle lock may be a thread of ours that waits for the interpreter. */
+        Py_BEGIN_ALLOW_THREADS result = sr_attach(&self->endpoint, fd, inherited);
+        Py_END_ALLOW_THREADS
     }
     if (result != SR_OK) {
         unmap(self);
@@ -326,9 +328,10 @@ static PyObject *ring_detach(PyObject *object, PyObject *unused) {
     if (!self->attached)
         Py_RETURN_FALSE;
     bool abandoned;
-    enum sr_result result = sr_detach(&self->endpoint, &abandoned);
-    self->attached = false;
-    if (result != SR_OK && result != SR_CORRUPT) /* corrupt: leave it for an inspection */
+    enum sr_result result;
+    self->attached = false; /* first, since another thread may come by while this one waits for the lifecycle lock */
+    Py_BEGIN_ALLOW_THREADS result = sr_detach(&self->endpoint, &abandoned);
+    Py_END_ALLOW_THREADS if (result != SR_OK && result != SR_CORRUPT) /* corrupt: leave it for an inspection */
         return sr_raise(self, result, PRODUCING, 0, 0);
     return PyBool_FromLong(abandoned);
 }

@@ -135,7 +135,7 @@ static PyObject *token_open(PyObject *module, PyObject *fd_object) {
     if (fd == -1 && PyErr_Occurred())
         return NULL;
     int token = sr_os_token_open(fd);
-    return token < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyLong_FromLong(token);
+    return token < 0 ? sr_raise_errno(NULL) : PyLong_FromLong(token);
 }
 
 static PyObject *token_close(PyObject *module, PyObject *token) {

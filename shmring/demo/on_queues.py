@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import queue
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
@@ -61,16 +62,24 @@ def _queue(context: SpawnContext, waiting: int, cleanup: contextlib.ExitStack) -
 
 
 @contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    if sys.platform == "win32":
+        yield
+    else:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        yield
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
 def _running(stages: list[SpawnProcess]) -> Iterator[None]:
     """Start the processes, deaf to this terminal's Ctrl-C; in the end none of them runs."""
     started = []
     try:
         for stage in stages:
-            with signals_deferred():
-                before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the process inherits it
+            with signals_deferred(), _interrupts_blocked():  # the process inherits that
                 stage.start()
                 started.append(stage)
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         yield
     finally:
         for stage in started:

@@ -29,11 +29,14 @@ def end_with(work: Callable[[], None], name: str) -> None:
         sys.exit(130)
 
 
+_DEFERRED = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
 @contextlib.contextmanager
 def signals_deferred() -> Iterator[None]:
     """Serve signals only when the block is over: one in the midst of starting a program would lose track of it."""
     arrived: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.getsignal(number) for number in _DEFERRED}
     for number in before:
         signal.signal(number, lambda number, frame: arrived.append(number))
     try:
@@ -122,7 +125,8 @@ class Programs:
     ) -> None:
         for program in self.started:
             program.process.terminate()
-            program.process.send_signal(signal.SIGCONT)  # one that was stopped dies of the former only now
+            if sys.platform != "win32":
+                program.process.send_signal(signal.SIGCONT)  # one that was stopped dies of the former only now
         for program in self.started:
             program.process.wait()
         self._cleanup.close()

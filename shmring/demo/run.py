@@ -1,5 +1,6 @@
 """The demonstration as a whole: run the pipelines, check them against one process, say what came of it."""
 
+import errno
 import json
 import os
 import statistics
@@ -20,8 +21,14 @@ def default_tokenizers() -> int:
     return max(2, cpus - 1)
 
 
+def _refuse_without_signals() -> None:
+    if sys.platform == "win32":
+        raise OSError(errno.ENOTSUP, "the demonstration works by POSIX signals and is not on Windows; see examples/")
+
+
 def demonstrate(directory: Path, tokenizers: int, rounds: int, queues: bool, as_json: bool) -> int:
     """Run it all and print the result; return the exit code: 0 only when every run gave the same."""
+    _refuse_without_signals()
     total = len(find_files(directory))
     if not total:
         print(f"demo: there is no .py file below {directory}; name another: --files-from DIR", file=sys.stderr)

@@ -14,13 +14,13 @@ from shmring import _core, codecs, registry, segment
 from shmring.attachment import CAPACITY_LIMIT, Manner
 from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
 from shmring.errors import Closed, DecodeError, Empty, Full, PeerDied, ShutDown
+from shmring.places import Place
 from shmring.queues.account import Account
 from shmring.queues.asynchronous import AsyncQueueMethods
 from shmring.queues.chain import Chain
 from shmring.queues.link import Root
 from shmring.queues.objects import CountingCodec, QueueCodec
 from shmring.queues.opening import JOINABLE, PLAIN, checked, first_link_finished, found, shape
-from shmring.registry import Place
 from shmring.segment.descriptors import shortage_explained
 from shmring.segment.sizes import parse_size
 

@@ -7,6 +7,7 @@ from typing import Self
 from shmring import _core, segment
 from shmring.errors import ShmringError
 from shmring.queues.control import SIZE, Control
+from shmring.segment import growing
 
 
 class Account:
@@ -19,7 +20,7 @@ class Account:
     @classmethod
     def apart(cls, memory: segment.Segment, at: int, slot: int) -> Self:
         """In a mapping of its own, until close()."""
-        own = memory.map_range(0, at + SIZE)
+        own = growing.map_range(memory, 0, at + SIZE)
         return cls(own, Control(own, at), slot)
 
     def close(self) -> None:
@@ -55,6 +56,6 @@ def in_flight(memory: segment.Segment, control: Control) -> int:
 
 def _held_in(memory: segment.Segment, control: Control, index: int) -> int:
     offset, length, _ = control.entry(index)
-    with memory.map_range(offset, length) as link:
+    with growing.map_range(memory, offset, length) as link:
         totals = _core.snapshot(link, memory.fd)["totals"]
     return int(totals["messages"] + totals["claimed"] + totals["taken"])

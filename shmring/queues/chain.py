@@ -19,11 +19,11 @@ from shmring.attachment import Manner
 from shmring.diagnosis import PRODUCING, diagnose
 from shmring.errors import Closed, DecodeError, Empty, Full, MessageTooLong, NoSpace, ShutDown
 from shmring.queues.control import LINKS, Control
-from shmring.queues.link import WHERE, Gone, Link, Root, length_of, new_memory, single_bytes
+from shmring.queues.link import Gone, Link, Root, length_of, new_memory, single_bytes
 from shmring.registry import Wish
 from shmring.ring import SLOTS_LIMIT
+from shmring.segment import growing
 from shmring.segment.descriptors import shortage_explained
-from shmring.segment.reserve import free_bytes
 
 _GROWN_MOST = 256 * 2**20  # further links double up to this
 _KEPT_MOST = 4  # times the first capacity: a larger link is left as soon as it is drained
@@ -76,8 +76,14 @@ class Chain:
 
     @shortage_explained()
     def _attach(self, index: int) -> Link:
+        with self.control.attaching(self.root._slot):
+            if index < self.control.first:
+                raise Gone
+            return self._attach_there(index)
+
+    def _attach_there(self, index: int) -> Link:
         offset, length, single = self.control.entry(index)
-        memory = self.root._segment.map_range(offset, length)
+        memory = growing.map_range(self.root._segment, offset, length)
         try:
             link = Link._on(memory, None, self._manner, at=offset, populate=not single)
         except BaseException as error:
@@ -163,7 +169,8 @@ class Chain:
             if time.monotonic() >= deadline:
                 self._raise_full(length)
             if length > link.max_message and not self._room_to_wait_for(length):
-                raise NoSpace(single_bytes(length), free_bytes(self.root._segment.fd) or 0, WHERE)
+                memory = self.root._segment
+                raise NoSpace(single_bytes(length), growing.free_bytes(memory), growing.where(memory))
             self.check_peers("put")
 
     def _put_counted(self, link: Link, parts: Any, deadline: float) -> bool:
@@ -308,11 +315,10 @@ class Chain:
             if self.control.last != at:
                 return "linked"
             self.control.clear_behind()
-            offset = self.control.end()
-            found = self._memory_for(offset, length, beyond) if at - self.control.first + 1 < LINKS else None
+            found = self._memory_for(length, beyond) if at - self.control.first + 1 < LINKS else None
             if found is None:
                 return "no room"
-            memory, wish, single = found
+            memory, offset, wish, single = found
             link = None
             try:
                 _core.format(
@@ -345,11 +351,17 @@ class Chain:
                 memory.close()
                 raise
 
-    def _memory_for(self, offset: int, length: int, beyond: bool) -> tuple[segment.Segment, Wish, bool] | None:
-        """Memory for the next link, what it is to be, and whether it is for this message alone. Under the lock."""
+    def _memory_for(self, length: int, beyond: bool) -> tuple[segment.Segment, int, Wish, bool] | None:
+        """Memory for the next link, where it begins, what it is to be, and whether it is for this message alone.
+
+        Under the lock.
+        """
         for wish, single in self._wishes(length, beyond):
+            offset = self.control.room_for(wish.size)
+            if offset is None:
+                return None
             try:
-                return new_memory(self.root._segment, offset, wish, length if single else None), wish, single
+                return new_memory(self.root._segment, offset, wish, length if single else None), offset, wish, single
             except NoSpace:
                 self.control.clear_behind()
         return None
@@ -437,7 +449,7 @@ class Chain:
 
     def _room_to_wait_for(self, length: int) -> bool:
         """Will there ever be memory for a message of which a ring does not take its like?"""
-        return self.in_flight() > 0 or (free_bytes(self.root._segment.fd) or 0) >= single_bytes(length)
+        return self.in_flight() > 0 or growing.free_bytes(self.root._segment) >= single_bytes(length)
 
     def take_role(self, side: int) -> None:
         """Say on link 0 what this process does; others look there for whether anybody is left."""
@@ -482,4 +494,5 @@ def _after_fork() -> None:
         chain._after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):  # where processes fork
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,10 +1,11 @@
 """What the processes of one queue share beside its links: which links there are, where, and what its tasks are.
 
-A queue is one file (a memfd, or a name in /dev/shm), in this order::
+A queue is one file (a memfd, or a name in /dev/shm; on Windows a temporary file), in this order::
 
     link 0      a ring as in core/LAYOUT.md; everybody stays attached to it, which says that the queue is in use
     control     32 KiB, below
     link 1 ...  further rings, each at the offset that its entry in the table says; never two in one place
+            (where memory cannot be given back, room_for gives a place again, once nobody is attached or attaching)
 
 Control, in words of 8 bytes (offsets from its start):
 
@@ -39,15 +40,13 @@ A *single* is a link made for one large message: it is put into it before it is 
 from __future__ import annotations
 
 import contextlib
-import mmap
-import os
 import time
 from collections.abc import Iterator
 
 from shmring import _core, segment
 from shmring.errors import Corrupt
+from shmring.segment import growing
 from shmring.segment.descriptors import shortage_explained
-from shmring.segment.reserve import reserve_range
 
 SIZE = 32768
 LINKS = 1792
@@ -57,6 +56,7 @@ _MAXSIZE, _MAX_BYTES, _CAPACITY = 8, 16, 24
 _FIRST, _LAST, _BURIED, _DONE, _PENDING, _TABLE = 128, 256, 384, 512, 1024, 4096
 KEPT = 4096 + SLOTS * 128  # of a finished link: header and attachment entries, which say that it is shut
 _PAUSE = 0.0005
+_ATTACHING, _APART = 64, 128  # bytes from the start that are locked while attaching to a link, one for each slot
 
 
 class Control:
@@ -70,10 +70,10 @@ class Control:
         self.maxsize, self.max_bytes, self.capacity = map(self._load, (_MAXSIZE, _MAX_BYTES, _CAPACITY))
 
     @staticmethod
-    def format(root: segment.Segment, at: int, maxsize: int, max_bytes: int, capacity: int, path: str) -> None:
+    def format(root: segment.Segment, at: int, maxsize: int, max_bytes: int, capacity: int) -> None:
         """Give a queue that nobody else knows its control block. NoSpace."""
-        reserve_range(root.fd, at, SIZE, path)
-        with root.map_range(at, SIZE) as memory:
+        growing.reserve(root, at, SIZE)
+        with growing.map_range(root, at, SIZE) as memory:
             for offset, value in ((_MAXSIZE, maxsize), (_MAX_BYTES, max_bytes), (_CAPACITY, capacity)):
                 _core.word_store(memory, offset, value)
             _core.word_store(memory, _TABLE + 8, at)  # link 0 begins the file and ends here
@@ -112,9 +112,49 @@ class Control:
         return total
 
     def end(self) -> int:
-        """Where the next link begins."""
+        """What lies behind this has no link."""
         offset, length, _ = self.entry(self.last)
         return max(offset + length, self.at + SIZE)
+
+    def room_for(self, length: int) -> int | None:
+        """Where the next link, so long, is to begin; None for nowhere now. Under the lock."""
+        oldest = max(1, self._load(_BURIED))
+        if growing.GIVES_BACK:
+            return self.end()
+        if self.last + 1 - oldest >= LINKS:  # those that are finished and not buried still have their places
+            return None
+        ranges = sorted(self.entry(index)[:2] for index in range(oldest, self.last + 1))
+        begin = self.at + SIZE
+        if not self._is_anybody_attaching():
+            for offset, taken in ranges:
+                if offset - begin >= length:
+                    return begin
+                begin = max(begin, offset + taken)
+        return max([begin, *(offset + taken for offset, taken in ranges)])
+
+    @contextlib.contextmanager
+    def attaching(self, slot: int) -> Iterator[None]:
+        """While it lasts, no place is used again; so a link that is not finished now is what will be found there.
+
+        ``slot`` is this process's entry in link 0.
+        """
+        if growing.GIVES_BACK:
+            yield
+            return
+        token = _core.token_open(self._root.fd)
+        try:
+            while not _core.token_lock(token, self.at + _ATTACHING + _APART * slot):  # somebody looks at it right now
+                time.sleep(_PAUSE)
+            yield
+        finally:
+            _core.token_close(token)
+
+    def _is_anybody_attaching(self) -> bool:
+        token = _core.token_open(self._root.fd)
+        try:
+            return _core.token_sees_lock(token, self.at + _ATTACHING, _APART * SLOTS)
+        finally:
+            _core.token_close(token)
 
     @contextlib.contextmanager
     def lock(self, patience: float | None = None) -> Iterator[bool]:
@@ -132,7 +172,7 @@ class Control:
         finally:
             if held:
                 _core.token_unlock(token, self.at)
-            os.close(token)
+            _core.token_close(token)
 
     def publish(self, offset: int, length: int, single: bool) -> None:
         """The next link is there. Under the lock."""
@@ -144,15 +184,13 @@ class Control:
 
     def clear_behind(self) -> None:
         """Free what a linker that died had reserved behind the last link. Under the lock."""
-        end = self.end()
-        if os.fstat(self._root.fd).st_size > end:
-            os.ftruncate(self._root.fd, end)
+        growing.cut(self._root, self.end())
 
     def finish(self, memory: segment.Segment) -> None:
         """The first link, mapped here, is finished: its memory is free. Under the lock."""
         _, length, _ = self.entry(self.first)
         self._store(_FIRST, self.first + 1)
-        memory.madvise(mmap.MADV_REMOVE, KEPT, length - KEPT)
+        growing.give_back(memory, KEPT, length - KEPT)  # behind link 0, this mapping has control
 
     def bury(self) -> None:
         """Free what is left of finished links to which nobody is attached. Under the lock."""
@@ -160,14 +198,14 @@ class Control:
         while index < self.first:
             offset, length, _ = self.entry(index)
             if length:
-                with self._root.map_range(offset, KEPT) as memory:
+                with growing.map_range(self._root, offset, KEPT) as memory:
                     token = _core.token_open(self._root.fd)
                     try:
                         if _core.token_sees_lock(token, offset, KEPT):
                             break
-                        memory.madvise(mmap.MADV_REMOVE)
+                        growing.give_back(memory, 0, KEPT)
                     finally:
-                        os.close(token)
+                        _core.token_close(token)
             index += 1
         self._store(_BURIED, index)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import Any
 
 from shmring import _core, codecs, registry, segment
@@ -12,10 +11,9 @@ from shmring.queues.account import in_flight
 from shmring.queues.control import KEPT, Control
 from shmring.registry import Wish
 from shmring.ring import Ring
-from shmring.segment.reserve import reserve_range
+from shmring.segment import growing
 
 _PAGE = 4096
-WHERE = "/dev/shm"
 
 
 class Gone(Exception):
@@ -74,12 +72,13 @@ def single_bytes(length: int) -> int:
 
 def new_memory(root: segment.Segment, offset: int, wish: Wish, only: int | None) -> segment.Segment:
     """Reserve and map a further link of the root's file: all of it, or for ``only`` one message. NoSpace."""
-    fd = root.fd
     if only is None:
-        reserve_range(fd, offset, wish.size, WHERE)
+        growing.reserve(root, offset, wish.size)
     else:  # nothing follows the one message: its word, and room for it, are enough
-        os.ftruncate(fd, offset + wish.size)
-        reserve_range(fd, offset, KEPT + 8, WHERE)
+        growing.extend(root, offset + wish.size)
+        growing.reserve(root, offset, KEPT + 8)
         arena = _pages(KEPT + 8 * -(-wish.capacity // _core.GRANULE))
-        reserve_range(fd, offset + arena, min(only + _PAGE, wish.size - arena), WHERE)
-    return root.map_range(offset, wish.size)
+        growing.reserve(root, offset + arena, min(only + _PAGE, wish.size - arena))
+    memory = growing.map_range(root, offset, wish.size)
+    growing.clean(memory)
+    return memory

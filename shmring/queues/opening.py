@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 from shmring import _core, registry, segment
 from shmring.errors import Corrupt, LayoutMismatch
+from shmring.places import Place
 from shmring.queues.control import SIZE, Control
-from shmring.queues.link import WHERE
-from shmring.registry import Place, Wish
+from shmring.registry import Wish
 from shmring.ring import QUEUE, SLOTS_LIMIT
-from shmring.segment.reserve import free_bytes
+from shmring.segment import growing
 
 PLAIN = QUEUE + "pickle"
 JOINABLE = QUEUE + "joinable"  # pickle as well; whoever gets counts tasks
@@ -45,11 +43,10 @@ def found(place: Place | None, maxsize: int, capacity: int, max_bytes: int | Non
                 f"max_bytes is {max_bytes}, and the first ring takes {wish.size} already; make capacity smaller, or "
                 "max_bytes larger"
             )
-        # Without a name, memory is taken as it is used: programs make many queues, and most stay small.
-        memory, _, _ = registry.new_segment(wish, place, reserve=False)
+        memory, _, _ = registry.new_segment(wish, place, grows=True)
         try:
-            most = max((free_bytes(memory.fd) or 0) // 2, wish.size) if max_bytes is None else max_bytes
-            Control.format(memory, wish.size, maxsize, most, capacity, str(place.path) if place else WHERE)
+            most = max(growing.free_bytes(memory) // 2, wish.size) if max_bytes is None else max_bytes
+            Control.format(memory, wish.size, maxsize, most, capacity)
             if place is not None:
                 registry.publish(memory, place)
             return beginning(memory)
@@ -82,10 +79,10 @@ def checked(memory: segment.Segment, place: Place, maxsize: int, wanted: str) ->
 def beginning(memory: segment.Segment) -> segment.Segment:
     """The part of a queue's file that everybody maps for as long as they have it: link 0 and control."""
     length = _core.segment_size("mpmc", *shape(memory)) + SIZE
-    there = os.fstat(memory.fd).st_size
+    there = growing.size(memory)
     if there < length:
         raise Corrupt(f"this queue's file has {there} bytes, and its beginning takes {length}; remove the queue")
-    return memory.map_range(0, length)
+    return growing.map_range(memory, 0, length)
 
 
 def _checked(found: segment.Segment, maxsize: int) -> segment.Segment:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 from collections.abc import Iterator
 
 _WHOSE = {
@@ -22,7 +23,7 @@ def shortage_explained() -> Iterator[None]:
         yield
     except OSError as error:
         number = error.errno or (errno.EMFILE if "number of files open" in str(error) else None)  # posix_ipc has none
-        if number not in _WHOSE or str(error.strerror).startswith(_SAID):
+        if sys.platform == "win32" or number not in _WHOSE or str(error.strerror).startswith(_SAID):
             raise
         open_now, limit = _counts()
         text = _SAID + _WHOSE[number].format(open=open_now, limit=limit)

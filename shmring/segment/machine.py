@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import pathlib
 import platform
+import sys
 
 
 @functools.cache
 def machine() -> str:
     """What tells this machine, since it was started, from any other; containers on one machine share it."""
-    try:
-        return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:  # not Linux
-        return platform.node()
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return platform.node()
 
 
 def check_machine(origin: str, what: str) -> None:

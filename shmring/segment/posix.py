@@ -13,21 +13,27 @@ import os
 import pathlib
 import stat
 import sys
-from collections.abc import Callable
-from typing import Any, Literal, Self
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import posix_ipc
 
 from shmring import _core
 from shmring.errors import NotReady
-from shmring.segment import transfer
+from shmring.segment import ranges, transfer
+from shmring.segment import reserve as storage
 from shmring.segment.names import check_name, os_name
-from shmring.segment.reserve import check_free, reserve
 from shmring.segment.sizes import parse_size
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+assert sys.platform != "win32"
 
 _PREFIX = "shmring-segment."
 _MAP_HUGETLB = 0x40000
 _POPULATE_READ, _POPULATE_WRITE = 22, 23
+_WRITE_MOST = 1 << 30  # bytes in one call
 _HUGE_PAGE = 2 * 1024 * 1024
 _ADVICE = {
     "normal": "MADV_NORMAL",
@@ -94,26 +100,14 @@ class Segment(mmap.mmap):
 
     def _range(self, offset: int, length: int | None) -> tuple[int, int]:
         """A checked byte range whose start is on a page, as the kernel wants it."""
-        page = _HUGE_PAGE if self.huge else mmap.PAGESIZE
-        if not 0 <= offset <= len(self):
-            raise ValueError(f"offset is {offset}; it is 0 to {len(self)} in this segment")
-        if offset % page:
-            below = offset // page * page
-            raise ValueError(
-                f"offset is {offset}; it must be a multiple of the page size, {page}: {below} or {below + page}"
-            )
-        length = len(self) - offset if length is None else length
-        if not 0 <= length <= len(self) - offset:
-            raise ValueError(f"length is {length}; it is 0 to {len(self) - offset} from offset {offset}")
-        return offset, length
+        return ranges.checked(offset, length, size=len(self), page=_HUGE_PAGE if self.huge else mmap.PAGESIZE)
 
     def flush(self, offset: int = 0, length: int | None = None, mode: Literal["sync", "async"] = "sync") -> None:
         """Write changes back to the file (msync): "sync" blocks until they are stored, "async" only begins it.
 
         ``offset`` is a multiple of the page size; ValueError with the nearest ones otherwise.
         """
-        if mode not in ("sync", "async"):
-            raise ValueError(f'mode is {mode!r}; it is "sync" or "async"')
+        ranges.check_flush_mode(mode)
         offset, length = self._range(offset, length)
         if length and not self.readonly:
             _core.sync(self, offset, length, mode == "sync")
@@ -183,12 +177,25 @@ class Segment(mmap.mmap):
         try:
             memoryview(self).release()
             if os.fstat(self.fd).st_size < new:
-                reserve(self.fd, new, self.path or "memory")
+                storage.reserve(self.fd, new, self.path or "memory")
             self.resize(new)
         except BufferError:
             raise BufferError(
                 "views of this segment are alive; release memoryviews and delete arrays of it before grow()"
             ) from None
+
+    def fill(self, parts: Iterable[Buffer]) -> None:
+        """Write buffers one after the other from the start of the segment, which needs a descriptor and is shared.
+
+        Through the descriptor: without page faults here, and other threads run meanwhile.
+        """
+        offset = 0
+        for part in parts:
+            view = memoryview(part).cast("B")
+            done = 0
+            while done < view.nbytes:
+                done += os.pwrite(self.fileno(), view[done : done + _WRITE_MOST], offset + done)
+            offset += done
 
     def view(
         self, *, readonly: bool = False, private: bool = False, offset: int = 0, length: int | None = None
@@ -209,10 +216,6 @@ class Segment(mmap.mmap):
             huge=self.huge,
             offset=offset,
         )
-
-    def map_range(self, offset: int, length: int) -> Self:
-        """Map another range of the same file, which may lie beyond this one. Closed on its own."""
-        return self._map(os.dup(self.fileno()), length, name=self.name, path=self.path, offset=offset)
 
     def close(self) -> None:
         """Unmap; may be called again. BufferError while views or arrays of it are alive."""
@@ -332,7 +335,7 @@ def anonymous(
     try:
         if not transferable:
             if reserve:
-                check_free(None, bytes_, "memory")
+                storage.check_free(None, bytes_, "memory")
             return Segment._map(-1, bytes_, huge=huge_pages)
         if sys.platform != "linux":
             raise NotImplementedError("transferable anonymous segments need memfd_create, which only Linux has")
@@ -414,15 +417,15 @@ def unnamed(directory: str | os.PathLike[str], size: int, *, mode: int, title: s
         raise
     try:
         os.fchmod(fd, mode)
-        reserve(fd, size, str(directory))
+        storage.reserve(fd, size, str(directory))
     except BaseException:
         os.close(fd)
         raise
     return Segment._map(fd, size)
 
 
-def _allocate(fd: int, size: int, path: str, storage: bool) -> None:
-    if storage:
-        reserve(fd, size, path)
+def _allocate(fd: int, size: int, path: str, reserved: bool) -> None:
+    if reserved:
+        storage.reserve(fd, size, path)
     else:
         os.ftruncate(fd, size)

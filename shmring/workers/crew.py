@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -17,8 +18,10 @@ from shmring.errors import ShmringError
 from shmring.ring import Ring
 from shmring.segment.descriptors import shortage_explained
 from shmring.workers import child, parcels
+from shmring.workers.failures import KILL
 from shmring.workers.functions import main_as_children_find_it
 from shmring.workers.parcels import Packed
+from shmring.workers.waker import Waker
 
 MOST_WORKERS = 240  # a ring has 256 attachments; forked children of workers have some as well
 _GRACE = 1.0  # seconds
@@ -35,9 +38,10 @@ class Member:
         self.finished = False  # it said that it leaves
         self.exitcode: int | None = None
         self._pidfd = -1
-        with contextlib.suppress(AttributeError, OSError):
-            # The sentinel is a pipe, which a child of the worker holds open as well.
-            self._pidfd = os.pidfd_open(self.pid)
+        if sys.platform != "win32":
+            with contextlib.suppress(AttributeError, OSError):
+                # The sentinel is a pipe, which a child of the worker holds open as well.
+                self._pidfd = os.pidfd_open(self.pid)
 
     @property
     def signs(self) -> list[Any]:
@@ -45,12 +49,15 @@ class Member:
         return [self.process.sentinel, *([self._pidfd] if self._pidfd >= 0 else [])]
 
     def signal(self, number: int) -> None:
-        """Send the process a signal; nothing when it has ended."""
-        with contextlib.suppress(ProcessLookupError):
-            if self._pidfd >= 0:
-                signal.pidfd_send_signal(self._pidfd, number)
-            else:
-                os.kill(self.pid, number)
+        """Send the process a signal; nothing when it has ended. On Windows there is one, TerminateProcess."""
+        if sys.platform == "win32":
+            self.process.terminate()
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                if self._pidfd >= 0:
+                    signal.pidfd_send_signal(self._pidfd, number)
+                else:
+                    os.kill(self.pid, number)
 
     def reap(self) -> None:
         """Wait for the process, which has ended."""
@@ -86,8 +93,7 @@ class Crew:
         self._watched: dict[int, Member] = {}
         self._board = segment.anonymous(16 * size, transferable=True)
         self.words = memoryview(self._board).cast("Q")
-        self._wake, self._waker = os.pipe()
-        os.set_blocking(self._waker, False)
+        self._waker: Waker | None = Waker()
         self._leaving = self._killing = False
 
     @shortage_explained()
@@ -122,9 +128,9 @@ class Crew:
 
     def wake(self) -> None:
         """Make the thread look around, and nudge the pool. Safe anywhere, in a finalizer too."""
-        if self._waker >= 0 and os.getpid() == self.owner:
-            with contextlib.suppress(OSError):  # full: it will wake anyway
-                os.write(self._waker, b".")
+        waker = self._waker
+        if waker is not None and os.getpid() == self.owner:
+            waker.wake()
 
     def disown(self) -> None:
         """In a forked child: its multiprocessing must not take our workers for children to be joined when it ends."""
@@ -147,15 +153,17 @@ class Crew:
 
     def watch(self) -> None:
         """Until all have left: tell the pool of each worker that ended, and of every wake. For a thread of its own."""
+        waker = self._waker
+        assert waker is not None
         while True:
             with self._lock:
                 watched = [*self._watched.values()]
             if self._leaving and not watched:
                 break
-            signs = [self._wake, *(sign for member in watched for sign in member.signs)]
+            signs = [waker.sign, *(sign for member in watched for sign in member.signs)]
             ready = {*connection.wait(signs, _GRACE if self._killing else None)}
             if self._killing and not ready:
-                self.kill(signal.SIGKILL)
+                self.kill(KILL)
             for member in watched:
                 if ready.intersection(member.signs):
                     member.reap()
@@ -163,8 +171,8 @@ class Crew:
                         member.close()
                         del self._watched[member.slot]
                     self._tell(parcels.LEFT, member.slot)
-            if self._wake in ready:
-                os.read(self._wake, 1 << 12)
+            if waker.sign in ready:
+                waker.clear()
                 self._tell(parcels.NUDGE, 0)
         self._tell(parcels.ALL_GONE, 0)
 
@@ -176,8 +184,8 @@ class Crew:
     def close(self) -> None:
         """Give everything back, once the thread has ended."""
         with self._lock:
-            waker, self._waker = self._waker, -1
-            os.close(waker)
-            os.close(self._wake)
+            waker, self._waker = self._waker, None
+            assert waker is not None
+            waker.close()
             self.words.release()
             self._board.close()

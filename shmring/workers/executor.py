@@ -7,6 +7,7 @@ import importlib
 import itertools
 import os
 import signal
+import sys
 import threading
 import time
 import weakref
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 from shmring.segment.descriptors import shortage_explained
 from shmring.workers import parcels
 from shmring.workers.crew import MOST_WORKERS
+from shmring.workers.failures import KILL
 from shmring.workers.functions import PickledFunction, function_pickle
 from shmring.workers.pool import Pool
 from shmring.workers.tasks import Task
@@ -188,7 +190,7 @@ class ProcessPoolExecutor(Executor):
 
     def kill_workers(self) -> None:
         """The same with SIGKILL."""
-        self._pool.kill(signal.SIGKILL)
+        self._pool.kill(KILL)
 
     @property
     def _processes(self) -> dict[int, Any]:
@@ -260,8 +262,12 @@ def _checked_size(max_workers: int | None) -> int:
 
 def _checked_context(context: Any, max_tasks: int | None) -> Any:
     if context is None:
-        context = importlib.import_module("multiprocess").get_context("forkserver")
-        context.set_forkserver_preload(["shmring.workers.child"])
+        package = importlib.import_module("multiprocess")
+        if "forkserver" in package.get_all_start_methods():
+            context = package.get_context("forkserver")
+            context.set_forkserver_preload(["shmring.workers.child"])
+        else:
+            context = package.get_context("spawn")
     if max_tasks is not None:
         if not isinstance(max_tasks, int):
             raise TypeError(f"max_tasks_per_child must be an integer; it is {max_tasks!r}")
@@ -285,7 +291,8 @@ def _disown_all() -> None:
         pool.disown()
 
 
-os.register_at_fork(after_in_child=_disown_all)
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_disown_all)
 
 
 def _end_all() -> None:

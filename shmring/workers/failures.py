@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, cast
 
 from shmring.errors import ShmringError
 
+KILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows both are TerminateProcess
+
 
 class WorkerDied(ShmringError, BrokenProcessPool):
     """The worker that ran this task died: it was killed, it crashed, or it called ``os._exit``.
@@ -43,7 +45,7 @@ def how_it_ended(exitcode: int | None) -> str:
     name = str(-exitcode)
     with contextlib.suppress(ValueError):
         name = signal.Signals(-exitcode).name
-    hint = ", perhaps for want of memory" if -exitcode == signal.SIGKILL else ""
+    hint = ", perhaps for want of memory" if -exitcode == KILL else ""
     return f"was killed by {name}{hint}"
 
 

@@ -12,7 +12,6 @@ The extra word of a result is the time that it took, in nanoseconds, and in its 
 
 from __future__ import annotations
 
-import os
 import pickle
 import struct
 from collections.abc import Callable, Sequence
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 HEAD = struct.Struct("<QBBHIQ")  # key, kind, flags, number of buffers, length of the function, extra
 _MOST_BUFFERS = 2**16 - 1
 _IN_BAND = 2048  # bytes: a buffer this short is cheaper inside the pickle
-_WRITE_MOST = 1 << 30
 _UNLIMITED = 1 << 62
 
 # Kinds, to a worker and back.
@@ -123,19 +121,8 @@ class Packed:
                 length += view.nbytes + len(padding(view.nbytes))
         if length > limit:
             self.aside = segment.anonymous(length, transferable=True)
-            _write(self.aside.fd, self.parts)
+            self.aside.fill(self.parts)
             self.parts = [HEAD.pack(key, kind, flags | ASIDE, 0, 0, extra) + pickle.dumps(self.aside)]
-
-
-def _write(fd: int, parts: list[Buffer]) -> None:
-    """Into a segment through its descriptor: no page faults here, and other threads run meanwhile."""
-    offset = 0
-    for part in parts:
-        view = memoryview(part).cast("B")
-        done = 0
-        while done < view.nbytes:
-            done += os.pwrite(fd, view[done : done + _WRITE_MOST], offset + done)
-        offset += done
 
 
 def opened(raw: Raw | segment.Segment) -> Parcel:

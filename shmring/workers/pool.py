@@ -21,7 +21,7 @@ from shmring.errors import Empty, PeerDied, ShmringError
 from shmring.workers import parcels
 from shmring.workers.child import RUNNING
 from shmring.workers.crew import Crew, Member
-from shmring.workers.failures import SentError, WorkerDied, how_it_ended
+from shmring.workers.failures import KILL, SentError, WorkerDied, how_it_ended
 from shmring.workers.parcels import Parcel
 from shmring.workers.shelf import Raw
 from shmring.workers.tasks import ATTEMPTS, Feed, Task
@@ -114,7 +114,7 @@ class Pool:
             self._dismissed = True
             self._close()
 
-    def kill(self, number: int = signal.SIGKILL) -> None:
+    def kill(self, number: int = KILL) -> None:
         """Break the pool, and send its workers a signal."""
         self._check_process()
         if self.thread is None:

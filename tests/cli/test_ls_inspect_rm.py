@@ -2,11 +2,11 @@
 
 import json
 import os
-from pathlib import Path
 
 import pytest
 
 import shmring
+from tests.conftest import file_of
 
 
 def test_ls_shows_a_ring_that_another_program_made(shmring_command, name):
@@ -60,7 +60,7 @@ def test_inspect_shows_who_is_attached(shmring_command, started_command, name):
 
 
 def test_what_is_no_ring_is_shown_as_that_and_can_be_removed(shmring_command, name):
-    Path(f"/dev/shm/shmring.{name}").write_bytes(b"no ring at all" * 1000)
+    file_of(name).write_bytes(b"no ring at all" * 1000)
     (line,) = (line for line in shmring_command("ls").stdout.decode().splitlines() if name in line)
     assert "not-a-ring" in line
     inspected = shmring_command("inspect", name)

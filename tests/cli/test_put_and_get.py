@@ -10,8 +10,12 @@ import sys
 import pytest
 
 import shmring
+from tests.conftest import PRESSES_CTRL_C, press_ctrl_c
 
 CREATE = ("--create", "--capacity", "1 MiB")
+
+
+SIGNALS = [] if sys.platform == "win32" else [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
 
 
 def framed(*messages: bytes) -> bytes:
@@ -48,7 +52,7 @@ def test_an_empty_line_is_an_empty_message(shmring_command, name):
 
 
 def test_empty_input_puts_nothing_and_leaves_nothing(shmring_command, name):
-    put = shmring_command("put", name, *CREATE)
+    put = shmring_command("put", name, "--create")
     assert (put.stderr, put.returncode) == (b"", 0)
     assert name not in {ring.name for ring in shmring.list()}
 
@@ -213,7 +217,7 @@ def test_a_message_nobody_could_read_goes_back_into_the_ring(started_command, na
         assert ring.get() == b"keep me"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
 @pytest.mark.parametrize("command", ["put", "get"])
 def test_a_signal_ends_it_in_order(started_command, name, command, number, code):
     with shmring.Ring.create(name, capacity="1 MiB", slots=1) as ring:
@@ -226,6 +230,18 @@ def test_a_signal_ends_it_in_order(started_command, name, command, number, code)
         assert blocked.stderr.read() == b""
         assert len(shmring.inspect(ring.name).attachments) == 1
         ring.unlink()
+
+
+def test_ctrl_c_ends_it_in_order(name):
+    program = PRESSES_CTRL_C + f"import sys; sys.argv[1:] = ['get', {name!r}]; import shmring.__main__ as s; s.main()"
+    with shmring.Ring.create(name, capacity="1 MiB") as ring:
+        command = [sys.executable, "-c", program]
+        get = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+        until_someone_takes("consumer", name)
+        press_ctrl_c(get)
+        assert get.wait() == 130
+        assert get.communicate()[1] == b""
+        assert len(shmring.inspect(ring.name).attachments) == 1
 
 
 def test_get_ends_when_its_only_writer_was_killed(started_command, name):
@@ -254,6 +270,7 @@ def test_get_with_follow_goes_on_with_the_next_writer(started_command, shmring_c
         assert get.wait() == 0
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="about a POSIX shell")
 def test_a_shell_pipeline_can_use_a_ring(name):
     script = f"""
         set -e
@@ -265,6 +282,7 @@ def test_a_shell_pipeline_can_use_a_ring(name):
     assert subprocess.run(["bash", "-c", script], stdout=subprocess.PIPE, check=True).stdout == b"1000\n"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a pipe of Windows does not tell its writer")
 def test_get_ends_when_its_reader_has_gone_though_no_message_comes(name, started_command):
     with shmring.Ring.create(name) as ring:
         getting = started_command("get", name)

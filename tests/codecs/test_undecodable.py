@@ -168,6 +168,7 @@ class ForksWhenGot:
         return os.fork, ()
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="about fork, which this platform does not have")
 def test_a_child_that_is_forked_while_decoding_has_no_part_in_the_message(make) -> None:
     ring = make("pickle")
     for extra in (None, numpy.arange(100)):

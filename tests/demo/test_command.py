@@ -15,6 +15,7 @@ import shmring
 from shmring.demo import run
 from shmring.demo.work import count_in_one_process
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the demonstration works by POSIX signals")
 COMMAND = [sys.executable, "-m", "shmring", "demo"]
 _HIDDEN = """
 import runpy, sys

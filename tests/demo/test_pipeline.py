@@ -1,12 +1,15 @@
 """The pipelines: the same result as one process, whatever is killed, and nothing left behind."""
 
 import signal
+import sys
 
 import pytest
 
 from shmring.demo import on_queues, on_rings
 from shmring.demo.programs import Failed
 from shmring.demo.work import count_in_one_process
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the demonstration works by POSIX signals")
 
 
 def named(programs, name):

@@ -27,6 +27,8 @@ from stage_functions import (
 
 import shmring
 from shmring import Pipeline
+from shmring.workers.failures import KILL
+from tests.ring.conftest import needs_signals
 
 
 def test_items_go_through_stages_to_a_sink_in_order():
@@ -144,7 +146,7 @@ def test_killed_workers_are_replaced_and_nothing_is_lost_or_doubled():
         if len(got) % 600 == 0:
             stage = random.choice(pipeline._run._stages)
             for pid in random.sample([*stage.executor._processes], 1):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, KILL)
     assert got == [*range(0, 10_000, 2)]
 
 
@@ -191,6 +193,7 @@ INTERRUPTED = """
 """
 
 
+@needs_signals  # to a whole group of processes
 def test_ctrl_c_stops_everything_and_leaves_no_process(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(textwrap.dedent(INTERRUPTED))

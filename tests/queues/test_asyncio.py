@@ -6,14 +6,14 @@ import multiprocessing
 import os
 import random
 import signal
+import sys
 
 import pytest
 from tasks import waiting
 
 import shmring
 from shmring.queues.control import Control
-
-FORK = multiprocessing.get_context("fork")
+from tests.ring.conftest import kill_myself
 
 
 @pytest.fixture
@@ -29,22 +29,21 @@ def echo(there: shmring.Queue, back: shmring.Queue) -> None:
 
 @pytest.mark.usefixtures("no_second_look")
 @pytest.mark.parametrize("kind", [shmring.Queue, shmring.JoinableQueue, shmring.SimpleQueue])
-def test_objects_go_to_a_process_that_blocks_and_come_back(kind: type) -> None:
+def test_objects_go_to_a_process_that_blocks_and_come_back(kind: type, start) -> None:
     async def main() -> None:
         async with kind(capacity=4096) as there, kind(capacity=4096) as back:
-            process = FORK.Process(target=echo, args=(there, back))
-            process.start()
+            child = start(echo, there, back)
             for number in range(500):
                 await there.aput({"number": number})
                 assert await back.aget(timeout=20) == {"number": number}
             await there.aput("stop")
-            process.join()
+            child.result()
 
     asyncio.run(main())
 
 
 @pytest.mark.usefixtures("no_second_look")
-def test_a_queue_that_has_grown_is_got_in_order() -> None:
+def test_a_queue_that_has_grown_is_got_in_order(start) -> None:
     def fill(queue: shmring.Queue) -> None:
         for number in range(300):
             queue.put((number, bytes(1000)))
@@ -52,13 +51,12 @@ def test_a_queue_that_has_grown_is_got_in_order() -> None:
     async def main() -> None:
         async with shmring.Queue(capacity=4096) as queue:
             task = await waiting(queue.aget())
-            process = FORK.Process(target=fill, args=(queue,))
-            process.start()
+            child = start(fill, queue)
             assert (await task)[0] == 0
             for number in range(1, 300):
                 found, _ = await queue.aget(timeout=20)
                 assert found == number
-            process.join()
+            child.result()
             for number in range(100):
                 await queue.aput((number, bytes(1000)))
             large = os.urandom(1 << 20)
@@ -90,7 +88,7 @@ def test_a_full_queue_makes_a_task_wait_and_its_timeout_says_full() -> None:
 
 
 @pytest.mark.usefixtures("no_second_look")
-def test_cancelled_waits_lose_and_double_nothing() -> None:
+def test_cancelled_waits_lose_and_double_nothing(start) -> None:
     count = 1500
 
     def fill(queue: shmring.Queue) -> None:
@@ -100,8 +98,7 @@ def test_cancelled_waits_lose_and_double_nothing() -> None:
     async def main() -> None:
         dice = random.Random(3)
         async with shmring.Queue(8) as queue:
-            process = FORK.Process(target=fill, args=(queue,))
-            process.start()
+            child = start(fill, queue)
             found: list[int] = []
             while len(found) < count:
                 task = asyncio.create_task(queue.aget())
@@ -112,25 +109,24 @@ def test_cancelled_waits_lose_and_double_nothing() -> None:
                 with contextlib.suppress(asyncio.CancelledError):
                     found.append(await task)
             assert found == list(range(count))
-            process.join()
+            child.result()
 
     asyncio.run(main())
 
 
-def test_dead_peers_reach_a_task_that_wants_to_know() -> None:
+def test_dead_peers_reach_a_task_that_wants_to_know(start) -> None:
     def die(queue: shmring.Queue) -> None:
         queue.put("last words")
-        os.kill(os.getpid(), signal.SIGKILL)
+        kill_myself()
 
     async def main() -> None:
         async with shmring.Queue(on_dead_peer="raise") as queue:
             task = await waiting(queue.aget())
-            process = FORK.Process(target=die, args=(queue,))
-            process.start()
+            child = start(die, queue)
             assert await task == "last words"
-            with pytest.raises(shmring.PeerDied, match=str(process.pid)):
+            with pytest.raises(shmring.PeerDied, match=str(child.pid)):
                 await queue.aget()
-            process.join()
+            child.abandon()
 
     asyncio.run(main())
 
@@ -154,6 +150,7 @@ def test_async_for_ends_when_the_queue_is_closed() -> None:
     assert asyncio.run(main()) == [0, 1, 2]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="forks, and stops a process")
 def test_a_loop_does_not_stand_still_for_a_process_that_is_stopped_inside_the_lock(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -170,7 +167,7 @@ def test_a_loop_does_not_stand_still_for_a_process_that_is_stopped_inside_the_lo
 
     async def main() -> None:
         async with shmring.Queue(capacity=4096) as queue:
-            process = FORK.Process(target=stop_inside, args=(queue,))
+            process = multiprocessing.get_context("fork").Process(target=stop_inside, args=(queue,))
             process.start()
             os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
             monkeypatch.setattr(Control, "lock", noted)

@@ -1,7 +1,6 @@
 """task_done and join: over processes, and over a consumer's death."""
 
 import os
-import signal
 import sys
 import threading
 
@@ -9,6 +8,8 @@ import numpy
 import pytest
 
 import shmring
+from tests.queues.conftest import Deadly
+from tests.ring.conftest import kill_myself
 
 
 def test_join_waits_until_each_task_is_done() -> None:
@@ -40,6 +41,7 @@ def test_task_done_too_often_is_valueerror() -> None:
         queue.join()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="forks")
 def test_tasks_are_done_and_waited_for_after_close_too() -> None:
     queue = shmring.JoinableQueue(capacity="64 KiB")
     for number in range(10):
@@ -79,125 +81,92 @@ def test_close_leaves_a_thread_that_joins_in_peace() -> None:
     joining.join()
 
 
-def test_a_task_may_be_done_by_another_process_than_the_one_that_got_it() -> None:
+def test_a_task_may_be_done_by_another_process_than_the_one_that_got_it(start) -> None:
     with shmring.JoinableQueue() as queue:
         queue.put(1)
         queue.get()
-        pid = os.fork()
-        if not pid:
-            queue.task_done()
-            os._exit(0)
+        child = start(lambda queue: queue.task_done(), queue)
         queue.join()
-        os.waitpid(pid, 0)
+        child.result()
 
 
-def test_it_counts_over_further_rings_too() -> None:
+def test_it_counts_over_further_rings_too(start) -> None:
+    def get_all(queue: shmring.JoinableQueue) -> None:
+        for _ in range(50):
+            queue.get()
+            queue.task_done()
+
     with shmring.JoinableQueue(capacity="64 KiB") as queue:
         for number in range(50):
             queue.put((number, numpy.zeros(20_000, "uint8")))
-        pid = os.fork()
-        if not pid:
-            for _ in range(50):
-                queue.get()
-                queue.task_done()
-            os._exit(0)
+        child = start(get_all, queue)
         queue.join()
         assert queue.empty()
-        os.waitpid(pid, 0)
-
-
-class Deadly:
-    """Kills whoever gets it, once."""
-
-    def __init__(self, pipe: int) -> None:
-        self.pipe = pipe
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return die_once, (self.pipe,)
-
-
-def die_once(pipe: int) -> str:
-    if os.read(pipe, 1) == b"!":
-        os.kill(os.getpid(), signal.SIGKILL)
-    return "survived"
+        child.result()
 
 
 @pytest.mark.parametrize("make", [shmring.Queue, shmring.JoinableQueue])
-def test_what_a_consumer_was_getting_as_it_died_is_got_by_another(make) -> None:
-    read, write = os.pipe()
-    os.write(write, b"!.")
+def test_what_a_consumer_was_getting_as_it_died_is_got_by_another(make, start, tmp_path) -> None:
     with make() as queue:
-        queue.put(Deadly(read))
-        pid = os.fork()
-        if not pid:
-            queue.get()
-            os._exit(1)
-        assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGKILL
+        queue.put(Deadly(tmp_path / "once"))
+        start(lambda queue: queue.get(), queue).abandon()
+        assert not (tmp_path / "once").exists()
         assert queue.get(timeout=60) == "survived"
         if make is shmring.JoinableQueue:
             queue.task_done()
             queue.join()
-    os.close(read)
-    os.close(write)
 
 
-def test_it_is_got_from_an_older_ring_by_consumers_that_have_gone_on() -> None:
-    read, write = os.pipe()
-    os.write(write, b"!.")
+def test_it_is_got_from_an_older_ring_by_consumers_that_have_gone_on(start, tmp_path) -> None:
     with shmring.Queue(capacity="64 KiB") as queue:
-        queue.put(Deadly(read))
+        queue.put(Deadly(tmp_path / "once"))
         for number in range(10):
             queue.put((number, b"x" * 20_000))
-        pid = os.fork()
-        if not pid:
-            queue.get()
-            os._exit(1)
-        assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGKILL
+        start(lambda queue: queue.get(), queue).abandon()
+        assert not (tmp_path / "once").exists()
         got = [queue.get(timeout=60) for _ in range(11)]
         assert "survived" in got
         assert [message[0] for message in got if message != "survived"] == [*range(10)]
         assert queue._chain.control.first == queue._chain.control.last
-    os.close(read)
-    os.close(write)
 
 
-def test_a_dead_worker_with_a_task_is_named_when_asked_for() -> None:
+def get_and_die(queue: shmring.Queue) -> None:
+    queue.get()
+    kill_myself()
+
+
+def test_a_dead_worker_with_a_task_is_named_when_asked_for(start) -> None:
     with shmring.JoinableQueue(on_dead_peer="raise") as queue:
         queue.put("task")
-        pid = os.fork()
-        if not pid:
-            queue.get()
-            os.kill(os.getpid(), signal.SIGKILL)
-        os.waitpid(pid, 0)
+        child = start(get_and_die, queue)
+        child.abandon()
         with pytest.raises(shmring.PeerDied, match="never done") as error:
             queue.join()
-        assert [peer.pid for peer in error.value.peers] == [pid]
+        assert [peer.pid for peer in error.value.peers] == [child.pid]
 
 
-def test_a_call_raises_peerdied_only_when_asked_for() -> None:
+def test_a_call_raises_peerdied_only_when_asked_for(start) -> None:
+    def put_and_die(*queues: shmring.Queue) -> None:
+        for queue in queues:
+            queue.put("last words")
+        kill_myself()
+
     with shmring.Queue(on_dead_peer="raise") as asked, shmring.Queue() as plain:
-        pid = os.fork()
-        if not pid:
-            for queue in (asked, plain):
-                queue.put("last words")
-            os.kill(os.getpid(), signal.SIGKILL)
-        os.waitpid(pid, 0)
+        child = start(put_and_die, asked, plain)
+        child.abandon()
         assert asked.get() == "last words"
-        with pytest.raises(shmring.PeerDied, match=str(pid)):
+        with pytest.raises(shmring.PeerDied, match=str(child.pid)):
             asked.get()
         assert plain.get() == "last words"
         with pytest.raises(shmring.Empty):
             plain.get(timeout=0.2)
 
 
-def test_a_full_queue_whose_consumer_died_raises_peerdied_when_asked_for() -> None:
+def test_a_full_queue_whose_consumer_died_raises_peerdied_when_asked_for(start) -> None:
     with shmring.Queue(1, on_dead_peer="raise") as queue:
         queue.put(1)
-        pid = os.fork()
-        if not pid:
-            queue.get()
-            os.kill(os.getpid(), signal.SIGKILL)
-        os.waitpid(pid, 0)
+        child = start(get_and_die, queue)
+        child.abandon()
         queue.put(2)
-        with pytest.raises(shmring.PeerDied, match=str(pid)):
+        with pytest.raises(shmring.PeerDied, match=str(child.pid)):
             queue.put(3)

@@ -17,6 +17,9 @@ from typing import Any
 import pytest
 
 import shmring
+from tests.ring.conftest import needs_fork
+
+pytestmark = needs_fork  # tests/wine/on_windows.py kills there
 
 PARTS = ("queues/chain.py", "queues/control.py")
 FIRST_RING = 64 * 1024

@@ -10,6 +10,8 @@ import numpy
 import pytest
 
 import shmring
+from tests.conftest import file_of
+from tests.ring.conftest import METHODS, kill_myself, outlives_its_processes
 
 PROGRAM = """
 import {package} as package
@@ -63,7 +65,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("package", ["multiprocessing", "multiprocess"])
 def test_a_queue_goes_to_children_as_an_argument(package: str, method: str, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
@@ -77,19 +79,20 @@ def fill(queue: shmring.Queue, count: int) -> None:
         queue.put((number, numpy.arange(number)))
 
 
-def test_a_child_goes_on_after_its_parent_has_closed() -> None:
-    read, write = os.pipe()
+def test_a_child_goes_on_after_its_parent_has_closed(start, gate) -> None:
+    def get_later(queue: shmring.Queue, ready: shmring.Queue) -> list[int]:
+        ready.put("here")
+        gate.wait()  # until the parent has closed
+        return [queue.get()[0] for _ in range(100)]
+
     queue = shmring.Queue(capacity="64 KiB")
     fill(queue, 100)
-    pid = os.fork()
-    if not pid:
-        os.close(write)
-        os.read(read, 1)  # ends when the parent has closed
-        os._exit([queue.get()[0] for _ in range(100)] != [*range(100)])
+    with shmring.Queue() as ready:
+        child = start(get_later, queue, ready)
+        ready.get()
     queue.close()
-    os.close(write)
-    os.close(read)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    gate.open()
+    assert child.result() == [*range(100)]
 
 
 def test_a_queue_goes_through_a_queue_and_a_pickle(queue) -> None:
@@ -119,7 +122,7 @@ def test_unrelated_programs_meet_by_name(name) -> None:
             shmring.Ring.attach(name)
         with pickle.loads(pickle.dumps(queue)) as copy:
             assert copy.name == name
-    assert not os.path.exists(f"/dev/shm/shmring.{name}")
+    assert not file_of(name).exists()
 
 
 def test_a_named_queue_stays_while_it_holds_messages(name) -> None:
@@ -129,7 +132,7 @@ def test_a_named_queue_stays_while_it_holds_messages(name) -> None:
             queue.get()
     with shmring.Queue(name=name) as queue:
         assert [queue.get()[0] for _ in range(100)] == [*range(100, 200)]
-    assert not os.path.exists(f"/dev/shm/shmring.{name}")
+    assert not file_of(name).exists()
 
 
 def test_a_ring_of_that_name_is_no_queue(name) -> None:
@@ -137,14 +140,15 @@ def test_a_ring_of_that_name_is_no_queue(name) -> None:
         shmring.Queue(name=name)
 
 
-def test_nothing_is_left_of_a_queue_whose_processes_were_killed(queue) -> None:
-    before = {*os.listdir("/dev/shm")}
-    pid = os.fork()
-    if not pid:
+@outlives_its_processes
+def test_nothing_is_left_of_a_queue_whose_processes_were_killed(start) -> None:
+    def fill_and_die() -> None:
         mine = shmring.Queue(capacity="64 KiB")
         fill(mine, 300)
-        os.kill(os.getpid(), 9)
-    os.waitpid(pid, 0)
+        kill_myself()
+
+    before = {*os.listdir("/dev/shm")}
+    start(fill_and_die).abandon()
     assert not [entry for entry in {*os.listdir("/dev/shm")} - before if "queue" in entry]
 
 

@@ -1,14 +1,24 @@
-"""What the tests of rings share: one of each kind, and children that run a function and answer."""
+"""What the tests of rings share: one of each kind, and children that run a function and answer.
+
+Where processes fork, a child is a fork, and its function has everything that this process has. Elsewhere it is a new
+Python that gets function and arguments by dill, and attaches to the rings that are among them.
+"""
 
 import os
-import pickle
-import traceback
+import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 import shmring
+
+if sys.platform == "win32":
+    from tests.ring.spawned import Child, Gate
+else:
+    from tests.ring.forked import Child, Gate
 
 KINDS = ("spsc", "mpmc", "semaphore")
 
@@ -26,72 +36,25 @@ def ring(kind: str) -> Iterator[shmring.Ring]:
         yield made
 
 
-class Child:
-    """A forked process that runs a function; its answer or exception comes back through a pipe."""
-
-    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
-        self._answer, write = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            self._run(write, function, arguments)
-        os.close(write)
-        self._collected = False
-
-    @staticmethod
-    def _run(write: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        try:
-            result = (True, function(*arguments))
-        except BaseException as error:
-            traceback.print_exc()
-            result = (False, repr(error))
-        with os.fdopen(write, "wb") as pipe:
-            pipe.write(pickle.dumps(result))
-        os._exit(0)
-
-    def result(self) -> Any:
-        """Wait for the end; what the function returned."""
-        with os.fdopen(self._answer, "rb") as pipe:
-            data = pipe.read()
-        self.reap()
-        fine, value = pickle.loads(data)
-        assert fine, value
-        return value
-
-    def kill(self, number: int) -> None:
-        """Send a signal."""
-        os.kill(self.pid, number)
-
-    def reap(self) -> int:
-        """Wait until the process has ended; its wait status."""
-        if self._collected:
-            return 0
-        self._collected = True
-        return os.waitpid(self.pid, 0)[1]
-
-    def abandon(self) -> None:
-        """Reap a process that was killed, and forget its answer."""
-        self.reap()
-        os.close(self._answer)
+METHODS = ["fork", "spawn", "forkserver"] if hasattr(os, "fork") else ["spawn"]  # of multiprocessing
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="about fork, which this platform does not have")
+needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="about POSIX signals beside Ctrl-C")
+needs_modes = pytest.mark.skipif(sys.platform == "win32", reason="about users and permission bits, which POSIX has")
 
 
-class Gate:
-    """A pipe on which one process waits until another opens it."""
+outlives_its_processes = pytest.mark.skipif(
+    sys.platform == "win32", reason="about memory whose last process was killed: on Windows it is gone, unless a file"
+)
 
-    def __init__(self) -> None:
-        self._read, self._write = os.pipe()
 
-    def open(self) -> None:
-        """Let one waiter through."""
-        os.write(self._write, b".")
+def kill_myself() -> None:
+    """SIGKILL, or TerminateProcess."""
+    os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
 
-    def wait(self) -> None:
-        """Block until somebody opens."""
-        assert os.read(self._read, 1) == b"."
 
-    def close(self) -> None:
-        """Close both ends here."""
-        os.close(self._read)
-        os.close(self._write)
+def for_ever() -> None:
+    """Stay until killed."""
+    threading.Event().wait()
 
 
 @pytest.fixture
@@ -114,5 +77,5 @@ def start() -> Iterator[Callable[..., Child]]:
     yield begin
     for child in started:
         if not child._collected:
-            child.kill(9)
+            child.kill()
             child.abandon()

@@ -5,6 +5,7 @@ import os
 import pytest
 
 import shmring
+from tests.ring.conftest import needs_fork
 
 
 def test_a_claim_is_committed_when_its_block_ends(ring: shmring.Ring) -> None:
@@ -130,6 +131,7 @@ def test_a_ring_with_an_open_claim_cannot_be_closed(ring: shmring.Ring) -> None:
     assert ring.get() == b"abc"
 
 
+@needs_fork
 @pytest.mark.parametrize("kind", ["mpmc", "semaphore"])
 def test_a_child_forked_inside_a_claim_cannot_settle_it_and_the_parent_can(kind: str) -> None:
     with shmring.Ring.create(capacity=4096, kind=kind) as ring:

@@ -1,18 +1,18 @@
 """Killed processes: what they had committed is delivered, what they held is mended, and nobody waits for them."""
 
-import signal
 from collections.abc import Callable
 
 import pytest
 
 import shmring
+from tests.ring.conftest import for_ever
 
 
 def killed(start: Callable, gate, function: Callable[[], None]):
     """Run a function in a child and kill it when it opens the gate."""
     child = start(function)
     gate.wait()
-    child.kill(signal.SIGKILL)
+    child.kill()
     child.abandon()
     return child
 
@@ -22,7 +22,7 @@ def test_a_producer_killed_in_a_claim_blocks_nobody(ring: shmring.Ring, start: C
         ring.put(b"whole")
         with ring.claim(100):
             gate.open()
-            signal.pause()
+            for_ever()
 
     killed(start, gate, claim_for_ever)
     assert ring.get() == b"whole"
@@ -36,7 +36,7 @@ def test_a_message_whose_consumer_was_killed_is_delivered_again(ring: shmring.Ri
     def borrow_for_ever() -> None:
         with ring.borrow():
             gate.open()
-            signal.pause()
+            for_ever()
 
     killed(start, gate, borrow_for_ever)
     got = []
@@ -51,7 +51,7 @@ def test_when_every_producer_has_died_a_waiting_consumer_is_told(ring: shmring.R
     def produce() -> None:
         ring.put(b"last words")
         gate.open()
-        signal.pause()
+        for_ever()
 
     child = killed(start, gate, produce)
     assert ring.get() == b"last words"
@@ -65,7 +65,7 @@ def test_when_every_consumer_has_died_a_waiting_producer_is_told(ring: shmring.R
     def consume() -> None:
         ring.get()
         gate.open()
-        signal.pause()
+        for_ever()
 
     ring.put(b"one")
     child = killed(start, gate, consume)
@@ -78,11 +78,17 @@ def test_a_successor_is_enough_to_wait_on(ring: shmring.Ring, start: Callable, g
     def produce() -> None:
         ring.put(b"first")
         gate.open()
-        signal.pause()
+        for_ever()
 
     killed(start, gate, produce)
     assert ring.get() == b"first"
-    successor = start(ring.put, b"second")
+
+    def succeed() -> None:
+        gate.open()
+        ring.put(b"second")
+
+    successor = start(succeed)
+    gate.wait()
     assert ring.get(timeout=20) == b"second"
     successor.result()
 
@@ -93,7 +99,7 @@ def test_a_consumer_may_choose_to_outlive_its_producers(kind: str, start: Callab
         def produce() -> None:
             ring.put(b"x")
             gate.open()
-            signal.pause()
+            for_ever()
 
         killed(start, gate, produce)
         ring.get()
@@ -119,7 +125,7 @@ def test_a_polling_consumer_gets_what_a_killed_one_held(start: Callable, gate) -
         def borrow_for_ever() -> None:
             with ring.borrow():
                 gate.open()
-                signal.pause()
+                for_ever()
 
         killed(start, gate, borrow_for_ever)
         message = None

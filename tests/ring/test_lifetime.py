@@ -4,21 +4,16 @@ import errno
 import os
 import pathlib
 import random
-import signal
 import struct
+import threading
+import time
 from collections.abc import Callable
 
 import pytest
 
 import shmring
-from tests.ring.conftest import Gate
-
-SHM = pathlib.Path("/dev/shm")
-
-
-def file_of(name: str) -> pathlib.Path:
-    """Where a named ring's segment is."""
-    return SHM / f"shmring.{name}"
+from tests.conftest import file_of
+from tests.ring.conftest import Gate, for_ever, needs_modes, outlives_its_processes
 
 
 def test_an_empty_ring_disappears_with_the_last_to_leave(kind: str, name: str) -> None:
@@ -74,32 +69,33 @@ def test_those_attached_go_on_after_an_unlink(ring: shmring.Ring, kind: str, nam
 
 def test_the_leftover_of_a_killed_process_is_replaced(kind: str, name: str, start: Callable, gate) -> None:
     def hold() -> None:
-        shmring.Ring.create(name, kind=kind).put(b"x")
-        ring = shmring.Ring.attach(name)
+        ring = shmring.Ring.create(name, kind=kind)
+        ring.put(b"x")
         ring.get()
         gate.open()
-        signal.pause()
+        for_ever()
 
     for again in (shmring.Ring.create, shmring.Ring.open):
         child = start(hold)
         gate.wait()
-        child.kill(signal.SIGKILL)
+        child.kill()
         child.abandon()
         assert file_of(name).exists()
         with again(name, kind=kind) as ring:
             assert ring.stats().messages_put == 0
 
 
+@outlives_its_processes
 def test_what_a_killed_process_left_undelivered_is_kept(kind: str, name: str, start: Callable, gate) -> None:
     def hold() -> None:
         ring = shmring.Ring.create(name, kind=kind)
         ring.put(b"precious")
         gate.open()
-        signal.pause()
+        for_ever()
 
     child = start(hold)
     gate.wait()
-    child.kill(signal.SIGKILL)
+    child.kill()
     child.abandon()
     with pytest.raises(FileExistsError, match="undelivered"):
         shmring.Ring.create(name)
@@ -161,6 +157,26 @@ def test_everyone_who_races_to_open_gets_the_same_ring(kind: str, name: str, sta
     assert "exists" not in told
 
 
+def test_a_thread_that_attaches_lets_one_that_is_leaving_go_on(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one has the ring's lifecycle lock and needs the interpreter; the other must not keep that while it waits."""
+    leaving, attaching = threading.Event(), threading.Event()
+
+    def keep(*_: object) -> None:
+        leaving.set()
+        attaching.wait()
+        time.sleep(0.05)  # until the other is inside its wait, which nothing tells
+
+    with shmring.Ring.create(name):
+        monkeypatch.setattr(shmring.ring.registry, "keep", keep)
+        thread = threading.Thread(target=shmring.Ring.attach(name).close)
+        thread.start()
+        leaving.wait()
+        attaching.set()
+        with shmring.Ring.attach(name):
+            monkeypatch.undo()
+        thread.join()
+
+
 def test_attach_waits_for_a_ring_to_appear(kind: str, name: str, start: Callable) -> None:
     def attach() -> bytes:
         with shmring.Ring.attach(name, timeout=30) as ring:
@@ -195,6 +211,7 @@ def test_a_ring_may_live_in_a_file(kind: str, tmp_path: pathlib.Path) -> None:
     assert not path.exists()
 
 
+@needs_modes
 def test_a_ring_has_the_mode_it_was_made_with(name: str) -> None:
     before = os.umask(0o077)
     try:
@@ -206,7 +223,8 @@ def test_a_ring_has_the_mode_it_was_made_with(name: str) -> None:
         os.umask(before)
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="needs another user to try")
+@needs_modes
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="needs another user to try")
 def test_another_user_is_refused(name: str, start: Callable) -> None:
     def attach() -> str:
         os.setuid(65534)
@@ -227,7 +245,7 @@ def write(name: str, content: bytes) -> pathlib.Path:
     return path
 
 
-@pytest.mark.parametrize("content", [b"", bytes(100), bytes(8192)])
+@pytest.mark.parametrize("content", [b"", bytes(100), bytes(8192)], ids=len)
 def test_a_half_made_ring_is_not_ready(name: str, content: bytes) -> None:
     path = write(name, content)
     try:

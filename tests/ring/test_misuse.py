@@ -12,6 +12,7 @@ import numpy
 import pytest
 
 import shmring
+from tests.ring.conftest import needs_modes
 
 SHM = Path("/dev/shm")
 
@@ -52,8 +53,8 @@ def test_unlink_takes_its_own_ring_and_never_the_next_of_that_name(name: str) ->
             second.put(b"precious")
             with pytest.raises(FileNotFoundError, match="another one"):
                 first.unlink()
-        with shmring.Ring.attach(name) as again:
-            assert again.get() == b"precious"
+            with shmring.Ring.attach(name) as again:
+                assert again.get() == b"precious"
 
 
 def test_a_lease_that_is_dropped_without_an_exit_is_settled(ring: shmring.Ring) -> None:
@@ -92,6 +93,7 @@ def test_a_process_that_ends_inside_a_claim_or_a_borrow_leaves_as_any_other(
         assert ring.get(timeout=0) == b"kept"
 
 
+@pytest.mark.skipif(not SHM.is_dir() or sys.platform == "win32", reason="semaphores are nowhere to be seen here")
 @pytest.mark.parametrize("open_one", ["claim", "borrow"])
 def test_an_anonymous_semaphore_ring_leaves_nothing_at_exit(open_one: str) -> None:
     command = [sys.executable, "-c", LEFT_OPEN, "", "semaphore", open_one]
@@ -221,6 +223,7 @@ def test_a_closed_ring_cannot_be_sent(name: str) -> None:
             pickle.dumps(ring)
 
 
+@needs_modes
 def test_the_mode_holds_for_the_semaphores_too(name: str) -> None:
     with shmring.Ring.create(name, kind="semaphore", mode=0o666) as ring:
         made = [each for each in os.listdir(SHM) if name in each or f"{ring._identity:016x}" in each]

@@ -6,7 +6,6 @@ import operator
 import os
 import pathlib
 import pickle
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,10 +14,11 @@ import multiprocess
 import pytest
 
 import shmring
+from tests.ring.conftest import METHODS, for_ever, needs_fork
 
 
 @pytest.mark.parametrize("anonymous", [True, False], ids=["anonymous", "named"])
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("package", [multiprocessing, multiprocess], ids=["multiprocessing", "multiprocess"])
 def test_handles_are_arguments_of_processes(package, method: str, anonymous: bool, kind: str, name: str) -> None:
     context = package.get_context(method)
@@ -74,6 +74,7 @@ def test_a_handle_of_an_anonymous_ring_that_is_gone_says_so() -> None:
         pickle.loads(handle)
 
 
+@needs_fork
 def test_a_forked_child_is_an_attachment_of_its_own(ring: shmring.Ring, start: Callable, gate) -> None:
     def attached() -> tuple[int, int]:
         return os.getpid(), ring._slot
@@ -83,6 +84,7 @@ def test_a_forked_child_is_an_attachment_of_its_own(ring: shmring.Ring, start: C
     assert slot != ring._slot
 
 
+@needs_fork
 def test_a_forked_child_lets_go_of_its_parent(kind: str, name: str, start: Callable, gate) -> None:
     """A child that outlives its parent must not keep it alive in the eyes of others."""
     answer, tell = os.pipe()
@@ -94,11 +96,11 @@ def test_a_forked_child_lets_go_of_its_parent(kind: str, name: str, start: Calla
             gate.wait()
             ring.close()
             os._exit(0)
-        signal.pause()
+        for_ever()
 
     process = start(parent)
     dead, orphan = process.pid, int(os.read(answer, 100))
-    process.kill(signal.SIGKILL)
+    process.kill()
     process.abandon()
     os.close(tell)
     alive = {entry.pid: entry.alive for entry in shmring.inspect(name).attachments}

@@ -11,6 +11,8 @@ import pytest
 
 import shmring
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows does not let a mapped file be truncated")
+
 
 @pytest.fixture
 def truncated(kind: str, tmp_path: Path) -> shmring.Ring:

@@ -1,15 +1,13 @@
 """What the tests of topics and latest values share: one topic of each overflow, and children that run a function."""
 
-import os
-import pickle
-import signal
-import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 import shmring
+import tests.ring.conftest
+from tests.ring.conftest import Gate
 
 
 @pytest.fixture(params=["block", "overwrite"])
@@ -25,48 +23,13 @@ def topic(overflow: str) -> Iterator[shmring.Topic]:
         yield made
 
 
-class Child:
-    """A forked process that runs a function; its answer or exception comes back through a pipe."""
-
-    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
-        self._answer, write = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            self._run(write, function, arguments)
-        os.close(write)
-        self._collected = False
-
-    @staticmethod
-    def _run(write: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        try:
-            result = (True, function(*arguments))
-        except BaseException as error:
-            traceback.print_exc()
-            result = (False, repr(error))
-        with os.fdopen(write, "wb") as pipe:
-            pipe.write(pickle.dumps(result))
-        os._exit(0)
-
-    def result(self) -> Any:
-        """Wait for the end; what the function returned."""
-        with os.fdopen(os.dup(self._answer), "rb") as pipe:
-            data = pipe.read()
-        self.reap()
-        fine, value = pickle.loads(data)
-        assert fine, value
-        return value
+class Child(tests.ring.conftest.Child):
+    """A process that runs a function; its answer or exception comes back through a pipe."""
 
     def kill(self) -> None:
         """Kill it and wait until it is dead."""
-        os.kill(self.pid, signal.SIGKILL)
-        self.reap()
-
-    def reap(self) -> None:
-        """Wait until the process has ended."""
-        if not self._collected:
-            os.waitpid(self.pid, 0)
-            os.close(self._answer)
-        self._collected = True
+        super().kill()
+        self.abandon()
 
 
 @pytest.fixture
@@ -82,26 +45,6 @@ def start() -> Iterator[Callable[..., Child]]:
     for child in started:
         if not child._collected:
             child.kill()
-
-
-class Gate:
-    """A pipe on which one process waits until another opens it."""
-
-    def __init__(self) -> None:
-        self._read, self._write = os.pipe()
-
-    def open(self) -> None:
-        """Let one waiter through."""
-        os.write(self._write, b".")
-
-    def wait(self) -> None:
-        """Block until somebody opens."""
-        assert os.read(self._read, 1) == b"."
-
-    def close(self) -> None:
-        """Close both ends here."""
-        os.close(self._read)
-        os.close(self._write)
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """Topics and latest values in an event loop: they wait there as they block elsewhere, and lose nothing."""
 
 import asyncio
-import os
-import signal
 
 import pytest
 from tasks import waiting
 
 import shmring
+from tests.ring.conftest import kill_myself
 
 COUNT = 3000
 
@@ -95,13 +94,13 @@ def test_a_subscriber_whose_publishers_were_killed_is_told(start) -> None:
 
             def publish_and_die() -> None:
                 topic.publish(b"the last")
-                os.kill(os.getpid(), signal.SIGKILL)
+                kill_myself()
 
             publisher = start(publish_and_die)
             assert await subscription.aget() == b"the last"
             with pytest.raises(shmring.PeerDied):
                 await subscription.aget()
-            publisher.reap()
+            publisher.abandon()
 
     asyncio.run(main())
 

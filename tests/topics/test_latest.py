@@ -5,11 +5,12 @@ import pickle
 import signal
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 import shmring
+from tests.conftest import file_of
+from tests.ring.conftest import for_ever, needs_signals
 
 
 def test_a_reader_gets_the_newest_value_only() -> None:
@@ -95,7 +96,7 @@ def test_a_killed_writer_leaves_its_value_and_the_next_goes_on(name: str, start:
         cell = shmring.Latest.attach(name)
         cell.set(b"last words")
         gate.open()
-        signal.pause()
+        for_ever()
 
     with shmring.Latest.create(name, size=16) as cell:
         child = start(write)
@@ -114,7 +115,7 @@ def test_when_the_writer_has_died_a_waiter_is_told(start: Callable, gate) -> Non
         def write() -> None:
             cell.set(b"last words")
             gate.open()
-            signal.pause()
+            for_ever()
 
         child = start(write)
         gate.wait()
@@ -148,6 +149,7 @@ def test_shutdown_wakes_who_waits_and_leaves_the_value() -> None:
             cell.get()
 
 
+@needs_signals
 def test_no_value_is_ever_torn_however_long_it_is(start: Callable) -> None:
     """A writer at full speed; readers that are stopped and go on; values that say in every part which they are."""
     words = 4096
@@ -187,7 +189,7 @@ def test_it_goes_with_its_last_user(name: str) -> None:
     with shmring.Latest.create(name, size=16) as cell:
         cell.set(b"value")
         assert shmring.inspect(name).kind == "latest"
-    assert not Path(f"/dev/shm/shmring.{name}").exists()
+    assert not file_of(name).exists()
     with shmring.Latest.create(name, size=16, persist=True) as cell:
         cell.set(b"kept")
     with shmring.Latest.open(name) as cell:

@@ -3,17 +3,17 @@
 import multiprocessing
 import operator
 import pickle
-import signal
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 import shmring
+from tests.conftest import file_of
+from tests.ring.conftest import METHODS, for_ever, needs_fork
 
 
 def there(name: str) -> bool:
-    return Path(f"/dev/shm/shmring.{name}").exists()
+    return file_of(name).exists()
 
 
 def test_a_topic_goes_with_its_last_user_when_its_newest_message_was_got(name: str, overflow: str) -> None:
@@ -47,7 +47,7 @@ def test_a_killed_reader_has_read_what_it_got(name: str, start: Callable, gate) 
         subscription = shmring.Topic.attach(name).subscribe("oldest")
         subscription.get()
         gate.open()
-        signal.pause()
+        for_ever()
 
     with shmring.Topic.create(name) as topic:
         topic.publish(b"got by the dead")
@@ -87,7 +87,7 @@ def test_a_killed_subscriber_holds_nobody_back(start: Callable, gate) -> None:
         def subscribe() -> None:
             subscription = topic.subscribe()
             gate.open()
-            signal.pause()
+            for_ever()
             subscription.get()
 
         child = start(subscribe)
@@ -103,7 +103,7 @@ def test_a_publisher_killed_in_a_claim_blocks_nobody(topic: shmring.Topic, start
         topic.publish(b"whole")
         with topic.claim(100):
             gate.open()
-            signal.pause()
+            for_ever()
 
     with topic.subscribe() as subscription:
         child = start(claim)
@@ -120,7 +120,7 @@ def test_when_every_publisher_has_died_a_subscriber_is_told(topic: shmring.Topic
     def publish() -> None:
         topic.publish(b"last words")
         gate.open()
-        signal.pause()
+        for_ever()
 
     with topic.subscribe() as subscription:
         child = start(publish)
@@ -131,11 +131,12 @@ def test_when_every_publisher_has_died_a_subscriber_is_told(topic: shmring.Topic
             subscription.get()
 
 
+@needs_fork
 def test_a_forked_copy_goes_on_by_itself_and_holds_nobody_up_unused(start: Callable) -> None:
     with shmring.Topic.create(capacity=16 * 64) as topic, topic.subscribe() as subscription:
         topic.publish_many([b"0", b"1", b"2"])
         assert subscription.get() == b"0"
-        unused = start(signal.pause)
+        unused = start(for_ever)
         assert start(subscription.get).result() == b"1"
         assert subscription.get_many() == [b"1", b"2"]
         for _ in range(100):
@@ -144,6 +145,7 @@ def test_a_forked_copy_goes_on_by_itself_and_holds_nobody_up_unused(start: Calla
         unused.kill()
 
 
+@needs_fork
 def test_a_forked_copy_that_is_used_late_counts_what_it_lost(start: Callable, gate) -> None:
     with shmring.Topic.create(capacity=16 * 64) as topic, topic.subscribe() as subscription:
 
@@ -160,7 +162,7 @@ def test_a_forked_copy_that_is_used_late_counts_what_it_lost(start: Callable, ga
         assert child.result() == (b"%d" % oldest, oldest)
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("anonymous", [True, False], ids=["anonymous", "named"])
 def test_handles_are_arguments_of_processes(name: str, method: str, anonymous: bool) -> None:
     context = multiprocessing.get_context(method)

@@ -7,8 +7,10 @@ from collections.abc import Callable
 import pytest
 
 import shmring
+from tests.ring.conftest import needs_signals
 
 
+@needs_signals
 @pytest.mark.parametrize(("length", "capacity"), [(8, "4 KiB"), (5000, "64 KiB"), (300_000, "2 MiB")])
 def test_what_is_got_and_what_is_lost_add_up_to_what_was_published(start: Callable, length: int, capacity: str) -> None:
     count = 2_000_000 // (length + 100)

@@ -5,11 +5,14 @@ import contextlib
 import os
 import random
 import signal
+import sys
 import threading
 
 import numpy
 import pytest
+from multiprocess import connection
 from worker_jobs import (
+    KILL,
     DiesInPickle,
     crash,
     die_the_first_time,
@@ -18,6 +21,7 @@ from worker_jobs import (
     ignore_sigterm,
     kill_myself,
     leave,
+    pause,
     pause_the_first_time,
     same,
     spin,
@@ -25,11 +29,18 @@ from worker_jobs import (
 
 import shmring
 from shmring.workers import parcels
+from tests.ring.conftest import needs_fork, needs_signals
+
+WINDOWS = sys.platform == "win32"
 
 
 @pytest.mark.parametrize(
     ("death", "words", "code"),
-    [(leave, "exit code 3", 3), (kill_myself, "SIGKILL", -signal.SIGKILL), (crash, "SIGSEGV", -signal.SIGSEGV)],
+    [
+        (leave, "exit code 3", 3),
+        (kill_myself, *((f"exit code {KILL}", KILL) if WINDOWS else ("SIGKILL", -KILL))),
+        pytest.param(crash, "SIGSEGV", -signal.SIGSEGV, marks=needs_signals),
+    ],
 )
 def test_only_the_dead_workers_task_fails(pool, death, words, code):
     before = [pool.submit(same, number) for number in range(50)]
@@ -73,21 +84,23 @@ def test_an_initializer_that_always_dies_breaks_the_pool():
 
 
 def test_killed_workers_break_the_pool_on_request(pool):
-    futures = [pool.submit(signal.pause) for _ in range(5)]
+    futures = [pool.submit(pause) for _ in range(5)]
     pool.kill_workers()
     assert {type(future.exception(60)) for future in futures} == {concurrent.futures.process.BrokenProcessPool}
     with pytest.raises(concurrent.futures.process.BrokenProcessPool, match="kill_workers"):
         pool.submit(same, 1)
 
 
+@needs_signals
 def test_a_worker_that_does_not_mind_sigterm_ends_too():
     with shmring.ProcessPoolExecutor(1, initializer=ignore_sigterm) as pool:
         pool.submit(same, 1).result(60)
-        future = pool.submit(signal.pause)
+        future = pool.submit(pause)
         pool.terminate_workers()
         assert future.exception(60)
 
 
+@needs_fork
 def test_a_death_is_noticed_though_a_child_of_the_worker_lives_on(tmp_path):
     with shmring.ProcessPoolExecutor(1) as pool:
         group = pool.submit(os.setpgid, 0, 0)
@@ -121,16 +134,16 @@ def test_a_large_result_that_goes_with_its_worker_is_done_again(tmp_path):
         next_one = pool.submit(pause_the_first_time, there)
         while not os.path.exists(there):
             continue
-        pid = next(iter(pool._processes))
-        os.kill(pid, signal.SIGKILL)
-        while os.path.exists(f"/proc/{pid}/fd/0"):
-            continue
+        [process] = pool._processes.values()
+        process.kill()
+        connection.wait([process.sentinel])
         release.set()
         assert large.result(60) == bytes(10_000_000)
         assert next_one.result(60) == "the second time"
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(WINDOWS, reason="about kills quicker than workers start where they are spawned")
 @pytest.mark.parametrize("retries", [0, 1000])
 def test_kills_every_tenth_of_a_second_lose_nothing(retries):
     stop, kills = threading.Event(), []
@@ -140,9 +153,9 @@ def test_kills_every_tenth_of_a_second_lose_nothing(retries):
             while not stop.wait(0.1):
                 for pid in random.sample([*pool._processes], min(1, len(pool._processes))):
                     try:
-                        os.kill(pid, signal.SIGKILL)
+                        os.kill(pid, KILL)
                         kills.append(pid)
-                    except ProcessLookupError:
+                    except OSError:  # it has ended
                         continue
 
         pool.submit(same, 0).result(60)
@@ -169,5 +182,5 @@ def test_kills_among_arrays_of_all_sizes_lose_nothing(leased):
             assert (result == 2 * number).all()
             if number % 30 == 0:
                 for pid in random.sample([*pool._processes], min(1, len(pool._processes))):
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
+                    with contextlib.suppress(OSError):
+                        os.kill(pid, KILL)

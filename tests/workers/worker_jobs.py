@@ -8,6 +8,7 @@ import threading
 import time
 
 STATE = "not set"
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 def set_state(value):
@@ -123,12 +124,16 @@ def leave(_=None):
 
 
 def kill_myself(_=None):
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), KILL)
 
 
 def crash(_=None):
     signal.signal(signal.SIGSEGV, signal.SIG_DFL)
     ctypes.string_at(0)
+
+
+def pause():
+    threading.Event().wait()
 
 
 def same(value):
@@ -159,7 +164,7 @@ def ignore_sigterm():
 
 def fork_and_die():
     if os.fork() == 0:
-        signal.pause()
+        pause()
     os._exit(7)
 
 
@@ -170,5 +175,5 @@ def doubled_array(array):
 def pause_the_first_time(path):
     if not os.path.exists(path):
         with open(path, "w"):
-            signal.pause()
+            pause()
     return "the second time"

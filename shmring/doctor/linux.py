@@ -1,30 +1,21 @@
-"""Whether this machine is fit for rings: each finding with its remedy. Looks only; changes nothing."""
+"""What a Linux machine is asked about: shared memory, limits of the container and the process, cores, clock."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import pathlib
 import resource
 import sys
 from collections.abc import Callable, Iterator
 
-from shmring import leftovers
+from shmring.doctor.finding import Finding
 from shmring.segment.sizes import show_size
+
+assert sys.platform != "win32"
 
 _SHARED_MEMORY = "/dev/shm"
 _SMALL = 256 << 20
 _FEW_DESCRIPTORS = 256
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """One thing looked at. ``verdict`` is "ok", "note" (could be better) or "problem"; ``remedy`` is empty when ok."""
-
-    subject: str
-    verdict: str
-    finding: str
-    remedy: str = ""
 
 
 def _read(path: str) -> str | None:
@@ -146,20 +137,6 @@ def _clock() -> Iterator[Finding]:
         )
 
 
-def _leftovers() -> Iterator[Finding]:
-    found = leftovers.clean(dry_run=True)
-    removable = [each.name for each in found if each.removed]
-    kept = [each.name for each in found if not each.removed]
-    if removable:
-        text = f"{len(removable)} that nobody uses: {', '.join(removable[:5])}"
-        yield Finding("leftovers", "problem", text, "shmring clean")
-    if kept:
-        text = f"{len(kept)} with undelivered messages, persistent or damaged: {', '.join(kept[:5])}"
-        yield Finding("leftovers", "note", text, "shmring get or rm each; shmring clean --force removes all of them")
-    if not found:
-        yield Finding("leftovers", "ok", "none")
-
-
 def _kernel() -> Iterator[Finding]:
     try:
         fd = os.open(_SHARED_MEMORY, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -178,14 +155,6 @@ def _kernel() -> Iterator[Finding]:
     yield Finding("kernel", "ok", f"{os.uname().sysname} {os.uname().release}, Python {sys.version.split()[0]}")
 
 
-_CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
-    _kernel, _space, _container, _remove_ipc, _limits, _cores, _pages, _clock, _leftovers,
+CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+    _kernel, _space, _container, _remove_ipc, _limits, _cores, _pages, _clock,
 )  # fmt: skip
-
-
-def examine() -> list[Finding]:
-    """Look at the machine: shared memory, limits of the container and the process, cores, clock, leftovers.
-
-    Does not block and changes nothing. Any process may call it.
-    """
-    return [finding for check in _CHECKS for finding in check()]

@@ -1,7 +1,6 @@
-"""The three POSIX semaphores of a ring of the semaphore kind: mutex, full, empty.
+"""POSIX semaphores. They stay until they are unlinked, so somebody must know whether anybody still uses them.
 
-Their names follow the ring's identity, so that a later ring of the same name has others. An anonymous ring has no file
-whose locks could tell whether somebody still uses it; so whoever has the semaphores open also holds a lock on one of
+An anonymous ring has no file whose locks could tell; so whoever has the semaphores open also holds a lock on one of
 them, which the kernel drops with the process.
 """
 
@@ -13,21 +12,18 @@ import fcntl
 import os
 import pathlib
 import re
+import sys
 import time
 
 import posix_ipc
 
+from shmring.semaphores.naming import names
+
+assert sys.platform != "win32"
+
 _FOLDER = pathlib.Path("/dev/shm")  # where Linux keeps them, as sem.NAME
 _FILE = re.compile(r"sem\.shmring-([0-9a-f]{16})\.(?:mutex|full|empty)")
 _BEING_MADE = 60.0  # seconds: younger ones are left alone
-
-
-def names(kind: str, identity: int) -> tuple[str, str, str] | None:
-    """What sem_open is told; None for kinds without semaphores."""
-    if kind != "semaphore":
-        return None
-    stem = f"/shmring-{identity:016x}"
-    return f"{stem}.mutex", f"{stem}.full", f"{stem}.empty"
 
 
 def _file(identity: int) -> pathlib.Path:

@@ -1,0 +1,190 @@
+/* os_darwin.c - macOS: shared waits on addresses, flock(2), POSIX semaphores. Compiled by the tests; not run by them yet.
+ *
+ * Byte locks of an open file description are no public interface here, and a POSIX shared memory object takes no locks at
+ * all. So a token's lock is a small file of its own in the user's temporary folder, `shmring-IDENTITY.BYTE`, held by flock:
+ * that belongs to the open file description and is dropped by the kernel with the last copy of it, and every open is another,
+ * so that it excludes within a process too. Whoever lets go removes the file first; what a killed process leaves of it is
+ * taken over, or swept by the system, which clears that folder.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "layout.h"
+#include "os_named_tokens.h"
+#include "os_semaphore.h"
+
+bool sr_fences_are_asymmetric; /* stays false: no call of this kernel runs a barrier in other processes */
+
+void sr_os_start(void) {}
+
+void sr_heavy_fence(void) { atomic_thread_fence(memory_order_seq_cst); }
+
+static int64_t clock_ns(clockid_t clock) {
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int64_t sr_os_monotonic_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
+int64_t sr_os_realtime_ns(void) { return clock_ns(CLOCK_REALTIME); }
+
+unsigned sr_os_processors(void) {
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online > 0 ? (unsigned)online : 1;
+}
+
+uint32_t sr_os_process_id(void) { return (uint32_t)getpid(); }
+void sr_os_yield(void) { sched_yield(); }
+
+void sr_os_sleep_ns(int64_t duration_ns) {
+    struct timespec duration = {duration_ns / 1000000000, duration_ns % 1000000000};
+    nanosleep(&duration, NULL);
+}
+
+/* --- parking --- */
+
+/* macOS 14.4 and later; absent before, and from older SDKs. */
+extern int os_sync_wait_on_address_with_timeout(void *address, uint64_t value, size_t size, uint32_t flags,
+                                                uint32_t clock, uint64_t timeout_ns) __attribute__((weak_import));
+extern int os_sync_wake_by_address_any(void *address, size_t size, uint32_t flags) __attribute__((weak_import));
+extern int os_sync_wake_by_address_all(void *address, size_t size, uint32_t flags) __attribute__((weak_import));
+enum { SHARED = 1, MACH_ABSOLUTE_TIME = 32 };
+/* What they stand on, and the standard library of C++ uses; since macOS 10.12. */
+extern int __ulock_wait(uint32_t operation, void *address, uint64_t value, uint32_t timeout_us);
+extern int __ulock_wake(uint32_t operation, void *address, uint64_t value);
+enum { COMPARE_AND_WAIT_SHARED = 3, WAKE_ALL = 0x100 };
+
+enum sr_os_wakeup sr_os_park(sr_atomic_u32 *word, uint32_t expected, int64_t timeout_ns) {
+    void *address = (void *)word;
+    int answer;
+    if (os_sync_wait_on_address_with_timeout) {
+        answer = os_sync_wait_on_address_with_timeout(address, expected, sizeof expected, SHARED, MACH_ABSOLUTE_TIME,
+                                                      (uint64_t)timeout_ns);
+    } else {
+        int64_t timeout_us = timeout_ns / 1000 + 1;
+        answer = __ulock_wait(COMPARE_AND_WAIT_SHARED, address, expected,
+                              timeout_us < INT32_MAX ? (uint32_t)timeout_us : INT32_MAX);
+    }
+    if (answer >= 0)
+        return SR_OS_WOKEN;
+    return errno == EINTR ? SR_OS_INTERRUPTED : errno == ETIMEDOUT ? SR_OS_TIMED_OUT : SR_OS_WOKEN;
+}
+
+int sr_os_unpark(sr_atomic_u32 *word, int count) {
+    void *address = (void *)word;
+    int answer;
+    /* One where several are meant: it wakes the next when it leaves anything (pass_on in blocking.c). */
+    if (os_sync_wait_on_address_with_timeout)
+        answer = (count == INT_MAX ? os_sync_wake_by_address_all
+                                   : os_sync_wake_by_address_any)(address, sizeof(uint32_t), SHARED);
+    else
+        answer = __ulock_wake(COMPARE_AND_WAIT_SHARED | (count == INT_MAX ? (uint32_t)WAKE_ALL : 0), address, 0);
+    return answer >= 0;
+}
+
+/* --- the locks of tokens --- */
+
+enum { PATH_BYTES = PATH_MAX + 64 };
+
+static void path_of(char *path, uint64_t identity, uint64_t byte) {
+    char folder[PATH_MAX];
+    size_t length = confstr(_CS_DARWIN_USER_TEMP_DIR, folder, sizeof folder);
+    if (!length || length > sizeof folder)
+        strcpy(folder, "/tmp/");
+    snprintf(path, PATH_BYTES, "%sshmring-%016llx.%llx", folder, (unsigned long long)identity,
+             (unsigned long long)byte);
+}
+
+uint64_t sr_named_lock_identity(int segment_fd) {
+    struct sr_header *header = mmap(NULL, sizeof *header, PROT_READ, MAP_SHARED, segment_fd, 0);
+    if (header == MAP_FAILED)
+        return 0;
+    uint64_t identity = header->magic == SR_MAGIC ? header->identity : 0;
+    munmap(header, sizeof *header);
+    return identity;
+}
+
+/* A descriptor is a lock's number less one, since 0 means none. */
+intptr_t sr_named_lock_try(uint64_t identity, uint64_t byte) {
+    char path[PATH_BYTES];
+    path_of(path, identity, byte);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return 0;
+    struct stat mine, there;
+    /* The file may have been removed between the opening and the locking; then this lock excludes nobody. */
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &mine) == 0 && stat(path, &there) == 0 &&
+        mine.st_ino == there.st_ino && mine.st_dev == there.st_dev)
+        return fd + 1;
+    close(fd);
+    return 0;
+}
+
+void sr_named_lock_release(intptr_t lock, uint64_t identity, uint64_t byte) {
+    char path[PATH_BYTES];
+    path_of(path, identity, byte);
+    unlink(path);
+    flock((int)lock - 1, LOCK_UN); /* by name: a child forked meanwhile may hold a copy of the descriptor */
+    close((int)lock - 1);
+}
+
+enum sr_os_liveness sr_named_lock_probe(uint64_t identity, uint64_t byte) {
+    char path[PATH_BYTES];
+    path_of(path, identity, byte);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return errno == ENOENT ? SR_OS_DEAD : SR_OS_UNKNOWN;
+    enum sr_os_liveness found = flock(fd, LOCK_SH | LOCK_NB) == 0 ? SR_OS_DEAD
+                                : errno == EWOULDBLOCK            ? SR_OS_ALIVE
+                                                                  : SR_OS_UNKNOWN;
+    close(fd);
+    return found;
+}
+
+static void let_go(intptr_t lock) { close((int)lock - 1); }
+static void forget_tokens(void) { sr_named_tokens_forget(let_go); }
+
+bool sr_os_at_fork(void (*child)(void)) {
+    return pthread_atfork(NULL, NULL, child) == 0 && pthread_atfork(NULL, NULL, forget_tokens) == 0;
+}
+
+/* --- semaphores: those with names; there is no sem_timedwait, which nobody needs, and no count to be read --- */
+
+void *sr_os_semaphore_open(const char *name) {
+    sem_t *semaphore = sem_open(name, 0);
+    return semaphore == SEM_FAILED ? NULL : semaphore;
+}
+
+void sr_os_semaphore_close(void *semaphore) { sem_close(semaphore); }
+
+bool sr_os_semaphore_try_wait(void *semaphore) {
+    int answer;
+    do
+        answer = sem_trywait(semaphore);
+    while (answer != 0 && errno == EINTR);
+    return answer == 0;
+}
+
+void sr_os_semaphore_post(void *semaphore) { sem_post(semaphore); }
+
+int sr_os_semaphore_value(void *semaphore) {
+    /* Taken down and put back. Whoever tries meanwhile finds too little, and looks again within 50 ms. */
+    int value = 0;
+    while (sr_os_semaphore_try_wait(semaphore))
+        value++;
+    for (int i = 0; i < value; i++)
+        sem_post(semaphore);
+    return value;
+}

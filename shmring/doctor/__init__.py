@@ -1,0 +1,38 @@
+"""Whether this machine is fit for rings: each finding with its remedy. Looks only; changes nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from shmring import leftovers
+from shmring.doctor.finding import Finding
+
+if sys.platform == "win32":
+    from shmring.doctor.windows import CHECKS
+else:
+    from shmring.doctor.linux import CHECKS
+
+__all__ = ["Finding", "examine"]
+
+
+def _leftovers() -> Iterator[Finding]:
+    found = leftovers.clean(dry_run=True)
+    removable = [each.name for each in found if each.removed]
+    kept = [each.name for each in found if not each.removed]
+    if removable:
+        text = f"{len(removable)} that nobody uses: {', '.join(removable[:5])}"
+        yield Finding("leftovers", "problem", text, "shmring clean")
+    if kept:
+        text = f"{len(kept)} with undelivered messages, persistent or damaged: {', '.join(kept[:5])}"
+        yield Finding("leftovers", "note", text, "shmring get or rm each; shmring clean --force removes all of them")
+    if not found:
+        yield Finding("leftovers", "ok", "none")
+
+
+def examine() -> list[Finding]:
+    """Look at the machine: shared memory, limits of the container and the process, cores, clock, leftovers.
+
+    Does not block and changes nothing. Any process may call it.
+    """
+    return [finding for check in (*CHECKS, _leftovers) for finding in check()]

@@ -1,0 +1,138 @@
+"""Places on Linux: a named ring is the file ``/dev/shm/shmring.NAME``, with nothing beside it that could go stale."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pathlib
+import pwd
+import stat
+import sys
+
+from shmring.places.place import Place, Status
+from shmring.segment import posix
+from shmring.segment.names import check_name
+
+assert sys.platform != "win32"
+
+_SHARED_MEMORY = pathlib.Path("/dev/shm")
+_PREFIX = "shmring."
+
+
+def place(name: str, noun: str = "ring") -> Place:
+    """Where a ring of that name is; ValueError for what is no name."""
+    return Place(_SHARED_MEMORY / (_PREFIX + check_name(name)), name, noun)
+
+
+def make(where: Place, size: int, *, mode: int, in_file: bool) -> posix.Segment:
+    """A reserved segment without a name; a process killed now leaves nothing. All are files here."""
+    return posix.unnamed(where.path.parent, size, mode=mode, title=where.title)
+
+
+def give_name(memory: posix.Segment, where: Place) -> None:
+    """Link it to its name, atomically. FileExistsError when something stands there."""
+    # A directory descriptor, ignored beside an absolute path, makes this linkat with AT_SYMLINK_FOLLOW.
+    os.link(f"/proc/self/fd/{memory.fd}", where.path, src_dir_fd=memory.fd, follow_symlinks=True)
+
+
+def open_place(where: Place) -> posix.Segment:
+    """Map what stands there. FileNotFoundError; NotReady for an empty file; symbolic links are not followed."""
+    if where.name is not None:
+        return posix.attach_named(f"/{_PREFIX}{where.name}", name=where.name)
+    return posix.file(where.path)
+
+
+def still_there(memory: posix.Segment, where: Place) -> bool:
+    """Does the name still lead to this very segment?"""
+    try:
+        there = os.stat(where.path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    mine = os.fstat(memory.fd)
+    return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
+
+
+def remove_name(memory: posix.Segment, where: Place) -> None:
+    """Unlink the name if it still leads to this segment. Under the lifecycle lock, so that no other remover races."""
+    if still_there(memory, where):
+        where.path.unlink(missing_ok=True)
+
+
+def remove_anything(where: Place) -> None:
+    """Unlink whatever is there. FileNotFoundError."""
+    where.path.unlink()
+
+
+def keep(memory: posix.Segment, where: Place) -> None:
+    """It stays as it is: shared memory that has a name needs no process."""
+
+
+def is_held(memory: posix.Segment) -> bool:
+    """Does any process hold any lock on this segment? True for every live ring, of whatever layout."""
+    with open(f"/proc/self/fd/{memory.fd}", "r+b", buffering=0) as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # conflicts with the locks that tell of life
+        except (BlockingIOError, PermissionError):
+            return True
+        fcntl.lockf(file, fcntl.LOCK_UN)
+        return False
+
+
+def names() -> list[str]:
+    """Of the rings there are, and of what looks like them, sorted."""
+    found = []
+    for entry in sorted(os.listdir(_SHARED_MEMORY)):
+        with contextlib.suppress(ValueError):
+            if entry.startswith(_PREFIX):
+                found.append(check_name(entry.removeprefix(_PREFIX)))
+    return found
+
+
+def sweep(*, only_look: bool) -> list[str]:
+    """Names that lead nowhere; there are none, since a name is the segment itself."""
+    return []
+
+
+def _status(found: os.stat_result) -> Status:
+    return Status(stat.S_IMODE(found.st_mode), found.st_uid, found.st_ctime, found.st_size)
+
+
+def status(memory: posix.Segment) -> Status:
+    """Of a segment that is mapped."""
+    return _status(os.fstat(memory.fd))
+
+
+def status_of(where: Place) -> Status:
+    """Of what stands at a place."""
+    return _status(os.stat(where.path))
+
+
+def owner_of(memory: posix.Segment) -> int:
+    """The number of the user whose it is."""
+    return os.fstat(memory.fd).st_uid
+
+
+def user_id(owner: int | str | None) -> int | None:
+    """The number of a user given by number or name; ValueError or TypeError when there is none."""
+    if owner is None or (isinstance(owner, int) and not isinstance(owner, bool) and owner >= 0):
+        return owner
+    if not isinstance(owner, str):
+        raise TypeError(f"owner is {owner!r}; it is a user's name or number, or None for yourself and root")
+    try:
+        return pwd.getpwnam(owner).pw_uid
+    except KeyError:
+        raise ValueError(f"owner is {owner!r}; this machine knows no such user") from None
+
+
+def user_name(uid: int) -> str:
+    """A user's name in quotes, or the number where there is none."""
+    try:
+        return f"{pwd.getpwuid(uid).pw_name!r}"
+    except KeyError:
+        return str(uid)
+
+
+def trusted(uid: int) -> bool:
+    """This user, or root."""
+    return uid in (0, os.geteuid())

@@ -1,0 +1,198 @@
+"""Places on Windows: a name is an entry for memory of the page file, or the file of a ring that persists (entries.py).
+
+Memory that is not in a file is gone with the last process that has it. So ``persist=True`` puts a ring into a file, in
+the folder of the entries, and ``path=`` where it says; and the last to leave a ring that is not empty moves it into a
+file (keep). Only when that one is killed are the messages gone with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import pathlib
+import sys
+
+from shmring import _core
+from shmring.errors import Corrupt
+from shmring.places.place import Place, Status
+from shmring.segment import entries, windows
+
+assert sys.platform == "win32"
+
+_KIND = "ring"
+_BLOCK = 65536
+_NAME_AT, _NAME_ROOM = 112, 256  # of the header of a ring, see LAYOUT.md
+
+
+def place(name: str, noun: str = "ring") -> Place:
+    """Where a ring of that name is; ValueError for what is no name."""
+    return Place(entries.path_of(name, _KIND), name, noun)
+
+
+def make(where: Place, size: int, *, mode: int, in_file: bool) -> windows.Segment:
+    """A segment without a name; ``in_file`` for one that is to outlive its processes, or to grow.
+
+    NoSpace; NotImplementedError for a mode that admits others.
+    """
+    windows.check_mode(mode)
+    if where.name is not None and not in_file:
+        return windows.make(entries.fresh(where.name, size, kind=_KIND), name=where.name)
+    try:
+        return windows.file(entries.aside(where.path, "new"), size, create=True, draft=True)
+    except FileNotFoundError:
+        raise FileNotFoundError(errno.ENOENT, f"there is no folder {where.path.parent} for {where.title}") from None
+
+
+def give_name(memory: windows.Segment, where: Place) -> None:
+    """Name it, in one step. FileExistsError when something stands there; a stale entry does not."""
+    while True:
+        try:
+            if memory.entry is not None:
+                entries.publish(memory.entry, where.path)
+            else:
+                memory.rename(where.path)
+            return
+        except FileExistsError:
+            try:
+                entries.live(where.path)
+            except FileNotFoundError:
+                continue
+            raise
+
+
+def open_place(where: Place) -> windows.Segment:
+    """Map what stands there; links are not followed. FileNotFoundError, also for a stale entry; NotReady if empty."""
+    if where.name is not None:
+        entry = entries.read(where.path)
+        if entry is not None:
+            return windows.of_entry(entry, name=where.name)
+    return windows.file(where.path)
+
+
+def still_there(memory: windows.Segment, where: Place) -> bool:
+    """Does the name still lead to this very segment?"""
+    try:
+        if memory.entry is not None:
+            return entries.read(where.path) == memory.entry
+        return memory.is_at(where.path)
+    except FileNotFoundError:
+        return False
+
+
+def remove_name(memory: windows.Segment, where: Place) -> None:
+    """Take the name away if it still leads to this segment."""
+    if memory.entry is not None:
+        entries.remove(memory.entry, where.path)
+    elif still_there(memory, where):
+        memory.move_away()
+
+
+def remove_anything(where: Place) -> None:
+    """Delete whatever is there. FileNotFoundError; PermissionError while somebody has it mapped."""
+    where.path.unlink()
+
+
+def keep(memory: windows.Segment, where: Place) -> None:
+    """Put memory that nobody else has, with messages in it, into a file under its name. Under the lifecycle lock."""
+    if memory.entry is None:
+        return
+    token = _core.token_open(memory.fd)
+    try:
+        living, undelivered = _core.count_living(memory, token)
+    except Corrupt:
+        return
+    finally:
+        _core.token_close(token)
+    if living or not undelivered or not still_there(memory, where):
+        return
+    draft = entries.aside(where.path, "new")
+    with windows.file(draft, len(memory), create=True, reserve=False, draft=True) as copy:
+        with memoryview(memory) as source:
+            for begin in range(0, len(memory), _BLOCK):
+                block = bytes(source[begin : begin + _BLOCK])
+                if block.strip(b"\0"):  # what nobody wrote to takes no room on the disk
+                    copy[begin : begin + len(block)] = block
+        _core.retire(memory)  # whoever has just opened it looks again
+        entries.remove(memory.entry, where.path)
+        with contextlib.suppress(FileExistsError):  # somebody took the name at this instant
+            copy.rename(where.path)
+
+
+def is_held(memory: windows.Segment) -> bool:
+    """Does any process use it? Memory of the page file exists because somebody does."""
+    if memory.entry is not None:
+        return True
+    if _core.check(memory) not in ("ready", "retired"):
+        return False
+    token = _core.token_open(memory.fd)
+    try:
+        return _core.count_living(memory, token)[0] > 0
+    finally:
+        _core.token_close(token)
+
+
+def _name_in(path: pathlib.Path) -> str | None:
+    entry = entries.read(path)
+    if entry is not None:
+        return entry.name
+    header = entries.start_of(path, _NAME_AT + _NAME_ROOM)
+    in_header = header[_NAME_AT:].rstrip(b"\0").decode("ascii", "replace")
+    in_path = path.name.rsplit(".", 2)[0]  # the whole name if it is short; all there is where the file is no ring
+    for name in (in_header, in_path):
+        with contextlib.suppress(ValueError):
+            if entries.path_of(name, _KIND).name == path.name:
+                return name
+    return None
+
+
+def names() -> list[str]:
+    """Of the rings there are, sorted."""
+    found = []
+    for path in entries.all_of(_KIND):
+        with contextlib.suppress(OSError):
+            name = _name_in(path)
+            if name is not None:
+                found.append(name)
+    return sorted(found)
+
+
+def sweep(*, only_look: bool) -> list[str]:
+    """Names that lead nowhere, since every process that had the ring was killed; removed unless only_look."""
+    return entries.sweep(only_look=only_look)
+
+
+def status(memory: windows.Segment) -> Status:
+    """Of a segment that is mapped."""
+    changed = os.stat(memory.path).st_mtime if memory.path is not None else 0.0
+    return Status(0o600, 0, changed, len(memory))
+
+
+def status_of(where: Place) -> Status:
+    """Of what stands at a place."""
+    found = os.stat(where.path)
+    return Status(0o600, 0, found.st_mtime, found.st_size)
+
+
+def owner_of(memory: windows.Segment) -> int:
+    """Always this user's: nobody else's can be opened."""
+    return 0
+
+
+def user_id(owner: int | str | None) -> int | None:
+    """None; ValueError or TypeError for anything else, as a ring admits the user who made it and nobody else."""
+    if owner is None:
+        return None
+    if isinstance(owner, bool) or not isinstance(owner, (int, str)) or (isinstance(owner, int) and owner < 0):
+        raise TypeError(f"owner is {owner!r}; it is a user's name or number, or None for yourself")
+    raise ValueError(f"owner is {owner!r}; on Windows a ring is its maker's alone, so there is no such user to trust")
+
+
+def user_name(uid: int) -> str:
+    """Users have no numbers here."""
+    return str(uid)
+
+
+def trusted(uid: int) -> bool:
+    """Whatever could be opened is this user's."""
+    return True

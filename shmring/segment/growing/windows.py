@@ -1,0 +1,126 @@
+"""Growing memory on Windows: a file, as memory of the page file cannot grow.
+
+It lies in the folder of the entries, is marked as temporary, so that Windows writes it to the disk only for want of
+memory, and goes with the last process that has it mapped; when that one is killed, with the next that makes one. A
+file that anybody has mapped can neither be shortened nor get holes, so its ranges are used again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from shmring.segment import entries, win32, windows
+from shmring.segment.machine import check_machine, machine
+
+assert sys.platform == "win32"
+
+GIVES_BACK = False
+_ENDING = "grows"
+_BLOCK = 65536
+_BEING_MADE = 60.0  # seconds: younger files may not be mapped yet
+
+
+class _Unnamed(windows.Segment):
+    """A range of a file that has no name for people."""
+
+    def _close_handles(self) -> None:
+        super()._close_handles()
+        if self.path is not None:
+            with contextlib.suppress(OSError):  # somebody has it mapped
+                os.unlink(self.path)
+
+    def __reduce__(self) -> tuple[Callable[..., windows.Segment], tuple[Any, ...]]:
+        return _from_transfer, (self.path, len(self), windows.inherited(self.fd), machine())
+
+
+def _from_transfer(path: str, size: int, inherited: int | None, origin: str) -> windows.Segment:
+    check_machine(origin, "memory without a name")
+    try:
+        return _map(_Unnamed, win32.open_file(path), path, 0, size)
+    finally:
+        if inherited is not None:  # has kept the file there until now
+            win32.close(inherited)
+
+
+def _map(kind: type[windows.Segment], file: int, path: str | None, offset: int, length: int) -> windows.Segment:
+    """Map a range; the mapping owns the file's handle, which is closed on failure too."""
+    try:
+        mapping = win32.create_mapping(None, offset + length, file=file)
+    except BaseException:
+        win32.close(file)
+        raise
+    return kind._map(mapping, length, file=file, path=path, offset=offset)
+
+
+def unnamed(size: int) -> windows.Segment:
+    """All of it is reserved."""
+    folder = entries.folder()
+    for path in folder.glob(f"~*.shmring-{_ENDING}"):  # of those who were killed
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _BEING_MADE:
+                path.unlink()
+    where = str(entries.aside(folder / "queue", _ENDING))
+    file = win32.open_file(where, create=True, temporary=True)
+    try:
+        windows.reserve(file, size, where)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            win32.delete(file)
+        win32.close(file)
+        raise
+    return _map(_Unnamed, file, where, 0, size)
+
+
+def where(memory: windows.Segment) -> str:
+    """The file's folder."""
+    return str(pathlib.Path(str(memory.path)).parent)
+
+
+def size(memory: windows.Segment) -> int:
+    """The file's length."""
+    return win32.file_size(memory._file)
+
+
+def free_bytes(memory: windows.Segment) -> int:
+    """What is free on its disk."""
+    return shutil.disk_usage(where(memory)).free
+
+
+def reserve(memory: windows.Segment, offset: int, length: int) -> None:
+    """The file is never made shorter."""
+    extend(memory, offset + length)
+
+
+def extend(memory: windows.Segment, end: int) -> None:
+    """With storage, as it is no sparse file: NoSpace."""
+    if end > win32.file_size(memory._file):
+        windows.reserve(memory._file, end, str(memory.path))
+
+
+def map_range(memory: windows.Segment, offset: int, length: int) -> windows.Segment:
+    """It may lie beyond what ``memory`` maps."""
+    return _map(type(memory), win32.duplicate(memory._file), memory.path, offset, length)
+
+
+def clean(mapping: windows.Segment) -> None:
+    """Whoever had this range before has left it as it was."""
+    with memoryview(mapping) as view:
+        for begin in range(0, len(view), _BLOCK):
+            block = view[begin : begin + _BLOCK]
+            if bytes(block).strip(b"\0"):
+                block[:] = bytes(len(block))
+
+
+def cut(memory: windows.Segment, end: int) -> None:
+    """Cannot be; the next range goes there."""
+
+
+def give_back(mapping: windows.Segment, offset: int, length: int) -> None:
+    """Cannot be; a further range goes there."""
