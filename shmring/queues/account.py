@@ -45,7 +45,9 @@ def in_flight(memory: segment.Segment, control: Control) -> int:
         index, found = control.first, 0
         try:
             while index <= control.last:
-                found += _held_in(memory, control, index)
+                held = _held_in(memory, control, index)
+                if index >= control.first:  # or it was finished as we looked, and we may have seen its successor there
+                    found += held
                 index += 1
         except ShmringError:
             if index >= control.first:

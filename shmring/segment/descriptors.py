@@ -31,6 +31,7 @@ def shortage_explained() -> Iterator[None]:
 
 
 def _counts() -> tuple[int, int]:
+    assert sys.platform != "win32"  # where handles do not run out
     import resource
 
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -2,18 +2,16 @@
 
 import asyncio
 import contextlib
-import multiprocessing
 import os
 import random
 import signal
-import sys
 
 import pytest
 from tasks import waiting
 
 import shmring
 from shmring.queues.control import Control
-from tests.ring.conftest import kill_myself
+from tests.ring.conftest import kill_myself, needs_signals
 
 
 @pytest.fixture
@@ -150,9 +148,10 @@ def test_async_for_ends_when_the_queue_is_closed() -> None:
     assert asyncio.run(main()) == [0, 1, 2]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="forks, and stops a process")
+@needs_signals
 def test_a_loop_does_not_stand_still_for_a_process_that_is_stopped_inside_the_lock(
     monkeypatch: pytest.MonkeyPatch,
+    start,
 ) -> None:
     patience: list[float | None] = []
     lock = Control.lock
@@ -167,9 +166,8 @@ def test_a_loop_does_not_stand_still_for_a_process_that_is_stopped_inside_the_lo
 
     async def main() -> None:
         async with shmring.Queue(capacity=4096) as queue:
-            process = multiprocessing.get_context("fork").Process(target=stop_inside, args=(queue,))
-            process.start()
-            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+            child = start(stop_inside, queue)
+            os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
             monkeypatch.setattr(Control, "lock", noted)
             tasks = [asyncio.create_task(queue.aput((number, bytes(1000)))) for number in range(20)]
             _, waiting_for_lock = await asyncio.wait(tasks, timeout=0.3)
@@ -180,8 +178,8 @@ def test_a_loop_does_not_stand_still_for_a_process_that_is_stopped_inside_the_lo
             assert patience
             assert max(patience) <= 0.001
             monkeypatch.setattr(Control, "lock", lock)
-            os.kill(process.pid, signal.SIGCONT)
+            os.kill(child.pid, signal.SIGCONT)
             await asyncio.gather(*tasks)
-            process.join()
+            child.result()
 
     asyncio.run(main())

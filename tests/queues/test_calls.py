@@ -247,7 +247,10 @@ def test_what_only_multiprocessing_can_pickle_goes_through(queue: shmring.Queue)
     multiprocessing.resource_sharer.stop()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="looks at descriptors and threads in /proc")
+in_proc = pytest.mark.skipif(sys.platform == "win32", reason="looks at descriptors and threads in /proc")
+
+
+@in_proc
 def test_a_dropped_queue_is_gone_with_its_descriptors(queue: shmring.Queue, name: str) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for make in (
@@ -263,6 +266,7 @@ def test_a_dropped_queue_is_gone_with_its_descriptors(queue: shmring.Queue, name
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+@in_proc
 def test_a_queue_takes_three_descriptors(queue: shmring.Queue) -> None:
     queue.put(1)
     before = len(os.listdir("/proc/self/fd"))
@@ -306,6 +310,7 @@ for what, make in makes.items():
 """
 
 
+@in_proc
 def test_want_of_descriptors_is_told_with_how_many_there_are_and_leaves_nothing(name: str) -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT_DESCRIPTORS, name], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

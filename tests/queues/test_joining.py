@@ -1,6 +1,5 @@
 """task_done and join: over processes, and over a consumer's death."""
 
-import os
 import sys
 import threading
 
@@ -41,24 +40,26 @@ def test_task_done_too_often_is_valueerror() -> None:
         queue.join()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="forks")
-def test_tasks_are_done_and_waited_for_after_close_too() -> None:
-    queue = shmring.JoinableQueue(capacity="64 KiB")
-    for number in range(10):
-        queue.put((number, bytes(20_000)))
-    mine = queue.get()
-    pid = os.fork()
-    if not pid:
+def test_tasks_are_done_and_waited_for_after_close_too(start) -> None:
+    def do_nine(queue: shmring.JoinableQueue, arrived: shmring.Queue) -> None:
+        arrived.put("here")
         for _ in range(9):
             queue.get()
             queue.task_done()
         queue.close()
-        os._exit(0)
+
+    queue = shmring.JoinableQueue(capacity="64 KiB")
+    for number in range(10):
+        queue.put((number, bytes(20_000)))
+    mine = queue.get()
+    with shmring.Queue() as arrived:
+        child = start(do_nine, queue, arrived)
+        assert arrived.get() == "here"
     queue.close()
     joined = threading.Event()
     thread = threading.Thread(target=lambda: (queue.join(), joined.set()))
     thread.start()
-    os.waitpid(pid, 0)
+    child.result()
     assert mine[0] == 0
     assert not joined.is_set()
     queue.task_done()

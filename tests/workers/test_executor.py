@@ -422,6 +422,7 @@ IN_A_FORK = """
 """
 
 
+@needs_fork
 def test_a_forked_childs_use_of_its_parents_executor_is_a_clear_error_and_harms_nobody(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(textwrap.dedent(IN_A_FORK))
