@@ -2,7 +2,8 @@
 
 It lies in the folder of the entries, is marked as temporary, so that Windows writes it to the disk only for want of
 memory, and goes with the last process that has it mapped; when that one is killed, with the next that makes one. A
-file that anybody has mapped can neither be shortened nor get holes, so its ranges are used again.
+file that anybody has mapped can neither be shortened nor get holes, so its ranges are used again. All of a range has
+storage, also what was only extended: a ring for one large message takes twice its room, beyond ``max_bytes`` too.
 """
 
 from __future__ import annotations
