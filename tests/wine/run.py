@@ -47,7 +47,7 @@ def run_part(root: Path | None, part: str, arguments: list[str]) -> int:
     command = [*windows_python(root), "-m", "pytest", *arguments]
     command += ["-q", "-p", "no:cacheprovider", "--timeout-method=thread", f"--junitxml={report}"]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
-    with (where / f"log-{part}.txt").open("wb") as log:
+    with (where / f"log-{part}.txt").open("wb", buffering=0) as log:
         # Not the file itself: under Wine a Python cannot start with one as its standard output.
         pytest = subprocess.Popen(
             command, cwd=CHECKOUT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
