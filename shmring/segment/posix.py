@@ -20,7 +20,7 @@ import posix_ipc
 
 from shmring import _core
 from shmring.errors import NotReady
-from shmring.segment import ranges, transfer
+from shmring.segment import contract, transfer
 from shmring.segment import reserve as storage
 from shmring.segment.names import check_name, os_name
 from shmring.segment.sizes import parse_size
@@ -35,15 +35,6 @@ _MAP_HUGETLB = 0x40000
 _POPULATE_READ, _POPULATE_WRITE = 22, 23
 _WRITE_MOST = 1 << 30  # bytes in one call
 _HUGE_PAGE = 2 * 1024 * 1024
-_ADVICE = {
-    "normal": "MADV_NORMAL",
-    "sequential": "MADV_SEQUENTIAL",
-    "random": "MADV_RANDOM",
-    "willneed": "MADV_WILLNEED",
-    "dontneed": "MADV_DONTNEED",
-    "hugepage": "MADV_HUGEPAGE",
-    "nohugepage": "MADV_NOHUGEPAGE",
-}
 
 
 class Segment(mmap.mmap):
@@ -100,14 +91,14 @@ class Segment(mmap.mmap):
 
     def _range(self, offset: int, length: int | None) -> tuple[int, int]:
         """A checked byte range whose start is on a page, as the kernel wants it."""
-        return ranges.checked(offset, length, size=len(self), page=_HUGE_PAGE if self.huge else mmap.PAGESIZE)
+        return contract.checked_range(offset, length, size=len(self), page=_HUGE_PAGE if self.huge else mmap.PAGESIZE)
 
     def flush(self, offset: int = 0, length: int | None = None, mode: Literal["sync", "async"] = "sync") -> None:
         """Write changes back to the file (msync): "sync" blocks until they are stored, "async" only begins it.
 
         ``offset`` is a multiple of the page size; ValueError with the nearest ones otherwise.
         """
-        ranges.check_flush_mode(mode)
+        contract.check_flush_mode(mode)
         offset, length = self._range(offset, length)
         if length and not self.readonly:
             _core.sync(self, offset, length, mode == "sync")
@@ -116,9 +107,8 @@ class Segment(mmap.mmap):
         """Tell the kernel how the range will be used (madvise): normal, sequential, random, willneed, dontneed,
         hugepage or nohugepage. "dontneed" drops the changes of a private view.
         """
-        if advice not in _ADVICE:
-            raise ValueError(f"advice is {advice!r}; it is one of {', '.join(_ADVICE)}")
-        option = getattr(mmap, _ADVICE[advice], None)
+        contract.check_advice(advice)
+        option = getattr(mmap, f"MADV_{advice.upper()}", None)
         if option is None:
             raise NotImplementedError(f"this platform has no advice {advice!r}")
         offset, length = self._range(offset, length)
@@ -169,9 +159,7 @@ class Segment(mmap.mmap):
 
         BufferError while views or arrays of it are alive. Other processes see the new bytes once they map again.
         """
-        new = parse_size(size, what="size")
-        if new < len(self):
-            raise ValueError(f"size is {new}; the segment has {len(self)} bytes, and grow() never shrinks")
+        new = contract.grown_size(size, len(self))
         if self.fd < 0 or self.readonly or self.private:
             raise ValueError("only a shared, writable segment with a descriptor can grow")
         try:
@@ -204,8 +192,7 @@ class Segment(mmap.mmap):
         if self.fd < 0:
             raise ValueError("this anonymous segment has no descriptor to map again; make it with transferable=True")
         offset, length = self._range(offset, length)
-        if not length:
-            raise ValueError(f"length is 0; a view has 1 to {len(self) - offset} bytes from offset {offset}")
+        contract.check_view(offset, length, size=len(self))
         return self._map(
             os.dup(self.fd),
             length,
@@ -239,11 +226,7 @@ class Segment(mmap.mmap):
         self.close()
 
     def __repr__(self) -> str:
-        if self.closed:
-            return "<Segment closed>"
-        kind = repr(self.name) if self.name else repr(self.path) if self.path else "anonymous"
-        manner = (" readonly" if self.readonly else "") + (" private" if self.private else "")
-        return f"<Segment {kind} {len(self)} bytes{manner}>"
+        return contract.described(self)
 
     def __reduce__(self) -> tuple[Callable[..., Segment], tuple[Any, ...]]:
         if self.name is not None:

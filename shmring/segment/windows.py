@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from shmring import _core
 from shmring.errors import NoSpace, NotReady
-from shmring.segment import entries, ranges, win32
+from shmring.segment import contract, entries, win32
 from shmring.segment.machine import check_machine, machine
 from shmring.segment.sizes import parse_size
 
@@ -127,14 +127,14 @@ class Segment(_core.View):
 
     def _range(self, offset: int, length: int | None) -> tuple[int, int]:
         page = win32.large_page() if self.huge else mmap.PAGESIZE
-        return ranges.checked(offset, length, size=len(self), page=page)
+        return contract.checked_range(offset, length, size=len(self), page=page)
 
     def flush(self, offset: int = 0, length: int | None = None, mode: Literal["sync", "async"] = "sync") -> None:
         """Write changes back to the file (FlushViewOfFile): "sync" blocks until they are stored, "async" begins it.
 
         ``offset`` is a multiple of the page size; ValueError with the nearest ones otherwise.
         """
-        ranges.check_flush_mode(mode)
+        contract.check_flush_mode(mode)
         offset, length = self._range(offset, length)
         if length and not self.readonly and not self.private:
             _core.sync(self, offset, length, mode == "sync")
@@ -145,9 +145,7 @@ class Segment(_core.View):
         """Tell the kernel how the range will be used. "willneed" is known here, and "normal", which says nothing;
         NotImplementedError for the others of :func:`madvise`.
         """
-        known = ("normal", "sequential", "random", "willneed", "dontneed", "hugepage", "nohugepage")
-        if advice not in known:
-            raise ValueError(f"advice is {advice!r}; it is one of {', '.join(known)}")
+        contract.check_advice(advice)
         offset, length = self._range(offset, length)
         if advice not in ("normal", "willneed"):
             raise NotImplementedError(f"this platform has no advice {advice!r}")
@@ -180,9 +178,7 @@ class Segment(_core.View):
 
         BufferError while views or arrays of it are alive. Other processes see the new bytes once they map again.
         """
-        new = parse_size(size, what="size")
-        if new < len(self):
-            raise ValueError(f"size is {new}; the segment has {len(self)} bytes, and grow() never shrinks")
+        new = contract.grown_size(size, len(self))
         if self.readonly or self.private:
             raise ValueError("only a shared, writable segment can grow")
         if self._file == _NO_FILE or self.path is None:
@@ -214,8 +210,7 @@ class Segment(_core.View):
     ) -> Self:
         """Map the same memory again: read-only, or private (copy-on-write: changes stay here). Closed on its own."""
         offset, length = self._range(offset, length)
-        if not length:
-            raise ValueError(f"length is 0; a view has 1 to {len(self) - offset} bytes from offset {offset}")
+        contract.check_view(offset, length, size=len(self))
         return self._map(
             win32.duplicate(self.fd),
             length,
@@ -276,11 +271,7 @@ class Segment(_core.View):
             self.close()
 
     def __repr__(self) -> str:
-        if self.closed:
-            return "<Segment closed>"
-        kind = repr(self.name) if self.name else repr(self.path) if self.path else "anonymous"
-        manner = (" readonly" if self.readonly else "") + (" private" if self.private else "")
-        return f"<Segment {kind} {len(self)} bytes{manner}>"
+        return contract.described(self)
 
     def __reduce__(self) -> tuple[Callable[..., Segment], tuple[Any, ...]]:
         if self.name is not None:
