@@ -1,7 +1,8 @@
 /* consumer.c - takes the messages of a ring that any program made, and prints them as lines.
  *
  * Build, with CORE=$(python -c 'import shmring; print(shmring.get_include())'):
- *   gcc -std=gnu11 -O2 -I$CORE consumer.c $CORE/{geometry,spsc,mpmc,repair,semaphore,attach,wait,blocking,os_linux}.c \
+ *   gcc -std=gnu11 -O2 -I$CORE consumer.c \
+ *       $CORE/{geometry,spsc,mpmc,semaphore,topic,latest,repair,attach,wait,blocking,os_linux,os_posix}.c \
  *       -o consumer -pthread
  * Run: ./consumer greetings
  */

@@ -11,14 +11,12 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
-#include <sched.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "layout.h"
@@ -30,28 +28,6 @@ bool sr_fences_are_asymmetric; /* stays false: no call of this kernel runs a bar
 void sr_os_start(void) {}
 
 void sr_heavy_fence(void) { atomic_thread_fence(memory_order_seq_cst); }
-
-static int64_t clock_ns(clockid_t clock) {
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-int64_t sr_os_monotonic_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
-int64_t sr_os_realtime_ns(void) { return clock_ns(CLOCK_REALTIME); }
-
-unsigned sr_os_processors(void) {
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
-    return online > 0 ? (unsigned)online : 1;
-}
-
-uint32_t sr_os_process_id(void) { return (uint32_t)getpid(); }
-void sr_os_yield(void) { sched_yield(); }
-
-void sr_os_sleep_ns(int64_t duration_ns) {
-    struct timespec duration = {duration_ns / 1000000000, duration_ns % 1000000000};
-    nanosleep(&duration, NULL);
-}
 
 /* --- parking --- */
 
@@ -160,24 +136,7 @@ bool sr_os_at_fork(void (*child)(void)) {
     return pthread_atfork(NULL, NULL, child) == 0 && pthread_atfork(NULL, NULL, forget_tokens) == 0;
 }
 
-/* --- semaphores: those with names; there is no sem_timedwait, which nobody needs, and no count to be read --- */
-
-void *sr_os_semaphore_open(const char *name) {
-    sem_t *semaphore = sem_open(name, 0);
-    return semaphore == SEM_FAILED ? NULL : semaphore;
-}
-
-void sr_os_semaphore_close(void *semaphore) { sem_close(semaphore); }
-
-bool sr_os_semaphore_try_wait(void *semaphore) {
-    int answer;
-    do
-        answer = sem_trywait(semaphore);
-    while (answer != 0 && errno == EINTR);
-    return answer == 0;
-}
-
-void sr_os_semaphore_post(void *semaphore) { sem_post(semaphore); }
+/* --- what os_posix.c lacks: the count of a semaphore, which cannot be read here --- */
 
 int sr_os_semaphore_value(void *semaphore) {
     /* Taken down and put back. Whoever tries meanwhile finds too little, and looks again within 50 ms. */
