@@ -53,6 +53,12 @@ def name(request: pytest.FixtureRequest) -> str:
     return f"{TAGS[0]}{next(_counter)}-{test}"
 
 
+@pytest.fixture
+def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a wake that is lost be lost for good, where else a waiter looks up every 50 ms."""
+    monkeypatch.setattr("shmring.asynchronous.LOOK_UP_SECONDS", 3600)
+
+
 # Ctrl-C is a signal, which one process sends to another, or a key, which a process has to press in its own console.
 PRESSES_CTRL_C = (
     """

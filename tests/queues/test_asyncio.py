@@ -14,12 +14,6 @@ from shmring.queues.control import Control
 from tests.ring.conftest import kill_myself, needs_signals
 
 
-@pytest.fixture
-def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a wake that is lost be lost for good, where else a waiter looks up every 50 ms."""
-    monkeypatch.setattr("shmring.asynchronous.LOOK_UP_SECONDS", 3600)
-
-
 def echo(there: shmring.Queue, back: shmring.Queue) -> None:
     while (obj := there.get()) != "stop":
         back.put(obj)

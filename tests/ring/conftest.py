@@ -4,11 +4,13 @@ Where processes fork, a child is a fork, and its function has everything that th
 Python that gets function and arguments by dill, and attaches to the rings that are among them.
 """
 
+import asyncio
+import contextlib
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -79,3 +81,26 @@ def start() -> Iterator[Callable[..., Child]]:
         if not child._collected:
             child.kill()
             child.abandon()
+
+
+@pytest.fixture(scope="session")
+def first_uvloop() -> None:
+    """Let uvloop open the pipe that the first of its loops opens and keeps."""
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        uvloop.run(asyncio.sleep(0))
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest, first_uvloop: None) -> Callable[[Coroutine[Any, Any, Any]], Any]:
+    """Return asyncio.run, in each event loop in turn."""
+    new_loop = asyncio.new_event_loop
+    if request.param == "uvloop":
+        new_loop = pytest.importorskip("uvloop", reason="uvloop is not installed").new_event_loop
+
+    def run_it(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            return runner.run(coroutine)
+
+    return run_it
