@@ -9,6 +9,7 @@ leader       channel.close()                             when everybody has ende
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -68,6 +69,10 @@ class Channel:
     def receiver(self, number: int) -> Callable[[], Any]:
         """Return what gets one message (``batched``: a list of them); in the consumer's process."""
         raise NotImplementedError
+
+    def new_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop that an end with awaitable sender and receiver runs in."""
+        return asyncio.new_event_loop()
 
     def leave(self) -> None:
         """Let go, in a participant."""

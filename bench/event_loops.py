@@ -27,8 +27,6 @@ from .transfer import Work
 PARKED = "shmring mpmc, blocked threads"
 _BETWEEN_LOOKS = 64  # trips between two looks for the end
 
-Loop = Callable[[], asyncio.AbstractEventLoop]
-
 
 class Ring(rings.Plain):
     """aput() and aget() of a ring."""
@@ -37,9 +35,8 @@ class Ring(rings.Plain):
     uvloop = False
 
     def new_loop(self) -> asyncio.AbstractEventLoop:
-        """The loop that both ends run in."""
         if not self.uvloop:
-            return asyncio.new_event_loop()
+            return super().new_loop()
         try:
             import uvloop
         except ImportError:
@@ -111,8 +108,7 @@ def _entries(options: Options, work: Work) -> Iterator[Entry]:
 
 
 def _in_loop(channel: Channel, main: Coroutine[Any, Any, Any]) -> Any:
-    new_loop: Loop = getattr(channel, "new_loop", asyncio.new_event_loop)
-    with asyncio.Runner(loop_factory=new_loop) as runner:
+    with asyncio.Runner(loop_factory=channel.new_loop) as runner:
         return runner.run(main)
 
 

@@ -42,7 +42,7 @@ def plans(options: Options) -> Iterator[Plan]:
     table.note = "In one process, neither side waiting; the many are for one message of a batch."
 
     def entry_of(kind: str) -> Entry:
-        row = Row(f"shmring {kind}", ours=True)
+        row = Row(f"shmring {kind}", ours=True, counted=True)
         return Entry(row, lambda: run(lambda site: count(kind, site), _DEADLINE))
 
     yield Plan(table, [entry_of(kind) for kind in ("spsc", "mpmc", "semaphore")], 1)

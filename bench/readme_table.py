@@ -37,7 +37,7 @@ def readme_table(result: Result) -> str:
     noisy = [bool(row.noise) for table in result.tables for row in table.rows]
     caution = ""
     if sum(noisy) > len(noisy) / 2:
-        caution = f" The machine had other work to do, {sum(noisy)} of {len(noisy)} rows are marked noisy: a trial."
+        caution = f" The machine had other work, or changed its pace: {sum(noisy)} of {len(noisy)} rows are noisy."
     place = f"{result.began[:10]}, {machine.in_one_line(result.machine)}, by `{result.command}`."
     return "\n".join([*lines, "", where_rivals_win(result), "", f"Measured {place}{caution}"])
 

@@ -36,6 +36,7 @@ class Row:
     name: str
     role: str = CONTESTANT
     ours: bool = False
+    counted: bool = False  # not timed: the same however busy the machine
     status: str = OK
     reason: str = ""
     limit: str = ""  # the name of the row that it is held against
@@ -55,7 +56,9 @@ class Row:
     @property
     def noise(self) -> list[str]:
         """Why this row is not to be trusted; nothing when it is."""
-        found = []
+        found: list[str] = []
+        if self.counted:
+            return found
         if (wide := statistics.spread(self.values)) > NOISY_SPREAD:
             found.append(f"rounds differ by {100 * wide:.0f} %")
         if (worst := max(self.foreign, default=0)) > NOISY_FOREIGN:

@@ -7,7 +7,6 @@ import importlib
 import itertools
 import os
 import signal
-import sys
 import threading
 import time
 import weakref
@@ -291,7 +290,7 @@ def _disown_all() -> None:
         pool.disown()
 
 
-if sys.platform != "win32":
+if hasattr(os, "register_at_fork"):  # where processes fork
     os.register_at_fork(after_in_child=_disown_all)
 
 
