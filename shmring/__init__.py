@@ -13,7 +13,7 @@ Layers, each importing only what stands to its left (tests/test_layering.py hold
 ``segment``   mapping memory: named, anonymous, file-backed; where platforms differ
 ``semaphores`` the three semaphores of a ring of that kind
 ``places``    what a name stands for on this platform
-``asynchronous`` waiting in an event loop
+``asynchronous`` waiting in an event loop; ``parking`` is where its tasks sleep
 ``registry``  names: create, attach, unlink
 ``attachment`` what all that a user holds has in common: making, finding, leaving, travelling
 ``ring``, ``topic``, ``latest`` what a user holds

@@ -14,7 +14,6 @@ import dataclasses
 import errno
 import os
 import pathlib
-import secrets
 import time
 from collections.abc import Iterator
 from typing import TypeVar
@@ -65,7 +64,7 @@ def new_segment(
 
     NoSpace when it cannot be reserved. ``grows`` for memory that further ranges will be added to.
     """
-    identity = secrets.randbits(63) | 1
+    identity = int.from_bytes(os.urandom(8), "little") >> 1 | 1
     name = place.name if place and place.name else ""
     if place is None:
         memory = growing.unnamed(wish.size) if grows else segment.anonymous(wish.size, transferable=True)

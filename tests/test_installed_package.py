@@ -39,6 +39,15 @@ def test_every_module_of_the_checkout_is_installed():
         assert (INSTALLED / path.relative_to(ROOT / "shmring")).exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="names of mappings are hashed there")
+def test_importing_it_leaves_what_is_slow_to_import_to_those_who_need_it():
+    # Every worker process imports shmring: these are half of what that would take.
+    slow = "asyncio", "decimal", "hashlib", "numpy", "msgspec", "multiprocess"
+    program = f"import shmring, sys; print(*[name for name in {slow} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == []
+
+
 def test_the_benches_are_installed_with_all_that_they_need():
     needed = {path for suffix in ("py", "c", "h", "css", "js") for path in (ROOT / "bench").rglob(f"*.{suffix}")}
     assert [path for path in needed if not (INSTALLED / "bench" / path.relative_to(ROOT / "bench")).exists()] == []

@@ -21,6 +21,7 @@ RANK = {
     "_core": 1,
     "codecs": 1,  # beside: objects to bytes, never sees a mapping
     "diagnosis": 2,  # the core's results in words
+    "parking": 2,
     "segment": 2,
     "places": 3,
     "semaphores": 3,

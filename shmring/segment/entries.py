@@ -17,7 +17,6 @@ import errno
 import hashlib
 import os
 import pathlib
-import secrets
 import sys
 import time
 from dataclasses import dataclass
@@ -67,7 +66,7 @@ class Entry:
 
 def fresh(name: str, size: int, *, kind: str) -> Entry:
     """An entry for memory yet to be made, under an object name that nobody ever had."""
-    return Entry(f"Local\\shmring.{kind}.{name}.{secrets.token_hex(8)}", size, win32.session(), name)
+    return Entry(f"Local\\shmring.{kind}.{name}.{os.urandom(8).hex()}", size, win32.session(), name)
 
 
 def folder() -> pathlib.Path:
@@ -86,7 +85,7 @@ def path_of(name: str, kind: str) -> pathlib.Path:
 
 def aside(path: pathlib.Path, ending: str) -> pathlib.Path:
     """A name of its own in the same folder: for what is being made (new), or is on its way out (gone)."""
-    return path.with_name(f"~{secrets.token_hex(8)}.shmring-{ending}")
+    return path.with_name(f"~{os.urandom(8).hex()}.shmring-{ending}")
 
 
 def read(path: pathlib.Path) -> Entry | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import sys
 
@@ -24,5 +23,7 @@ def os_name(prefix: str, name: str) -> str:
     """What shm_open is told. Where that has a short limit (macOS: 31), long names are hashed."""
     full = f"/{prefix}{check_name(name)}"
     if sys.platform == "darwin" and len(full) > _DARWIN_LIMIT:
+        import hashlib  # takes a tenth of what `import shmring` does
+
         return "/sr." + hashlib.blake2b(full.encode(), digest_size=12).hexdigest()
     return full

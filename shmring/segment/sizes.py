@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import decimal
 import operator
 import re
 
@@ -26,9 +25,10 @@ def parse_size(size: object, *, limit: int = 2**40, what: str = "capacity") -> i
         unit = _UNITS.get(match[2].lower()) if match else None
         if match is None or unit is None:
             raise ValueError(f"{what} is {size[:100]!r}; {allowed}")
-        exact = decimal.Decimal(match[1]) * unit
-        count = int(exact)
-        if count != exact:
+        whole, _, fraction = match[1].partition(".")
+        scale: int = 10 ** len(fraction)
+        count, rest = divmod(int(whole + fraction) * unit, scale)
+        if rest:
             raise ValueError(f"{what} is {size!r}, which is no whole number of bytes; {allowed}")
     elif isinstance(size, bool):
         raise TypeError(f"{what} is {size!r}; {allowed}")

@@ -53,6 +53,7 @@ if [ ! -e "$root/tools" ]; then
         'pytest==8.*' pytest-timeout colorama 'hypothesis>=6.100' msgspec 'numpy==2.0.*' 'click>=8.1' 'rich>=13' pip
     # A package whose wheels are pure Python, behind a tag of their own; and what it needs.
     pip install --upgrade --no-deps --target "$root/python/Lib/site-packages" 'multiprocess>=0.70.15' 'dill>=0.3.9'
+    "$python" -m compileall -q "$root/python/Lib" -x site-packages # or each process compiles all that it imports
     touch "$root/tools"
 fi
 "$python" "$here/cross_files.py" "$root" "$here/pyconfig.h"
