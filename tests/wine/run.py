@@ -1,4 +1,4 @@
-"""run.py ROOT [PYTEST ARGUMENTS...]: the tests under Wine, in three processes side by side, and what came of them.
+"""run.py ROOT [PYTEST ARGUMENTS...]: the tests under Wine, in four processes side by side, and what came of them.
 run.py --here: the same in this Python, which is a Windows one.
 
 Counts passed and skipped tests and the reasons of the latter. Fails when a test fails, and when fewer have passed than
@@ -21,15 +21,17 @@ FLOOR = 1450
 SOURCES_OR_LINUX = {"bench", "core", "crash", "model", "test_layering.py", "test_sync_tags.py", "test_environment.py"}
 RINGS = {"ring"}
 WORKERS = {"workers", "pipeline"}
+PROGRAMS = {"cli", "demo", "test_examples.py", "test_leftovers.py", "test_readme.py"}
 
 
 def parts_of_all() -> dict[str, list[str]]:
     """What the processes run."""
     there = {path.name for path in (CHECKOUT / "tests").iterdir() if path.is_dir() or path.match("test_*.py")}
-    rest = sorted(there - SOURCES_OR_LINUX - RINGS - WORKERS - {"wine", "__pycache__"})
+    rest = sorted(there - SOURCES_OR_LINUX - RINGS - WORKERS - PROGRAMS - {"wine", "__pycache__"})
     return {
         "rings": [f"tests/{name}" for name in sorted(RINGS)],
         "workers": [f"tests/{name}" for name in sorted(WORKERS)],
+        "programs": [f"tests/{name}" for name in sorted(PROGRAMS)],
         "rest": ["tests/wine/on_windows.py", *(f"tests/{name}" for name in rest)],
     }
 
