@@ -15,7 +15,7 @@ import errno
 import os
 import pathlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from shmring import _core, diagnosis, places, segment, semaphores
@@ -160,9 +160,15 @@ def remove_by_force(place: Place) -> str | None:
         return None
 
 
-def unlink_mapped(memory: segment.Segment, place: Place) -> None:
-    """Retire a ring and remove its name and semaphores, whatever is in it."""
+def unlink_mapped(memory: segment.Segment, place: Place, is_needed: Callable[[], bool] = lambda: False) -> None:
+    """Retire a ring and remove its name and semaphores, whatever is in it.
+
+    ``is_needed`` may object. It is asked while nobody can attach: who attached before is seen, who comes after finds
+    the ring retired.
+    """
     with _lifecycle(memory):
+        if is_needed():
+            return
         kind, _, identity, *_ = _core.describe(memory)
         _core.retire(memory)
         remove_name(memory, place)
@@ -294,8 +300,8 @@ def codec_of(memory: segment.Segment) -> str:
     return _core.describe(memory)[4].decode("ascii", "backslashreplace") or "bytes"
 
 
-def unlink_at(place: Place, identity: int | None = None) -> None:
-    """The same for a place; with an identity only that very ring, and FileNotFoundError for another one."""
+def unlink_at(place: Place, identity: int | None = None, is_needed: Callable[[], bool] = lambda: False) -> None:
+    """Remove what is at a place; with an identity only that very ring, and FileNotFoundError for another one."""
     try:
         memory = open_segment(place)
     except NotReady:
@@ -316,7 +322,7 @@ def unlink_at(place: Place, identity: int | None = None) -> None:
                 raise LayoutMismatch(f"{place.path} is not a ring, so it is not removed; use os.unlink if you mean it")
             places.remove_anything(place)
             return
-        unlink_mapped(memory, place)
+        unlink_mapped(memory, place, is_needed)
 
 
 def get_include() -> str:

@@ -45,12 +45,15 @@ enum sr_result sr_geometry_plan(struct sr_geometry *plan, uint32_t kind, uint64_
 enum sr_result sr_geometry_read(struct sr_geometry *geometry, const struct sr_header *header, uint64_t mapped) {
     if (mapped < sizeof(struct sr_header))
         return SR_NOT_READY;
-    if (SR_LOAD(&((struct sr_header *)header)->state, acquire) == SR_SEGMENT_NASCENT) /* SYNC: ring-born (acquire) */
+    uint32_t state = SR_LOAD(&((struct sr_header *)header)->state, acquire); /* SYNC: ring-born (acquire) */
+    if (state == SR_SEGMENT_NASCENT)
         return header->magic && header->magic != SR_MAGIC ? SR_NOT_A_RING : SR_NOT_READY;
     if (header->magic != SR_MAGIC)
         return SR_NOT_A_RING;
     if (header->layout_version != SR_LAYOUT_VERSION || header->byte_order != SR_BYTE_ORDER_MARK)
         return SR_OTHER_LAYOUT;
+    if (state != SR_SEGMENT_READY && state != SR_SEGMENT_RETIRED)
+        return SR_CORRUPT;
     if (sr_geometry_plan(geometry, header->kind, header->capacity, header->slots) != SR_OK)
         return SR_CORRUPT;
     geometry->overwrite = geometry->kind == SR_KIND_TOPIC && header->flags & SR_FLAG_OVERWRITE;

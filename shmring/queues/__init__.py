@@ -69,7 +69,14 @@ class _Base(AsyncQueueMethods):
         first = parse_size(capacity, limit=CAPACITY_LIMIT)
         most = None if max_bytes is None else parse_size(max_bytes, what="max_bytes")
         place = None if name is None else registry.place_of(name, None)
-        self._open(found(place, bound, first, most, self._stored), place, on_dead_peer)
+        while True:
+            memory = found(place, bound, first, most, self._stored)
+            try:
+                self._open(memory, place, on_dead_peer)
+                return
+            except FileNotFoundError:  # the last one left it while we attached: look again, or make another
+                if place is None:
+                    raise
 
     def _open(self, memory: segment.Segment, place: Place | None, on_dead_peer: str) -> None:
         self._codec = self._new_codec()

@@ -39,11 +39,11 @@ class Root(Link):
 
     def _complete_close(self, unmap: bool = True) -> None:
         with contextlib.ExitStack() as stack:
-            if self.control is not None and self._place is not None:
+            control = self.control
+            if control is not None and self._place is not None:
                 with contextlib.suppress(OSError):  # for want of descriptors, or another user's: the name stays
-                    held = stack.enter_context(self.control.lock(patience=1.0))
-                    if held and not self._is_needed(self.control):
-                        registry.unlink_at(self._place, self._identity)
+                    if stack.enter_context(control.lock(patience=1.0)):
+                        registry.unlink_at(self._place, self._identity, lambda: self._is_needed(control))
             super()._complete_close(unmap)
 
     def _is_needed(self, control: Control) -> bool:
