@@ -284,6 +284,7 @@ def damaged(name: str, offset: int, replacement: bytes) -> None:
     [
         (8, struct.pack("<I", 99), shmring.LayoutMismatch),
         (12, struct.pack(">I", 0x01020304), shmring.LayoutMismatch),
+        (16, struct.pack("<I", 3), shmring.Corrupt),
         (20, struct.pack("<I", 7), shmring.Corrupt),
         (28, struct.pack("<I", 2**31), shmring.Corrupt),
         (32, struct.pack("<Q", 2**60), shmring.Corrupt),
