@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
-import random
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,9 +20,6 @@ import stepping
 import shmring
 from shmring import _core
 
-EVERY_UP_TO = 1600  # instructions; of longer operations, so many points at random:
-OF_LONGER_ONES = 40
-LONGEST = 100_000
 A, B, C = b"a" * 40, b"b" * 150, b"c" * 64
 
 
@@ -38,6 +34,7 @@ class Operation:
     waiting: list[bytes] = field(default_factory=list)
     puts: list[bytes] = field(default_factory=list)
     takes: int = 0  # how many of those waiting it may have acknowledged
+    reusable: bool = True  # the ring, afterwards
 
 
 def _claim(ring: shmring.Ring, fails: bool) -> None:
@@ -75,7 +72,7 @@ OPERATIONS = [
     Operation("acknowledge", "Lease.__exit__", lambda ring: _borrow(ring, False), CONSUME, [A, B], takes=1),
     Operation("hand back", "Lease.__exit__", lambda ring: _borrow(ring, True), CONSUME, [A, B]),
     Operation("take a role", "Ring._take_role", lambda ring: ring._take_role(PRODUCE), CONSUME, [A]),
-    Operation("shutdown of another ring", "Ring._shut_down", lambda ring: ring._shut_down(0), CONSUME, [A]),
+    Operation("shutdown", "Ring._shut_down", lambda ring: ring._shut_down(0), CONSUME, [A], reusable=False),
     Operation("detach", "Ring._detach", lambda ring: ring._detach(), PRODUCE, [A]),
 ]
 
@@ -93,8 +90,8 @@ class Matrix:
     """All operations of one kind of ring."""
 
     def __init__(self, kind: str, effort: float) -> None:
-        self.kind, self.effort, self.kills = kind, effort, 0
-        self.random = random.Random(kind)
+        self.kind = kind
+        self.course = stepping.Course(effort, kind)
         self.name = f"kill-matrix-{os.getpid()}"
 
     def run(self) -> None:
@@ -104,11 +101,7 @@ class Matrix:
         if self.kind != "spsc":
             for held in ("claim", "borrow"):
                 self._repair(held)
-
-    def _points(self, length: int) -> list[int]:
-        points = range(length + 1)
-        wanted = EVERY_UP_TO if length <= EVERY_UP_TO else OF_LONGER_ONES
-        return sorted(self.random.sample(points, min(length + 1, int(wanted * self.effort) or 1)))
+        self.course.check()
 
     @contextlib.contextmanager
     def _fresh(self) -> Iterator[shmring.Ring]:
@@ -125,31 +118,30 @@ class Matrix:
         return stepping.Stepped(prepare, lambda: operation.act(ring), _function(operation.method))
 
     def _operation(self, operation: Operation) -> None:
-        fresh_each = operation.method == "Ring._shut_down"
-        with self._fresh() as ring:
-            self._fill(ring, operation)
-            length = self._victim(ring, operation).steps_to_return(LONGEST)
-            print(f"{operation.name}: {length} instructions", file=sys.stderr)
-            if not fresh_each:
-                self._mend(ring)
-                ring.consumer().release()
-                self._drain(ring)
-            for point in [] if fresh_each else self._points(length):
-                self._fill(ring, operation)
-                self._kill(ring, operation, point)
-        for point in self._points(length) if fresh_each else []:
-            with self._fresh() as ring:
-                self._fill(ring, operation)
-                self._kill(ring, operation, point, usable=False)
+        self.course.run(
+            operation.name,
+            self._fresh,
+            lambda ring: self._trace(ring, operation),
+            lambda ring, moment: self._kill(ring, operation, moment),
+            reusable=operation.reusable,
+        )
 
-    def _kill(self, ring: shmring.Ring, operation: Operation, point: int, usable: bool = True) -> None:
+    def _trace(self, ring: shmring.Ring, operation: Operation) -> list[int]:
+        self._fill(ring, operation)
+        trace = self._victim(ring, operation).trace()
+        self._mend(ring)
+        self._drain(ring)
+        return trace
+
+    def _kill(self, ring: shmring.Ring, operation: Operation, moment: stepping.Moment) -> bool:
+        """Whether it was killed at that moment, and not after it had gone another way."""
+        self._fill(ring, operation)
         victim = self._victim(ring, operation)
-        victim.step(point)
+        reached = victim.run_to(moment)
         returned = victim.has_returned()
         victim.kill()
-        self.kills += 1
         self._mend(ring)
-        where = f"{self.kind}, {operation.name}, killed at instruction {point}"
+        where = f"{self.kind}, {operation.name}, killed at {moment}, returned: {returned}"
         before = ring.stats().redelivered
         got = self._drain(ring)
         self._check(operation, got, returned, where)
@@ -158,8 +150,9 @@ class Matrix:
             raise Failure(f"{where}: left in the ring: {after}")
         if after.redelivered - before > max(1, operation.takes):
             raise Failure(f"{where}: redelivered {after.redelivered - before} times")
-        if usable:
+        if operation.reusable:
             self._use(ring, where)
+        return reached
 
     def _fill(self, ring: shmring.Ring, operation: Operation) -> None:
         with ring.producer() as producer:
@@ -222,22 +215,26 @@ class Matrix:
             self._victim(ring, holder).kill()
             return self._victim(ring, repairer)
 
-        with self._fresh() as ring:
-            length = repairing(ring).steps_to_return(LONGEST)
+        def trace(ring: shmring.Ring) -> list[int]:
+            trace = repairing(ring).trace()
             self._mend(ring)
             self._drain(ring)
-            for point in self._points(length):
-                victim = repairing(ring)
-                victim.step(point)
-                victim.kill()
-                self.kills += 2
-                self._mend(ring)
-                got = self._drain(ring)
-                where = f"{self.kind}, repair of a {held}, killed at instruction {point}"
-                # The repairer goes on to take one message, and may have done so.
-                if sorted(got) != sorted(waiting) and got not in ([A], [C] if waiting else []):
-                    raise Failure(f"{where}: got {got}")
-                self._use(ring, where)
+            return trace
+
+        def kill(ring: shmring.Ring, moment: stepping.Moment) -> bool:
+            victim = repairing(ring)
+            reached = victim.run_to(moment)
+            victim.kill()
+            self._mend(ring)
+            got = self._drain(ring)
+            where = f"{self.kind}, repair of a {held}, killed at {moment}"
+            # The repairer goes on to take one message, and may have done so.
+            if sorted(got) != sorted(waiting) and got not in ([A], [C] if waiting else []):
+                raise Failure(f"{where}: got {got}")
+            self._use(ring, where)
+            return reached
+
+        self.course.run(f"repair of a {held}", self._fresh, trace, kill)
 
 
 def main() -> None:
@@ -246,7 +243,7 @@ def main() -> None:
     os.sched_setaffinity(0, {int(sys.argv[3])})
     matrix = Matrix(sys.argv[1], float(sys.argv[2]))
     matrix.run()
-    print(matrix.kills)
+    print(matrix.course.kills)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,14 @@ with what was lost, torn or stuck.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
-import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -22,9 +22,6 @@ import stepping
 import shmring
 from shmring import _core
 
-EVERY_UP_TO = 600  # instructions; of longer operations, so many points at random:
-OF_LONGER_ONES = 100
-LONGEST = 100_000
 A, B, C = b"a" * 40, b"b" * 150, b"c" * 64
 
 
@@ -88,6 +85,13 @@ LATEST = [
 ]
 
 
+class Watched(NamedTuple):
+    """A topic, and a subscription that sees all that is published."""
+
+    topic: shmring.Topic
+    watcher: shmring.Subscription
+
+
 class Failure(AssertionError):
     """Something was lost, torn, doubled or stuck."""
 
@@ -96,8 +100,8 @@ class Matrix:
     """All operations of one kind."""
 
     def __init__(self, kind: str, effort: float) -> None:
-        self.kind, self.effort, self.kills = kind, effort, 0
-        self.random = random.Random(kind)
+        self.kind = kind
+        self.course = stepping.Course(effort, kind)
         self.name = f"kill-topics-{os.getpid()}"
 
     def run(self) -> None:
@@ -107,11 +111,7 @@ class Matrix:
                 self._latest(operation)
             else:
                 self._topic(operation)
-
-    def _points(self, length: int) -> list[int]:
-        points = range(length + 1)
-        wanted = EVERY_UP_TO if length <= EVERY_UP_TO else OF_LONGER_ONES
-        return sorted(self.random.sample(points, min(length + 1, int(wanted * self.effort) or 1)))
+        self.course.check()
 
     def _victim(self, handle: Any, operation: Operation) -> stepping.Stepped:
         held: list[Any] = []
@@ -121,43 +121,58 @@ class Matrix:
             lambda: held.append(operation.prepare(handle)), lambda: operation.act(held[0]), function
         )
 
-    def _killed(self, handle: Any, operation: Operation, point: int) -> bool:
-        """Whether the function had returned."""
+    def _killed(self, handle: Any, operation: Operation, moment: stepping.Moment) -> tuple[bool, bool]:
+        """Whether it was at that moment, and not after it had gone another way; whether the function had returned."""
         victim = self._victim(handle, operation)
-        victim.step(point)
+        reached = victim.run_to(moment)
         returned = victim.has_returned()
         victim.kill()
-        self.kills += 1
-        return returned
+        return reached, returned
 
-    def _topic(self, operation: Operation) -> None:
+    @contextlib.contextmanager
+    def _fresh_topic(self) -> Iterator[Watched]:
         # Odd, so that records wrap by padding at ever other places.
         overflow: Any = self.kind
         with shmring.Topic.create(self.name, 16 * 64 + 10, overflow) as topic, topic.subscribe() as watcher:
             topic.unlink()
             topic.publish(A)
             watcher.get()
-            length = self._victim(topic, operation).steps_to_return(LONGEST)
-            print(f"{self.kind} {operation.name}: {length} instructions", file=sys.stderr)
-            self._drain(watcher)
-            for point in self._points(length):
-                topic.publish(A)
-                returned = self._killed(topic, operation, point)
-                where = f"{self.kind}, {operation.name}, killed at instruction {point}"
-                self._mend(topic)
-                got = self._drain(watcher)
-                wanted = [A, *operation.publishes]
-                if got[:1] != [A] or got != wanted[: len(got)] or (returned and got != wanted):
-                    raise Failure(f"{where}: {wanted} were published, got {got}; returned: {returned}")
-                subscribers = topic.stats().subscribers
-                if [each.slot for each in subscribers] != [watcher._slot]:
-                    raise Failure(f"{where}: subscribed are {subscribers}")
-                for message in (A, B, C) * 4:  # right round
-                    topic.publish(message, timeout=0)
-                    if watcher.get(timeout=0) != message:
-                        raise Failure(f"{where}: the topic does not go on")
-                if watcher.lost or watcher.sequence != topic.stats().next:
-                    raise Failure(f"{where}: lost {watcher.lost}, {watcher} of {topic.stats()}")
+            yield Watched(topic, watcher)
+
+    def _topic(self, operation: Operation) -> None:
+        def trace(watched: Watched) -> list[int]:
+            watched.topic.publish(A)
+            trace = self._victim(watched.topic, operation).trace()
+            self._mend(watched.topic)
+            self._drain(watched.watcher)
+            return trace
+
+        def kill(watched: Watched, moment: stepping.Moment) -> bool:
+            return self._kill_one(*watched, operation, moment)
+
+        self.course.run(f"{self.kind} {operation.name}", self._fresh_topic, trace, kill)
+
+    def _kill_one(
+        self, topic: shmring.Topic, watcher: shmring.Subscription, operation: Operation, moment: stepping.Moment
+    ) -> bool:
+        topic.publish(A)
+        reached, returned = self._killed(topic, operation, moment)
+        where = f"{self.kind}, {operation.name}, killed at {moment}"
+        self._mend(topic)
+        got = self._drain(watcher)
+        wanted = [A, *operation.publishes]
+        if got[:1] != [A] or got != wanted[: len(got)] or (returned and got != wanted):
+            raise Failure(f"{where}: {wanted} were published, got {got}; returned: {returned}")
+        subscribers = topic.stats().subscribers
+        if [each.slot for each in subscribers] != [watcher._slot]:
+            raise Failure(f"{where}: subscribed are {subscribers}")
+        for message in (A, B, C) * 4:  # right round
+            topic.publish(message, timeout=0)
+            if watcher.get(timeout=0) != message:
+                raise Failure(f"{where}: the topic does not go on")
+        if watcher.lost or watcher.sequence != topic.stats().next:
+            raise Failure(f"{where}: lost {watcher.lost}, {watcher} of {topic.stats()}")
+        return reached
 
     def _mend(self, topic: shmring.Topic) -> None:
         """Subscribe and leave: whoever leaves looks after the dead. (A waiter would within 50 ms.)"""
@@ -171,27 +186,38 @@ class Matrix:
         except shmring.Empty:
             return got
 
-    def _latest(self, operation: Operation) -> None:
+    @contextlib.contextmanager
+    def _fresh_latest(self) -> Iterator[shmring.Latest]:
         with shmring.Latest.create(size=200) as cell:
+            yield cell
+
+    def _latest(self, operation: Operation) -> None:
+        def trace(cell: shmring.Latest) -> list[int]:
             cell.set(A)
             cell._give_role_back(0)
-            length = self._victim(cell, operation).steps_to_return(LONGEST)
-            print(f"{self.kind} {operation.name}: {length} instructions", file=sys.stderr)
-            for point in self._points(length):
-                cell.set(A)
-                cell._give_role_back(0)
-                version = cell.version
-                returned = self._killed(cell, operation, point)
-                where = f"latest, {operation.name}, killed at instruction {point}"
-                allowed = {version: A} | ({version + 1: B} if operation.publishes else {})
-                now, value = cell.get_versioned()
-                if allowed.get(now) != value or (returned and operation.publishes and value != B):
-                    raise Failure(f"{where}: version {now} is {value!r}; returned: {returned}")
-                for message in (C, B, A, C, A):
-                    now += 1
-                    cell.set(message)
-                    if cell.get_versioned() != (now, message):
-                        raise Failure(f"{where}: the successor's value is {cell.get_versioned()}")
+            return self._victim(cell, operation).trace()
+
+        def kill(cell: shmring.Latest, moment: stepping.Moment) -> bool:
+            return self._kill_one_of_latest(cell, operation, moment)
+
+        self.course.run(f"{self.kind} {operation.name}", self._fresh_latest, trace, kill)
+
+    def _kill_one_of_latest(self, cell: shmring.Latest, operation: Operation, moment: stepping.Moment) -> bool:
+        cell.set(A)
+        cell._give_role_back(0)
+        version = cell.version
+        reached, returned = self._killed(cell, operation, moment)
+        where = f"latest, {operation.name}, killed at {moment}"
+        allowed = {version: A} | ({version + 1: B} if operation.publishes else {})
+        now, value = cell.get_versioned()
+        if allowed.get(now) != value or (returned and operation.publishes and value != B):
+            raise Failure(f"{where}: version {now} is {value!r}; returned: {returned}")
+        for message in (C, B, A, C, A):
+            now += 1
+            cell.set(message)
+            if cell.get_versioned() != (now, message):
+                raise Failure(f"{where}: the successor's value is {cell.get_versioned()}")
+        return reached
 
 
 def main() -> None:
@@ -200,7 +226,7 @@ def main() -> None:
     os.sched_setaffinity(0, {int(sys.argv[3])})
     matrix = Matrix(sys.argv[1], float(sys.argv[2]))
     matrix.run()
-    print(matrix.kills)
+    print(matrix.course.kills)
 
 
 if __name__ == "__main__":
