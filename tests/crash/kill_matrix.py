@@ -34,6 +34,7 @@ class Operation:
     waiting: list[bytes] = field(default_factory=list)
     puts: list[bytes] = field(default_factory=list)
     takes: int = 0  # how many of those waiting it may have acknowledged
+    holds: bool = False  # the first of those waiting: if that comes, it comes flagged
     reusable: bool = True  # the ring, afterwards
 
 
@@ -68,9 +69,9 @@ OPERATIONS = [
     Operation("get", "Ring.get", lambda ring: ring.get(), CONSUME, [A, B], takes=1),
     Operation("get_into", "Ring.get_into", lambda ring: ring.get_into(bytearray(200)), CONSUME, [A, B], takes=1),
     Operation("get_many", "Ring.get_many", lambda ring: ring.get_many(), CONSUME, [A, B, C], takes=3),
-    Operation("borrow", "Lease.__enter__", lambda ring: _borrow(ring, False), CONSUME, [A, B], takes=1),
-    Operation("acknowledge", "Lease.__exit__", lambda ring: _borrow(ring, False), CONSUME, [A, B], takes=1),
-    Operation("hand back", "Lease.__exit__", lambda ring: _borrow(ring, True), CONSUME, [A, B]),
+    Operation("borrow", "Lease.__enter__", lambda ring: _borrow(ring, False), CONSUME, [A, B]),
+    Operation("acknowledge", "Lease.__exit__", lambda ring: _borrow(ring, False), CONSUME, [A, B], takes=1, holds=True),
+    Operation("hand back", "Lease.__exit__", lambda ring: _borrow(ring, True), CONSUME, [A, B], holds=True),
     Operation("take a role", "Ring._take_role", lambda ring: ring._take_role(PRODUCE), CONSUME, [A]),
     Operation("shutdown", "Ring._shut_down", lambda ring: ring._shut_down(0), CONSUME, [A], reusable=False),
     Operation("detach", "Ring._detach", lambda ring: ring._detach(), PRODUCE, [A]),
@@ -143,9 +144,14 @@ class Matrix:
         self._mend(ring)
         where = f"{self.kind}, {operation.name}, killed at {moment}, returned: {returned}"
         before = ring.stats().redelivered
-        got = self._drain(ring)
+        flagged: list[bytes] = []
+        got = self._drain(ring, flagged)
         self._check(operation, got, returned, where)
         after = ring.stats()
+        if operation.holds and A in got and A not in flagged:
+            raise Failure(f"{where}: {A!r} came again without a flag")
+        if after.redelivered - before != len(flagged):
+            raise Failure(f"{where}: {after.redelivered - before} counted as redelivered, and {flagged} flagged")
         if after.messages or after.claimed or after.taken:
             raise Failure(f"{where}: left in the ring: {after}")
         if after.redelivered - before > max(1, operation.takes):
@@ -166,12 +172,16 @@ class Matrix:
         """Attach and leave: whoever leaves looks after the dead. (A waiter would within 50 ms.)"""
         shmring.Ring.attach(ring.name).close()
 
-    def _drain(self, ring: shmring.Ring) -> list[bytes]:
+    def _drain(self, ring: shmring.Ring, flagged: list[bytes] | None = None) -> list[bytes]:
         got = []
         with ring.consumer() as consumer:
             try:
                 while True:
-                    got.append(consumer.get(timeout=0))
+                    lease = consumer.borrow(timeout=0)
+                    with lease as view:
+                        got.append(bytes(view))
+                    if lease.redelivered and flagged is not None:
+                        flagged.append(got[-1])
             except (shmring.Empty, shmring.ShutDown):
                 return got
 

@@ -29,7 +29,8 @@ class Turmoil:
         self.kind = kind
         self.random = random.Random(f"{kind}{seed}")
         self.put: set[tuple[int, int]] = set()
-        self.got: collections.Counter[tuple[int, int]] = collections.Counter()
+        self.got: set[tuple[int, int]] = set()
+        self.unflagged: collections.Counter[tuple[int, int]] = collections.Counter()
         self.deliveries = 0
         self.children: dict[int, Callable[[int], None]] = {}
         self.stopped: set[int] = set()
@@ -67,10 +68,12 @@ class Turmoil:
         """Borrow until killed; tell of each message before it is acknowledged."""
         self._role(self.ring.consumer)
         while True:
-            with self.ring.borrow() as view:
+            lease = self.ring.borrow()
+            with lease as view:
                 number, count = MESSAGE.unpack_from(view)
                 torn = bytes(view[MESSAGE.size :]).strip(bytes([count % 256]))
-                os.write(self._told, RECORD.pack(b"T" if torn else b"C", number, count))
+                told = b"T" if torn else b"R" if lease.redelivered else b"C"
+                os.write(self._told, RECORD.pack(told, number, count))
 
     def start(self, what: Callable[[int], None]) -> None:
         """Fork a worker."""
@@ -116,7 +119,8 @@ class Turmoil:
                 if who == b"P":
                     self.put.add((number, count))
                 else:
-                    self.got[number, count] += 1
+                    self.got.add((number, count))
+                    self.unflagged[number, count] += who == b"C"
                     self.deliveries += 1
 
     def run(self, kills: int) -> None:
@@ -134,9 +138,10 @@ class Turmoil:
             self.stop_or_go_on(pid)
         for pid in [pid for pid, what in self.children.items() if what == self.produce]:
             self.kill(pid)
-        self.listen(lambda: self.put <= self.got.keys())
+        self.listen(lambda: self.put <= self.got)
         again = self.deliveries - len(self.got)
         assert again <= self.consumers_killed, "more came twice than consumers were killed"
+        assert max(self.unflagged.values()) == 1, "a message came twice, and was not flagged as redelivered"
 
 
 @pytest.fixture
