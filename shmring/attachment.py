@@ -205,7 +205,7 @@ class Attachment(_core.Attachment):
             )
         names = semaphores.names(kind, identity)
         if names and hold is None:
-            hold = semaphores.Hold(identity)
+            hold = registry.hold_semaphores(memory, place, identity)
         try:
             name = place.name if place else None
             made = cls(memory, memory.fd, name, names, how.spin_ns, how.outlive_peers, codec, at, populate, inherited)

@@ -65,9 +65,14 @@ def _in_rings() -> set[int]:
 def _semaphores(dry_run: bool) -> Iterator[Leftover]:
     there = semaphores.identities()  # first: a ring's semaphores are older than its name
     for identity in sorted(there - _in_rings()):
-        with contextlib.suppress(PermissionError):
+        name = f"{identity:016x}"
+        try:
             if semaphores.remove_if_unused(identity, only_look=dry_run):
-                yield Leftover(f"{identity:016x}", "semaphores", True, "the ring that they served is gone")
+                yield Leftover(name, "semaphores", True, "no named ring has them, and nobody uses them")
+        except PermissionError:  # those of others
+            continue
+        except OSError as error:
+            yield Leftover(name, "semaphores", False, f"they cannot be opened: {error}")
 
 
 def _names(dry_run: bool) -> Iterator[Leftover]:

@@ -126,6 +126,10 @@ keep = places.keep
 user_id = places.user_id
 
 
+class _StandsStill(NotReady):
+    """Somebody has held the lifecycle lock for long: is stopped, most likely."""
+
+
 @contextlib.contextmanager
 def _lifecycle(memory: segment.Segment) -> Iterator[int]:
     """Hold the lifecycle lock of a ring; yields the token that holds it."""
@@ -134,7 +138,7 @@ def _lifecycle(memory: segment.Segment) -> Iterator[int]:
         give_up = time.monotonic() + 10
         while not _core.token_lock(token, _LIFECYCLE_BYTE):
             if time.monotonic() > give_up:
-                raise NotReady("another process has held this ring's lifecycle lock for 10 s; is it stopped?")
+                raise _StandsStill("another process has held this ring's lifecycle lock for 10 s; is it stopped?")
             time.sleep(0.0005)
         yield token
     finally:
@@ -158,6 +162,30 @@ def remove_by_force(place: Place) -> str | None:
         with contextlib.suppress(FileNotFoundError):
             places.remove_anything(place)
         return None
+
+
+def hold_semaphores(memory: segment.Segment, place: Place | None, identity: int) -> semaphores.Hold:
+    """Say that somebody uses a ring's semaphores; they are made again if they are gone, and nobody is attached.
+
+    A ring in a file outlives a restart of the machine, and semaphores do not. FileNotFoundError when the ring went as
+    well; Corrupt when others use it with semaphores that nobody can find any more.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        return semaphores.Hold(identity)
+    with _lifecycle(memory) as token:
+        with contextlib.suppress(FileNotFoundError):
+            return semaphores.Hold(identity)
+        if _core.check(memory) != "ready":
+            raise FileNotFoundError(errno.ENOENT, "this ring was removed while it was being attached")
+        living, _ = _core.count_living(memory, token)
+        if living:
+            title = place.title if place else "an anonymous ring"
+            raise Corrupt(
+                f"the semaphores of {title} were removed, and {living} attachment(s) still use them; let those close "
+                "the ring, then attach again"
+            )
+        # Their counts are topped up from the ring itself, at the first look that finds them too small.
+        return semaphores.make(identity, empty=0, mode=places.status(memory).mode)
 
 
 def unlink_mapped(memory: segment.Segment, place: Place, is_needed: Callable[[], bool] = lambda: False) -> None:
@@ -204,6 +232,8 @@ def reclaim(place: Place, *, only_look: bool = False) -> str | None:
                 return None
     except FileNotFoundError:
         return None
+    except _StandsStill as error:
+        return str(error)
     except NotReady:
         return f"what is there is no usable ring (incomplete); remove {place.path} if it is yours"
     except Corrupt:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import shmring
-from shmring import leftovers
+from shmring import leftovers, semaphores
 from tests.conftest import file_of
 
 SHM = Path("/dev/shm")
@@ -165,3 +165,30 @@ def test_every_finding_that_is_not_ok_has_a_remedy() -> None:
     assert subjects >= {"space", "huge pages", "cores", "leftovers", "kernel"}
     assert subjects >= ({"names", "session"} if WINDOWS else {"container memory", "RemoveIPC", "clock"})
     assert all(bool(each.remedy) == (each.verdict != "ok") for each in findings)
+
+
+@needs_posix
+def test_a_ring_in_a_file_gets_its_semaphores_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As after a restart of the machine, or a clean(), which cannot know of files elsewhere.
+    monkeypatch.setattr(POSIX_SEMAPHORES, 0.0)
+    path = tmp_path / "ring"
+    with shmring.Ring.create(path=path, capacity=4096, kind="semaphore", slots=8, persist=True) as ring:
+        for number in range(5):
+            ring.put(bytes([number]))
+        identity = ring._identity
+    assert f"{identity:016x}" in [each.name for each in shmring.clean() if each.what == "semaphores"]
+    with shmring.Ring.attach(path=path) as ring, shmring.Ring.attach(path=path) as other:
+        for number in range(5, 8):
+            other.put(bytes([number]), timeout=0)
+        with pytest.raises(shmring.Full):
+            other.put(b"one too many", timeout=0)
+        assert ring.get_many(8) == [bytes([number]) for number in range(8)]
+    shmring.unlink(path=path)
+
+
+@needs_posix
+def test_semaphores_that_were_removed_under_a_user_are_no_endless_wait(name: str) -> None:
+    with shmring.Ring.create(name, kind="semaphore") as ring:
+        semaphores.remove("semaphore", ring._identity)
+        with pytest.raises(shmring.Corrupt, match=r"semaphores of ring .* were removed, and 1 attachment"):
+            shmring.Ring.attach(name, timeout=1)

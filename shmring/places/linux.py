@@ -10,6 +10,7 @@ import pwd
 import stat
 import sys
 
+from shmring.errors import LayoutMismatch
 from shmring.places.place import Place, Status
 from shmring.segment import posix
 from shmring.segment.names import check_name
@@ -18,6 +19,12 @@ assert sys.platform != "win32"
 
 _SHARED_MEMORY = pathlib.Path("/dev/shm")
 _PREFIX = "shmring."
+_FILE_TYPES = {
+    stat.S_IFLNK: "symbolic link",
+    stat.S_IFDIR: "directory",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFIFO: "pipe",
+}
 
 
 def place(name: str, noun: str = "ring") -> Place:
@@ -38,9 +45,24 @@ def give_name(memory: posix.Segment, where: Place) -> None:
 
 def open_place(where: Place) -> posix.Segment:
     """Map what stands there. FileNotFoundError; NotReady for an empty file; symbolic links are not followed."""
-    if where.name is not None:
+    if where.name is None:
+        return posix.file(where.path)
+    try:
         return posix.attach_named(f"/{_PREFIX}{where.name}", name=where.name)
-    return posix.file(where.path)
+    except (OSError, ValueError):
+        check_regular(where)
+        raise
+
+
+def check_regular(where: Place) -> None:
+    """LayoutMismatch for a symbolic link, a directory, a socket: whatever is no file."""
+    with contextlib.suppress(FileNotFoundError):
+        mode = os.lstat(where.path).st_mode
+        if not stat.S_ISREG(mode):
+            raise LayoutMismatch(
+                f"{where.path} is no {where.noun} but a {_FILE_TYPES.get(stat.S_IFMT(mode), 'device')}, which somebody "
+                "may have planted; remove it, or use another name"
+            )
 
 
 def still_there(memory: posix.Segment, where: Place) -> bool:
@@ -82,11 +104,12 @@ def is_held(memory: posix.Segment) -> bool:
 def names() -> list[str]:
     """Of the rings there are, and of what looks like them, sorted."""
     found = []
-    for entry in sorted(os.listdir(_SHARED_MEMORY)):
-        with contextlib.suppress(ValueError):
-            if entry.startswith(_PREFIX):
-                found.append(check_name(entry.removeprefix(_PREFIX)))
-    return found
+    with os.scandir(_SHARED_MEMORY) as entries:
+        for entry in entries:
+            with contextlib.suppress(ValueError, FileNotFoundError):
+                if entry.name.startswith(_PREFIX) and entry.is_file(follow_symlinks=False):
+                    found.append(check_name(entry.name.removeprefix(_PREFIX)))
+    return sorted(found)
 
 
 def sweep(*, only_look: bool) -> list[str]:

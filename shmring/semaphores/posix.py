@@ -79,7 +79,9 @@ def remove(kind: str, identity: int) -> None:
 
 def identities() -> set[int]:
     """The rings whose semaphores there are."""
-    return {int(found[1], 16) for found in map(_FILE.fullmatch, os.listdir(_FOLDER)) if found}
+    with os.scandir(_FOLDER) as entries:
+        names_of_files = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+    return {int(found[1], 16) for found in map(_FILE.fullmatch, names_of_files) if found}
 
 
 def remove_if_unused(identity: int, *, only_look: bool = False) -> bool:
