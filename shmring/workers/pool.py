@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+from shmring.diagnosis import CONSUMING, PRODUCING
 from shmring.errors import Empty, PeerDied, ShmringError
 from shmring.workers import parcels
 from shmring.workers.child import RUNNING
@@ -47,6 +48,9 @@ class Pool:
         self.lock = threading.RLock()
         self.tasks = parcels.make_ring(capacity)
         self.results = parcels.make_ring(capacity)
+        # From now on we are somebody to wait for: a worker that comes after our death would find nobody, and wait.
+        self.tasks._take_role(PRODUCING)
+        self.results._take_role(CONSUMING)
         self.crew = Crew(context, self.tasks, self.results, size, start, max_tasks)
         self.feed = Feed(self.tasks, self.lock, lambda: len(self.crew.members), self._drop)
         self.pending: dict[int, Task] = {}

@@ -4,7 +4,9 @@ import concurrent.futures
 import contextlib
 import os
 import random
+import select
 import signal
+import subprocess
 import sys
 import threading
 
@@ -109,6 +111,29 @@ def test_a_death_is_noticed_though_a_child_of_the_worker_lives_on(tmp_path):
         with pytest.raises(shmring.WorkerDied, match="exit code 7"):
             pool.submit(fork_and_die).result(60)
         os.killpg(pid, signal.SIGKILL)
+
+
+KILLED_AS_IT_HIRES = """
+import os, signal, shmring
+if __name__ == "__main__":
+    executor = shmring.ProcessPoolExecutor(1)
+    print(executor._pool.crew.hire().pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@needs_fork
+def test_a_worker_that_starts_after_its_pools_process_was_killed_ends(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(KILLED_AS_IT_HIRES)
+    process = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, text=True)
+    worker = os.pidfd_open(int(process.stdout.readline()))
+    with process:
+        assert process.wait(60) == -signal.SIGKILL
+    try:
+        select.select([worker], [], [])
+    finally:
+        os.close(worker)
 
 
 def test_a_record_that_comes_again_is_counted_once(pool):
