@@ -2,10 +2,11 @@
 
 Layers, each importing only what stands to its left (tests/test_layering.py holds them to it)::
 
-    errors <- _core <- segment <- semaphores, places, asynchronous <- registry <- inspection, leftovers <- doctor
+    errors <- _core <- segment <- semaphores, places, asynchronous <- registry <- inspection
         <- workers <- pipeline <- demo, bench <- cli
     registry, codecs <- attachment <- ring, topic, latest
     ring <- queues, workers
+    queues <- leftovers <- doctor
 
 ``errors``    the exception tree; imports nothing of ours
 ``_core``     the C11 core: rings, waiting, liveness, repair (core/LAYOUT.md is its specification)

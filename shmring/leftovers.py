@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from shmring import _core, places, registry, semaphores
 from shmring.errors import NotReady
+from shmring.queues import opening
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +29,8 @@ def _ring(place: places.Place, force: bool, dry_run: bool) -> Leftover | None:
     with registry.mapped(place) as memory:
         if registry.is_held(memory):
             return None
-    kept = registry.reclaim(place, only_look=dry_run)
+        reclaim = opening.reclaim if opening.is_queue(memory) else registry.reclaim
+    kept = reclaim(place, only_look=dry_run)
     if kept is None:
         return Leftover(name, "ring", True, "nobody is attached, and nothing is undelivered")
     if "alive" in kept:  # somebody has come meanwhile

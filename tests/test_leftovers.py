@@ -92,6 +92,32 @@ def test_a_persistent_ring_is_kept_unless_forced(name: str, littered) -> None:
     assert [each.removed for each in reported(name, force=True)] == [True]
 
 
+MAKE_QUEUE = """
+import sys, threading, shmring
+queue = shmring.Queue(name=sys.argv[1])
+for i in range(int(sys.argv[2])): queue.put(i)
+print(0, flush=True)
+threading.Event().wait()
+"""
+
+
+@needs_posix
+@pytest.mark.parametrize("messages", [0, 3])
+def test_a_dead_queue_goes_when_it_is_empty(name: str, messages: int) -> None:
+    command = [sys.executable, "-c", MAKE_QUEUE, name, str(messages)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    process.stdout.readline()
+    assert not reported(name), "in use"
+    kill(process)
+    for dry_run in (True, False):
+        assert [each.removed for each in reported(name, dry_run=dry_run)] == [not messages]
+    assert file_of(name).exists() == bool(messages)
+    if messages:
+        assert "3 undelivered" in reported(name)[0].reason
+        assert [each.removed for each in reported(name, force=True)] == [True]
+
+
 @needs_posix
 def test_semaphores_of_a_dead_anonymous_ring_are_removed_and_those_of_a_living_one_kept(littered) -> None:
     dead, dead_identity = littered("semaphore", "", 0)

@@ -39,6 +39,16 @@ class Account:
         self.control.notify_joiners()
 
 
+def why_needed(memory: segment.Segment, control: Control, but: int | None = None) -> str | None:
+    """Why a queue may not go, seen from outside: living attachments (``but`` for one slot), messages. None: it may."""
+    shot = _core.snapshot(memory, memory.fd)
+    living = sum(entry["alive"] is not False and entry["slot"] != but for entry in shot["attachments"])
+    if living:
+        return f"{living} attachment(s) are alive"
+    undelivered = in_flight(memory, control)
+    return f"it holds {undelivered} undelivered message(s)" if undelivered else None
+
+
 def in_flight(memory: segment.Segment, control: Control) -> int:
     """Messages in all links of a queue, waiting or taken or being put, seen from outside."""
     while True:

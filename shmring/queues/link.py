@@ -7,7 +7,7 @@ from typing import Any
 
 from shmring import _core, codecs, registry, segment
 from shmring.attachment import Manner
-from shmring.queues.account import in_flight
+from shmring.queues.account import why_needed
 from shmring.queues.control import KEPT, Control
 from shmring.registry import Wish
 from shmring.ring import Ring
@@ -47,11 +47,7 @@ class Root(Link):
             super()._complete_close(unmap)
 
     def _is_needed(self, control: Control) -> bool:
-        """Does another living process have this queue, or does it hold messages?"""
-        shot = _core.snapshot(self._segment, self._segment.fd)
-        if any(entry["alive"] is not False and entry["slot"] != self._slot for entry in shot["attachments"]):
-            return True
-        return in_flight(self._segment, control) > 0
+        return why_needed(self._segment, control, self._slot) is not None
 
 
 def length_of(parts: Any) -> int:

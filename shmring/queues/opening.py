@@ -5,6 +5,7 @@ from __future__ import annotations
 from shmring import _core, registry, segment
 from shmring.errors import Corrupt, LayoutMismatch
 from shmring.places import Place
+from shmring.queues.account import why_needed
 from shmring.queues.control import SIZE, Control
 from shmring.registry import Wish
 from shmring.ring import QUEUE, SLOTS_LIMIT
@@ -54,6 +55,34 @@ def found(place: Place | None, maxsize: int, capacity: int, max_bytes: int | Non
             continue
         finally:
             memory.close()
+
+
+def is_queue(memory: segment.Segment) -> bool:
+    """Is what is mapped the file of a queue?"""
+    return _core.check(memory) in ("ready", "retired") and registry.codec_of(memory).startswith(QUEUE)
+
+
+def reclaim(place: Place, *, only_look: bool = False) -> str | None:
+    """Remove a queue that is nobody's; as :func:`shmring.registry.reclaim` does for a ring."""
+    try:
+        with registry.mapped(place) as whole, beginning(whole) as memory:
+            control = Control(memory, len(memory) - SIZE)
+            kept: str | None = None
+
+            def is_needed() -> bool:
+                nonlocal kept
+                kept = why_needed(memory, control)
+                return only_look or kept is not None
+
+            with control.lock(patience=1.0) as held:
+                if not held:
+                    return "another process has held this queue's lock for 1 s; is it stopped?"
+                registry.unlink_mapped(whole, place, is_needed)
+            return kept
+    except FileNotFoundError:
+        return None
+    except Corrupt:
+        return f"what is there is a damaged queue; remove {place.path} if it is yours"
 
 
 def checked(memory: segment.Segment, place: Place, maxsize: int, wanted: str) -> segment.Segment:
