@@ -113,10 +113,9 @@ def keep(memory: windows.Segment, where: Place) -> None:
                 block = bytes(source[begin : begin + _BLOCK])
                 if block.strip(b"\0"):  # what nobody wrote to takes no room on the disk
                     copy[begin : begin + len(block)] = block
+        # In one step, so that nobody finds the name free; first, so that nobody finds it leading to what is retired.
+        copy.rename(where.path, replace=True)
         _core.retire(memory)  # whoever has just opened it looks again
-        entries.remove(memory.entry, where.path)
-        with contextlib.suppress(FileExistsError):  # somebody took the name at this instant
-            copy.rename(where.path)
 
 
 def is_held(memory: windows.Segment) -> bool:

@@ -31,6 +31,7 @@ _LONGEST = 1024
 _SHOWN = 120  # characters of a name that its file's name begins with; the rest is hashed, as paths have to be short
 _BEING_MADE = 60.0  # seconds: younger drafts are left alone
 _PATIENCE = 1.0  # seconds, for a file that somebody is deleting at this moment
+_LONG_PATIENCE = 10.0  # where giving up would lose messages
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,19 @@ def move(source: pathlib.Path, target: pathlib.Path) -> None:
         except PermissionError:
             if time.monotonic() > give_up:
                 raise FileExistsError(errno.EEXIST, f"{target} is in use") from None
+            time.sleep(0.001)
+
+
+def replace(file: int, path: pathlib.Path) -> None:
+    """Rename an open file to that path, in one step, whatever stands there. PermissionError."""
+    give_up = time.monotonic() + _LONG_PATIENCE
+    while True:
+        try:
+            win32.rename(file, str(path), replace=True)
+            return
+        except PermissionError:  # somebody reads what stands there, at this moment
+            if time.monotonic() > give_up:
+                raise
             time.sleep(0.001)
 
 

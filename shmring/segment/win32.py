@@ -349,8 +349,10 @@ def read_start(handle: int, length: int) -> bytes:
     return room.raw[: done.value]
 
 
-def rename(handle: int, path: str) -> None:
-    """Give this very file another name, while it is open and mapped. FileExistsError when that is taken."""
+def rename(handle: int, path: str, *, replace: bool = False) -> None:
+    """Give this very file another name, while it is open and mapped. FileExistsError when that is taken; with
+    ``replace`` PermissionError while somebody has open what is to be replaced.
+    """
     name = path.encode("utf-16-le")
 
     class Information(ctypes.Structure):
@@ -361,7 +363,7 @@ def rename(handle: int, path: str) -> None:
             ("name", ctypes.c_byte * (len(name) + 2)),
         )
 
-    information = Information(False, None, len(name))
+    information = Information(replace, None, len(name))
     ctypes.memmove(ctypes.addressof(information) + Information.name.offset, name, len(name))
     if not _set_file_information(handle, _RENAME_INFO, byref(information), sizeof(information)):
         raise _error(path)

@@ -242,9 +242,14 @@ class Segment(_core.View):
         self._unmap("close()")
         self._close_handles()
 
-    def rename(self, path: pathlib.Path) -> None:
-        """Give a file this name, in one step; FileExistsError when it is taken. For places."""
-        win32.rename(self._file, str(path))
+    def rename(self, path: pathlib.Path, *, replace: bool = False) -> None:
+        """Give a file this name, in one step; FileExistsError when it is taken, unless what has it is replaced. For
+        places.
+        """
+        if replace:
+            entries.replace(self._file, path)
+        else:
+            win32.rename(self._file, str(path))
         self.path, self._draft = str(path), False
 
     def is_at(self, path: pathlib.Path) -> bool:

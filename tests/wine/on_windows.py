@@ -150,6 +150,49 @@ def test_the_last_to_leave_keeps_what_is_undelivered_in_a_file_until_it_is_drain
     assert not file_of(name).exists()
 
 
+COMER_AND_GOER = """
+import sys, shmring
+name, who, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+for each in range(count):
+    with shmring.Ring.open(name, "1 MiB", on_dead_peer="wait") as ring:
+        if who == "consumer":
+            try:
+                for message in ring.get_many(timeout=0.001):
+                    print(message.decode(), flush=True)
+            except shmring.Empty:
+                pass
+        else:
+            ring.put(b"%s %d" % (who.encode(), each))
+print("end", flush=True)
+"""
+
+
+def test_processes_that_keep_opening_and_leaving_one_name_lose_nothing(
+    name: str, figure: Callable[[str], None]
+) -> None:
+    """So the ring moves into a file, and is made again once that is drained, while others open and leave it."""
+    count, got, ended = 250, Counter[str](), []
+
+    def listen(process: "subprocess.Popen[str]") -> None:
+        assert process.stdout is not None
+        lines = process.stdout.read().splitlines()
+        ended.append(lines[-1:] == ["end"])
+        got.update(lines[:-1])
+
+    with contextlib.ExitStack() as ends:
+        running = [ends.enter_context(program(COMER_AND_GOER, name, who, str(count))) for who in ("a", "b", "consumer")]
+        threads = [threading.Thread(target=listen, args=[process]) for process in running]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    with contextlib.suppress(FileNotFoundError), shmring.Ring.attach(name) as ring:
+        got.update(message.decode() for message in ring.get_many(timeout=0))
+    assert ended == [True] * 3, "and none of them was told of an error"
+    assert got == Counter(f"{who} {each}" for who in "ab" for each in range(count))
+    figure(f"ring: {got.total()} messages put by processes that opened and left it each time, none of them lost")
+
+
 def test_a_persistent_ring_survives_every_process(name: str) -> None:
     with program(HOLDER.replace('"64 KiB"', '"64 KiB", persist=True'), name, "produce") as holder:
         wait_until_ready(holder)
