@@ -280,7 +280,10 @@ def wait_for_segment(place: Place, timeout: float | None, owner: int | None = No
                 raise
             if state == "ready":
                 return memory
+            moved = state == "retired" and not still_there(memory, place)
             memory.close()
+            if moved:
+                continue  # another one may stand there already
             if state not in ("incomplete", "retired"):
                 raise _unusable(place, state)
             problem = FileNotFoundError() if state == "retired" else NotReady()

@@ -63,11 +63,21 @@ def give_name(memory: windows.Segment, where: Place) -> None:
 
 def open_place(where: Place) -> windows.Segment:
     """Map what stands there; links are not followed. FileNotFoundError, also for a stale entry; NotReady if empty."""
-    if where.name is not None:
+    if where.name is None:
+        return windows.file(where.path)
+    while True:
         entry = entries.read(where.path)
-        if entry is not None:
+        if entry is None:
+            memory = windows.file(where.path)
+            if not entries.is_entry(memory):
+                return memory
+            memory.close()  # the file that was there has given way to an entry meanwhile
+            continue
+        try:
             return windows.of_entry(entry, name=where.name)
-    return windows.file(where.path)
+        except FileNotFoundError:
+            if entries.read(where.path) == entry:
+                raise
 
 
 def still_there(memory: windows.Segment, where: Place) -> bool:
@@ -114,7 +124,14 @@ def keep(memory: windows.Segment, where: Place) -> None:
                 if block.strip(b"\0"):  # what nobody wrote to takes no room on the disk
                     copy[begin : begin + len(block)] = block
         # In one step, so that nobody finds the name free; first, so that nobody finds it leading to what is retired.
-        copy.rename(where.path, replace=True)
+        try:
+            copy.rename(where.path, replace=True)
+        except PermissionError as error:
+            raise PermissionError(
+                errno.EACCES,
+                f"{where.title} holds {undelivered} undelivered message(s), which cannot be kept while another program "
+                f"has {where.path} open; have it leave that folder alone, or use persist=True",
+            ) from error
         _core.retire(memory)  # whoever has just opened it looks again
 
 

@@ -19,12 +19,19 @@ import os
 import pathlib
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 from shmring.segment import win32
 from shmring.segment.names import check_name
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 assert sys.platform == "win32"
+
+T = TypeVar("T")
 
 _MARK = b"shmring entry 1\n"
 _LONGEST = 1024
@@ -96,22 +103,34 @@ def read(path: pathlib.Path) -> Entry | None:
 
 def start_of(path: pathlib.Path, length: int) -> bytes:
     """The first bytes of a file, read without being in the way of who renames or deletes it. FileNotFoundError."""
-    handle = _open(path)
+    handle = open_file(path)
     try:
         return win32.read_start(handle, length)
     finally:
         win32.close(handle)
 
 
-def _open(path: pathlib.Path) -> int:
-    give_up = time.monotonic() + _PATIENCE
+def open_file(path: pathlib.Path) -> int:
+    """A handle by which to look at a file. FileNotFoundError; PermissionError."""
+    return _patiently(lambda: win32.open_file(str(path), readonly=True), _PATIENCE)
+
+
+def _patiently(attempt: Callable[[], T], patience: float) -> T:
+    """Try again while it is refused: somebody may be deleting or reading the file at this moment."""
+    give_up = time.monotonic() + patience
     while True:
         try:
-            return win32.open_file(str(path))
-        except PermissionError:  # somebody deletes it at this moment; or it is not ours
+            return attempt()
+        except PermissionError:
             if time.monotonic() > give_up:
                 raise
             time.sleep(0.001)
+
+
+def is_entry(content: Buffer) -> bool:
+    """Is it an entry that a file begins with?"""
+    with memoryview(content) as view:
+        return _parsed(bytes(view[:_LONGEST])) is not None
 
 
 def _parsed(content: bytes) -> Entry | None:
@@ -152,28 +171,26 @@ def move(source: pathlib.Path, target: pathlib.Path) -> None:
 
 def replace(file: int, path: pathlib.Path) -> None:
     """Rename an open file to that path, in one step, whatever stands there. PermissionError."""
-    give_up = time.monotonic() + _LONG_PATIENCE
-    while True:
-        try:
-            win32.rename(file, str(path), replace=True)
-            return
-        except PermissionError:  # somebody reads what stands there, at this moment
-            if time.monotonic() > give_up:
-                raise
-            time.sleep(0.001)
+    _patiently(lambda: win32.rename(file, str(path), replace=True), _LONG_PATIENCE)
 
 
 def remove(entry: Entry, path: pathlib.Path) -> bool:
-    """Take that very entry away, and never its successor; False when it is gone already."""
-    with contextlib.suppress(FileNotFoundError):
-        handle = _open(path)
+    """Take that very entry away, and never its successor; False when it is gone already. PermissionError."""
+
+    def attempt() -> bool:
+        handle = win32.open_file(str(path), to_delete=True)
         try:
-            if _parsed(win32.read_start(handle, _LONGEST)) == entry:
+            there = _parsed(win32.read_start(handle, _LONGEST)) == entry
+            if there:
                 win32.delete(handle)
-                return True
+            return there
         finally:
             win32.close(handle)
-    return False
+
+    try:
+        return _patiently(attempt, _PATIENCE)
+    except FileNotFoundError:
+        return False
 
 
 def live(path: pathlib.Path) -> Entry | None:

@@ -268,28 +268,42 @@ def hold_semaphore(name: str, value: int) -> int:
     return int(handle)
 
 
-def open_file(path: str, *, create: bool = False, readonly: bool = False, temporary: bool = False) -> int:
+def open_file(
+    path: str, *, create: bool = False, readonly: bool = False, temporary: bool = False, to_delete: bool = False
+) -> int:
     """A file that others may open, rename and delete meanwhile. Symbolic links are not followed but opened: is_link.
 
-    A ``temporary`` one stays in memory as long as there is enough.
+    The handle may also delete and rename it, unless ``readonly`` or where this user may not; ``to_delete`` insists. A
+    ``temporary`` file stays in memory as long as there is enough.
     """
-    wanted = _GENERIC_READ if readonly else _GENERIC_READ | _GENERIC_WRITE
+    access = _GENERIC_READ if readonly else _GENERIC_READ | _GENERIC_WRITE | _DELETE
+    try:
+        return _open_file(path, access, create, temporary)
+    except PermissionError as error:
+        if create or readonly or to_delete or error.winerror != _ERROR_ACCESS_DENIED:
+            raise
+    # Others' files may be written, and not deleted. Or it was on its way out, and this is another one by now.
+    handle = _open_file(path, access & ~_DELETE, create, temporary)
+    try:
+        better = _open_file(path, access, create, temporary)
+    except OSError:
+        return handle
+    close(handle)
+    return better
+
+
+def _open_file(path: str, access: int, create: bool, temporary: bool) -> int:
     disposition = _CREATE_NEW if create else _OPEN_EXISTING
     manner = _OPEN_REPARSE_POINT | (_TEMPORARY if temporary else 0)
     attributes = byref(_owner_only()) if create else None
-    accesses = [wanted] if readonly else [wanted | _DELETE, wanted]  # others' files may be written, and not deleted
     give_up = time.monotonic() + _PATIENCE
     while True:
-        handle = _create_file(path, accesses[0], _SHARE_ALL, attributes, disposition, manner, None)
+        handle = _create_file(path, access, _SHARE_ALL, attributes, disposition, manner, None)
         if handle != _NO_HANDLE:
             return int(handle)
-        code = ctypes.get_last_error()
-        if code == _ERROR_ACCESS_DENIED and len(accesses) > 1:
-            del accesses[0]
-        elif code == _ERROR_SHARING_VIOLATION and time.monotonic() < give_up:
-            time.sleep(0.001)
-        else:
+        if ctypes.get_last_error() != _ERROR_SHARING_VIOLATION or time.monotonic() > give_up:
             raise _error(path)
+        time.sleep(0.001)
 
 
 def is_regular(path: str) -> bool:

@@ -102,7 +102,8 @@ class Segment(_core.View):
             win32.close(life)
         if file != _NO_FILE:
             if self._draft:
-                win32.delete(file)
+                with contextlib.suppress(OSError):  # somebody looks through it; clean() removes it later
+                    win32.delete(file)
             win32.close(file)
             if self._gone and self.path is not None:
                 entries.clear_away(pathlib.Path(self.path).parent)
@@ -254,7 +255,7 @@ class Segment(_core.View):
 
     def is_at(self, path: pathlib.Path) -> bool:
         """Does that path lead to this very file? FileNotFoundError. For places."""
-        there = win32.open_file(str(path), readonly=True)
+        there = entries.open_file(path)
         try:
             return win32.file_identity(there) == win32.file_identity(self._file)
         finally:

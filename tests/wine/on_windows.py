@@ -19,7 +19,7 @@ import pytest
 
 import shmring
 from shmring import _core, segment
-from shmring.segment import entries, win32
+from shmring.segment import entries, win32, windows
 from tests.conftest import file_of
 from tests.ring.spawned import interpreter
 
@@ -321,6 +321,61 @@ def test_a_program_that_reads_the_file_of_a_ring_is_waited_for(name: str) -> Non
             assert ring.get() == b"safe"
             ring.unlink()
         timer.join()
+
+
+def test_a_process_that_has_the_entry_mapped_is_waited_for(name: str) -> None:
+    """As one has for a moment that took it for the ring's file, since it had been one."""
+    with shmring.Ring.create(name) as ring:
+        reader = segment.file(file_of(name))
+        timer = threading.Timer(0.2, reader.close)
+        timer.start()
+        ring.unlink()
+        timer.join()
+    assert not file_of(name).exists()
+
+
+def test_messages_are_kept_although_a_program_reads_the_entry(name: str) -> None:
+    with shmring.Ring.create(name) as ring:
+        ring.put(b"safe")
+        scanner = file_of(name).open("rb")
+        timer = threading.Timer(0.2, scanner.close)
+        timer.start()
+    timer.join()
+    with shmring.Ring.attach(name) as ring:
+        assert ring.get(timeout=0) == b"safe"
+
+
+def test_an_entry_that_takes_the_place_of_a_file_meanwhile_is_no_half_made_ring(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with shmring.Ring.create(name) as ring:
+        ring.put(b"found")
+        looks = [None]  # the first look sees a file; then that is drained, and the name taken again
+        read = entries.read
+        monkeypatch.setattr(entries, "read", lambda path: looks.pop() if looks else read(path))
+        with shmring.Ring.attach(name) as other:
+            assert other.get(timeout=0) == b"found"
+        assert not looks
+
+
+def test_a_memory_that_moves_into_a_file_while_it_is_opened_is_found_there(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with shmring.Ring.create(name) as ring:
+        ring.put(b"found")
+        looks = [entries.read(file_of(name))]
+    read = entries.read
+    monkeypatch.setattr(entries, "read", lambda path: looks.pop() if looks else read(path))
+    with shmring.Ring.attach(name) as ring:
+        assert ring.get(timeout=0) == b"found"
+
+
+def test_a_draft_that_somebody_has_mapped_is_left_without_a_word_and_without_its_handle(tmp_path) -> None:
+    with windows.file(tmp_path / "draft", 4096, create=True, draft=True) as draft:
+        handle, reader = draft._file, segment.file(tmp_path / "draft")
+    with pytest.raises(OSError, match=r"."):
+        win32.file_size(handle)
+    reader.close()
 
 
 def test_one_wake_reaches_everybody_who_sleeps_on_a_word(name: str) -> None:
