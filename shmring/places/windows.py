@@ -154,8 +154,7 @@ def _name_in(path: pathlib.Path) -> str | None:
         return entry.name
     header = entries.start_of(path, _NAME_AT + _NAME_ROOM)
     in_header = header[_NAME_AT:].rstrip(b"\0").decode("ascii", "replace")
-    in_path = path.name.rsplit(".", 2)[0]  # the whole name if it is short; all there is where the file is no ring
-    for name in (in_header, in_path):
+    for name in (in_header, entries.name_shown(path)):  # the latter is all there is where the file is no ring
         with contextlib.suppress(ValueError):
             if entries.path_of(name, _KIND).name == path.name:
                 return name

@@ -35,6 +35,7 @@ T = TypeVar("T")
 
 _MARK = b"shmring entry 1\n"
 _LONGEST = 1024
+_PREFIX = "shmring."
 _SHOWN = 120  # characters of a name that its file's name begins with; the rest is hashed, as paths have to be short
 _BEING_MADE = 60.0  # seconds: younger drafts are left alone
 _PATIENCE = 1.0  # seconds, for a file that somebody is deleting at this moment
@@ -86,9 +87,16 @@ def folder() -> pathlib.Path:
 
 
 def path_of(name: str, kind: str) -> pathlib.Path:
-    """The file that stands for a name. File names ignore case and are short, so there is a hash in it."""
+    """The file that stands for a name. File names ignore case and are short, so there is a hash in it; and some names
+    are devices there, with any ending (CON, NUL, COM1), so it does not begin with the name.
+    """
     whole = hashlib.blake2b(check_name(name).encode(), digest_size=8).hexdigest()
-    return folder() / f"{name[:_SHOWN]}.{whole}.{kind}"
+    return folder() / f"{_PREFIX}{name[:_SHOWN]}.{whole}.{kind}"
+
+
+def name_shown(path: pathlib.Path) -> str:
+    """What such a file's own name says of the name that it stands for: all of it when that is short."""
+    return path.name.removeprefix(_PREFIX).rsplit(".", 2)[0]
 
 
 def aside(path: pathlib.Path, ending: str) -> pathlib.Path:
@@ -211,7 +219,7 @@ def clear_away(where: pathlib.Path) -> None:
 
 def all_of(kind: str) -> list[pathlib.Path]:
     """The files that stand for names of that kind."""
-    return sorted(folder().glob(f"*.{kind}"))
+    return sorted(folder().glob(f"{_PREFIX}*.{kind}"))
 
 
 def sweep(*, only_look: bool = False) -> list[str]:

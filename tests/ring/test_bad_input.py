@@ -5,6 +5,7 @@ import math
 import pytest
 
 import shmring
+from shmring import segment
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,24 @@ def test_a_capacity_may_be_text(text: str, size: int) -> None:
 def test_an_impossible_name_is_a_value_error(call, bad: str) -> None:
     with pytest.raises(ValueError, match="1 to 200 characters"):
         call(bad)
+
+
+@pytest.mark.parametrize("device", ["con", "NUL", "aux", "prn", "com1", "lpt1", "con.x", "nul.."])
+def test_what_windows_calls_a_device_is_just_a_name(device: str, name: str) -> None:
+    title = f"{device}.{name}"
+    for persist in (False, True):
+        with shmring.Ring.create(title, persist=persist) as ring, shmring.Ring.attach(title) as other:
+            ring.put(b"x")
+            assert other.get() == b"x"
+            assert title in [each.name for each in shmring.list()]
+            ring.unlink()
+    with shmring.Queue(name=title) as queue, shmring.Queue(name=title) as other:
+        queue.put("x")
+        assert other.get() == "x"
+    with segment.create(title, 4096) as memory, segment.attach(title) as other:
+        memory[0] = 7
+        assert other[0] == 7
+        segment.unlink(title)
 
 
 @pytest.mark.parametrize("bad", [b"bytes", 7, ["x"]])
