@@ -22,6 +22,7 @@ from shmring import _core, diagnosis, places, segment, semaphores
 from shmring.errors import Corrupt, LayoutMismatch, NotReady
 from shmring.places import Place
 from shmring.segment import growing
+from shmring.segment.names import check_path
 
 _LIFECYCLE_BYTE = 0
 FLAG_PERSIST, FLAG_NAMED, FLAG_OVERWRITE = 1, 2, 4
@@ -31,13 +32,13 @@ T = TypeVar("T")
 
 
 def place_of(name: str | None, path: str | os.PathLike[str] | None, noun: str = "ring") -> Place:
-    """The place that a name or a path means; ValueError for both, neither or a bad name."""
+    """The place that a name or a path means; ValueError for both, neither or a bad one."""
     if (name is None) == (path is None):
         raise ValueError(f"name is {name!r} and path is {path!r}; give exactly one of them")
     if name is not None:
         return places.place(name, noun)
     assert path is not None
-    return Place(pathlib.Path(os.path.abspath(path)), None, noun)
+    return Place(pathlib.Path(check_path(path)), None, noun)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""Names of rings and segments, and what the operating system calls them."""
+"""Names and paths of rings and segments, and what the operating system calls them."""
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 
@@ -17,6 +18,19 @@ def check_name(name: object) -> str:
         shown = repr(name) if len(name) <= 60 else f"{name[:40]!r}... ({len(name)} characters)"
         raise ValueError(f"name is {shown}; it must be 1 to 200 characters out of A-Z a-z 0-9 . _ -")
     return name
+
+
+def check_path(path: str | os.PathLike[str]) -> str:
+    """The whole path, which means the same after a chdir. ValueError for what leads to no file; TypeError."""
+    text: object = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(text, str):
+        raise TypeError(f"path is {path!r}; it is text, or a pathlib.Path")
+    if "\0" in text:
+        raise ValueError(f"path is {text!r}; no path has a NUL character in it: take it out, and what follows it")
+    whole = os.path.abspath(text)
+    if sys.platform == "win32" and whole.startswith("\\\\.\\"):
+        raise ValueError(f"path is {text!r}, which Windows takes for the device {whole}; give the file another name")
+    return whole
 
 
 def os_name(prefix: str, name: str) -> str:

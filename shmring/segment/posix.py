@@ -10,7 +10,6 @@ import contextlib
 import errno
 import mmap
 import os
-import pathlib
 import stat
 import sys
 from collections.abc import Callable, Iterable
@@ -22,7 +21,7 @@ from shmring import _core
 from shmring.errors import NotReady
 from shmring.segment import contract, transfer
 from shmring.segment import reserve as storage
-from shmring.segment.names import check_name, os_name
+from shmring.segment.names import check_name, check_path, os_name
 from shmring.segment.sizes import parse_size
 
 if TYPE_CHECKING:
@@ -354,7 +353,7 @@ def file(
     Symbolic links are not followed. FileNotFoundError, FileExistsError, NoSpace, NotReady (an empty file), ValueError
     (more than the file has: grow() it).
     """
-    where = str(pathlib.Path(path))
+    where = check_path(path)
     wanted = None if size is None else parse_size(size, what="size")
     if create and (wanted is None or readonly or private):
         raise ValueError("a new file needs a size, and is mapped shared and writable")

@@ -25,6 +25,7 @@ from shmring import _core
 from shmring.errors import NoSpace, NotReady
 from shmring.segment import contract, entries, win32
 from shmring.segment.machine import check_machine, machine
+from shmring.segment.names import check_path
 from shmring.segment.sizes import parse_size
 
 if TYPE_CHECKING:
@@ -439,7 +440,7 @@ def file(
     is closed, unless it was renamed.
     """
     check_mode(mode)
-    where = str(pathlib.Path(path))
+    where = check_path(path)
     wanted = None if size is None else parse_size(size, what="size")
     if create and (wanted is None or readonly or private):
         raise ValueError("a new file needs a size, and is mapped shared and writable")

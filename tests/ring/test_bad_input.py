@@ -1,6 +1,9 @@
 """Nonsense at the door: each a typed error with the value and what is allowed, nothing lost, nothing left behind."""
 
 import math
+import os
+import pathlib
+import sys
 
 import pytest
 
@@ -148,6 +151,42 @@ def test_attach_has_the_same_rules_for_timeouts(name: str, timeout: float) -> No
 def test_an_impossible_option_is_a_value_error(keywords: dict) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(keywords))}(=| is)"):
         shmring.Ring.create(**keywords)
+
+
+PATH_TAKERS = [
+    lambda path: shmring.Ring.create(path=path, persist=True),
+    lambda path: shmring.Ring.attach(path=path),
+    lambda path: shmring.Ring.open(path=path),
+    lambda path: shmring.Topic.create(path=path),
+    lambda path: shmring.inspect(path=path),
+    lambda path: shmring.unlink(path=path),
+    lambda path: segment.file(path),
+    lambda path: segment.file(path, 4096, create=True),
+]
+
+
+@pytest.mark.parametrize("call", PATH_TAKERS)
+def test_a_path_is_not_cut_short_at_a_nul_character(call, tmp_path: pathlib.Path) -> None:
+    with shmring.Ring.create(path=tmp_path / "precious", persist=True):
+        pass
+    for path in (f"{tmp_path / 'precious'}\0x", f"{tmp_path / 'new'}\0x"):
+        with pytest.raises(ValueError, match="NUL character"):
+            call(path)
+    assert os.listdir(tmp_path) == ["precious"]
+
+
+@pytest.mark.parametrize("call", PATH_TAKERS)
+def test_a_path_of_another_type_is_a_type_error(call) -> None:
+    for path in (b"bytes", 7):
+        with pytest.raises(TypeError, match="path is"):
+            call(path)
+
+
+@pytest.mark.skipif(sys.platform != "win32", reason="devices of Windows")
+@pytest.mark.parametrize("call", PATH_TAKERS)
+def test_a_path_of_a_device_is_a_value_error(call) -> None:
+    with pytest.raises(ValueError, match="device"):
+        call("NUL")
 
 
 def test_both_a_name_and_a_path_are_one_too_many(name: str) -> None:

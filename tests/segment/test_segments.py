@@ -300,6 +300,20 @@ def test_a_bad_size_is_a_value_error(size: object, name: str, tmp_path: pathlib.
             call()
 
 
+def test_a_pickled_segment_in_a_file_is_found_from_any_folder(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with segment.file("relative", 4096, create=True) as memory:
+        memory[0] = 7
+        handle = pickle.dumps(memory)
+        (tmp_path / "below").mkdir()
+        monkeypatch.chdir(tmp_path / "below")
+        with pickle.loads(handle) as other:
+            assert other[0] == 7
+    monkeypatch.chdir(tmp_path.parent)
+
+
 def test_files_must_be_files_with_something_in_them(tmp_path: pathlib.Path) -> None:
     (tmp_path / "empty").touch()
     (tmp_path / "link").symlink_to(tmp_path / "empty")
