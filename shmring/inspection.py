@@ -145,6 +145,6 @@ def list_rings() -> list[RingInfo]:
     """Every named ring that this user may look at, sorted by name. Never blocks; those of others are left out."""
     found = []
     for place in registry.named_places():
-        with contextlib.suppress(FileNotFoundError, PermissionError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
             found.append(info_of(place))
     return found

@@ -50,6 +50,10 @@ def _rings(force: bool, dry_run: bool) -> Iterator[Leftover]:
                 if force and not dry_run:
                     registry.remove_by_force(place)
                 found = Leftover(place.name or "", "ring", force, "it is empty: whoever created it did not finish")
+            except (FileNotFoundError, PermissionError):
+                raise
+            except OSError as error:  # the others are looked at all the same
+                found = Leftover(place.name or "", "ring", False, f"it cannot be opened ({error}); remove {place.path}")
             if found:
                 yield found
 
@@ -58,7 +62,7 @@ def _in_rings() -> set[int]:
     """Identities of the named rings there are; their semaphores go with them."""
     known = set()
     for place in registry.named_places():
-        absent = contextlib.suppress(FileNotFoundError, PermissionError, ValueError, NotReady)
+        absent = contextlib.suppress(OSError, ValueError)  # NotReady is an OSError
         with absent, registry.mapped(place) as memory:
             known.add(_core.describe(memory)[2])
     return known

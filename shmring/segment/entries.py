@@ -17,6 +17,7 @@ import errno
 import hashlib
 import os
 import pathlib
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -35,6 +36,9 @@ T = TypeVar("T")
 
 _MARK = b"shmring entry 1\n"
 _LONGEST = 1024
+_WRITTEN = re.compile(
+    re.escape(_MARK) + rb"(Local\\shmring\.[!-~]{1,240})\n([1-9][0-9]{0,14})\n([0-9]{1,10})\n([A-Za-z0-9._-]{1,200})\n"
+)
 _PREFIX = "shmring."
 _SHOWN = 120  # characters of a name that its file's name begins with; the rest is hashed, as paths have to be short
 _BEING_MADE = 60.0  # seconds: younger drafts are left alone
@@ -142,13 +146,12 @@ def is_entry(content: Buffer) -> bool:
 
 
 def _parsed(content: bytes) -> Entry | None:
-    if not content.startswith(_MARK):
+    """None for anything that this module would not have written: a file may be damaged, and its folder is anybody's."""
+    found = _WRITTEN.fullmatch(content)
+    if found is None:
         return None
-    try:
-        name_of_object, size, session, name, _ = content[len(_MARK) :].decode().split("\n")
-        return Entry(name_of_object, int(size), int(session), name)
-    except ValueError:
-        return None
+    name_of_object, size, session, name = (part.decode() for part in found.groups())
+    return Entry(name_of_object, int(size), int(session), name)
 
 
 def publish(entry: Entry, path: pathlib.Path) -> None:

@@ -352,7 +352,13 @@ def of_entry(
     except BaseException:
         win32.close(life)
         raise
-    return Segment._map(handle, entry.size, entry=entry, life=life, name=name, readonly=readonly, private=private)
+    try:
+        return Segment._map(handle, entry.size, entry=entry, life=life, name=name, readonly=readonly, private=private)
+    except PermissionError:  # what MapViewOfFile says for more than there is
+        raise OSError(
+            errno.EIO,
+            f"the entry of {entry.name!r} is damaged: its memory has fewer than the {entry.size} bytes it says",
+        ) from None
 
 
 def create(name: str, size: int | str, *, mode: int = 0o600, reserve: bool = True, huge_pages: bool = False) -> Segment:

@@ -9,6 +9,7 @@ import itertools
 import os
 import pickle
 import random
+import re
 import subprocess
 import threading
 from collections import Counter
@@ -376,6 +377,35 @@ def test_a_draft_that_somebody_has_mapped_is_left_without_a_word_and_without_its
     with pytest.raises(OSError, match=r"."):
         win32.file_size(handle)
     reader.close()
+
+
+MARK = b"shmring entry 1\n"
+DAMAGED = [
+    b"", b"\0" * 5000, MARK, MARK + b"\xff\n4096\n1\nNAME\n", MARK + b"\n4096\n1\nNAME\n",
+    MARK + b"Local\\other\n4096\n1\nNAME\n", MARK + b"X:\\\n4096\n1\nNAME\n",
+    *(MARK + b"OBJECT\n" + size + b"\n1\nNAME\n" for size in (b"0", b"-1", b"x", b"99999999999999", b"9" * 30)),
+    MARK + b"Local\\shmring." + b"a" * 230 + b"\n4096\n1\nNAME\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
+def test_a_damaged_entry_is_in_nobody_elses_way(name: str, content: bytes) -> None:
+    good, bad = name + "-good", file_of(name)
+    with shmring.Ring.create(good) as ring:
+        entry = entries.read(file_of(good))
+        assert entry is not None
+        content = content.replace(b"OBJECT", entry.object.encode()).replace(b"NAME", name.encode())
+        bad.write_bytes(content)
+        try:
+            assert good in [each.name for each in shmring.list()]
+            assert good not in [each.name for each in shmring.clean()]
+            shmring.clean(dry_run=True)
+            with pytest.raises((OSError, ValueError), match=re.escape(name)):
+                shmring.Ring.attach(name)
+            ring.put(b"x")
+            assert ring.get() == b"x"
+        finally:
+            bad.unlink(missing_ok=True)
 
 
 def test_one_wake_reaches_everybody_who_sleeps_on_a_word(name: str) -> None:
