@@ -196,6 +196,13 @@ def _not_ready(ring: Any, verb: str, length: int, waited: bool) -> BaseException
     return errors.NotReady("this ring is half made: whoever creates it has not finished; wait, or remove it")
 
 
+def _held_up_at_the_door(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
+    return errors.NotReady(
+        f"another process has held the lifecycle lock of {_title(ring)} for 10 s, which takes microseconds: it is "
+        "probably stopped; let it go on, or end it"
+    )
+
+
 def _retired(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
     return FileNotFoundError(f"{_title(ring)} was removed while it was being attached")
 
@@ -217,6 +224,7 @@ _BUILDERS: dict[str, Callable[[Any, str, int, bool], BaseException]] = {
     "not_a_ring": _not_a_ring,
     "not_ready": _not_ready,
     "retired": _retired,
+    "held_up": _held_up_at_the_door,
 }
 
 

@@ -139,7 +139,7 @@ def _lifecycle(memory: segment.Segment) -> Iterator[int]:
         give_up = time.monotonic() + 10
         while not _core.token_lock(token, _LIFECYCLE_BYTE):
             if time.monotonic() > give_up:
-                raise _StandsStill("another process has held this ring's lifecycle lock for 10 s; is it stopped?")
+                raise _StandsStill(str(diagnosis.diagnose(None, "held_up", "get", 0, True)))
             time.sleep(0.0005)
         yield token
     finally:

@@ -22,10 +22,8 @@ static uint64_t slot_byte(const struct sr_endpoint *self, uint32_t slot) {
 static bool lock_lifecycle(const struct sr_endpoint *self) {
     int64_t give_up = sr_os_monotonic_ns() + LIFECYCLE_PATIENCE_NS;
     while (!sr_os_token_lock(self->token, self->at + LIFECYCLE_BYTE)) {
-        if (sr_os_monotonic_ns() > give_up) {
-            errno = ETIMEDOUT;
+        if (sr_os_monotonic_ns() > give_up)
             return false;
-        }
         sr_os_sleep_ns(200000);
     }
     return true;
@@ -88,7 +86,7 @@ enum sr_result sr_attach(struct sr_endpoint *self, int segment_fd, bool inherite
     self->token = sr_os_token_open(segment_fd);
     if (self->token < 0)
         return SR_SYSTEM_ERROR;
-    enum sr_result result = SR_SYSTEM_ERROR;
+    enum sr_result result = SR_HELD_UP;
     if (lock_lifecycle(self)) {
         if (!inherited && SR_LOAD(&self->header->state, acquire) != SR_SEGMENT_READY)
             result = SR_RETIRED;

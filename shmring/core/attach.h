@@ -16,7 +16,7 @@ struct sr_birth {
 void sr_format(void *base, const struct sr_geometry *plan, const struct sr_birth *birth);
 
 /* Takes an entry. `inherited`: through a mapping that a fork handed down, so that a removed name is no obstacle.
- * May wait up to ten seconds for another attacher. SR_RETIRED, SR_NO_SLOT, SR_SYSTEM_ERROR. */
+ * May wait up to ten seconds for another attacher. SR_RETIRED, SR_NO_SLOT, SR_HELD_UP, SR_SYSTEM_ERROR. */
 enum sr_result sr_attach(struct sr_endpoint *self, int segment_fd, bool inherited);
 
 /* Gives roles and entry back. *abandoned: nobody is attached any more, and a ring with a name is empty, does not persist

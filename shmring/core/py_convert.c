@@ -113,6 +113,7 @@ static const char *const NAMES[] = {
     [SR_NOT_A_RING] = "not_a_ring",
     [SR_OTHER_LAYOUT] = "other_layout",
     [SR_NOT_READY] = "not_ready",
+    [SR_HELD_UP] = "held_up",
     [SR_SYSTEM_ERROR] = "system_error",
 };
 

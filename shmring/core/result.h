@@ -22,6 +22,7 @@ enum sr_result {
     SR_NOT_A_RING,   /* no magic */
     SR_OTHER_LAYOUT, /* a ring of another layout version or byte order */
     SR_NOT_READY,    /* its creator has not finished */
+    SR_HELD_UP,      /* another process has held the lifecycle lock for too long */
     SR_SYSTEM_ERROR  /* the operating system refused; errno says why */
 };
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import pytest
 
 import shmring
+from shmring import _core
 from tests.conftest import file_of
 from tests.ring.conftest import Gate, for_ever, needs_modes, outlives_its_processes
 
@@ -186,6 +187,18 @@ def test_attach_waits_for_a_ring_to_appear(kind: str, name: str, start: Callable
     with shmring.Ring.create(name, kind=kind) as ring:
         ring.put(b"welcome")
         assert child.result() == b"welcome"
+
+
+def test_a_lifecycle_lock_that_is_held_is_a_timeout_that_says_so(name: str) -> None:
+    with shmring.Ring.create(name) as ring:
+        token = _core.token_open(ring._segment.fd)
+        assert _core.token_lock(token, 0)
+        try:
+            with pytest.raises(TimeoutError, match="lifecycle lock"):
+                shmring.Ring.attach(name)
+        finally:
+            _core.token_close(token)
+        shmring.Ring.attach(name).close()
 
 
 def test_attach_gives_up_in_time(name: str) -> None:
