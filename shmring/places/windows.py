@@ -38,6 +38,8 @@ def make(where: Place, size: int, *, mode: int, in_file: bool) -> windows.Segmen
     windows.check_mode(mode)
     if where.name is not None and not in_file:
         return windows.make(entries.fresh(where.name, size, kind=_KIND), name=where.name)
+    if os.path.isdir(where.path):
+        raise IsADirectoryError(errno.EISDIR, f"{where.title} cannot be made: this is a folder; name a file in it")
     try:
         return windows.file(entries.aside(where.path, "new"), size, create=True, draft=True)
     except FileNotFoundError:

@@ -27,6 +27,13 @@ def checked_range(offset: int, length: int | None, *, size: int, page: int) -> t
     return offset, length
 
 
+def check_mode(mode: object) -> None:
+    """ValueError for what are no permission bits."""
+    if not isinstance(mode, int) or mode & ~0o777:
+        shown = oct(mode) if isinstance(mode, int) else repr(mode)
+        raise ValueError(f"mode is {shown}; it is permission bits, such as 0o600")
+
+
 def check_flush_mode(mode: str) -> None:
     """ValueError for what flush() does not know."""
     if mode not in ("sync", "async"):

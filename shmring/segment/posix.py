@@ -252,6 +252,7 @@ def create(name: str, size: int | str, *, mode: int = 0o600, reserve: bool = Tru
             "named segments have no explicit huge pages; use anonymous(transferable=True, huge_pages=True), a file on "
             'hugetlbfs, or advise("hugepage")'
         )
+    contract.check_mode(mode)
     bytes_ = parse_size(size, what="size")
     full = os_name(_PREFIX, name)
     try:
@@ -353,6 +354,7 @@ def file(
     Symbolic links are not followed. FileNotFoundError, FileExistsError, NoSpace, NotReady (an empty file), ValueError
     (more than the file has: grow() it).
     """
+    contract.check_mode(mode)
     where = check_path(path)
     wanted = None if size is None else parse_size(size, what="size")
     if create and (wanted is None or readonly or private):

@@ -453,7 +453,7 @@ def file(
     if win32.is_link(where):
         raise OSError(errno.ELOOP, "this is a symbolic link, which is not followed; give the file itself", where)
     if os.path.isdir(where):
-        raise ValueError(f"{where} is not a regular file, so it cannot be mapped")
+        raise IsADirectoryError(errno.EISDIR, "this is a folder, so it cannot be mapped; name a file in it", where)
     handle = win32.open_file(where, create=create, readonly=readonly or private)
     try:
         if create:
@@ -477,7 +477,8 @@ def file(
 
 
 def check_mode(mode: int) -> None:
-    """NotImplementedError for permissions that only POSIX has."""
+    """ValueError for what are no permissions; NotImplementedError for those that only POSIX has."""
+    contract.check_mode(mode)
     if mode & 0o077:
         raise NotImplementedError(
             f"mode is {oct(mode)}; on Windows a segment admits the user who made it and nobody else: 0o600"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import importlib
 import itertools
+import operator
 import os
 import signal
 import threading
@@ -252,6 +253,10 @@ def _chunks(calls: Iterator[tuple[Any, ...]], size: int) -> Iterator[tuple[Any, 
 def _checked_size(max_workers: int | None) -> int:
     if max_workers is None:
         return min(os.cpu_count() or 1, MOST_WORKERS)
+    try:
+        max_workers = operator.index(max_workers)
+    except TypeError:
+        raise TypeError(f"max_workers must be an integer; it is {max_workers!r}") from None
     if max_workers <= 0:
         raise ValueError(f"max_workers must be greater than 0; it is {max_workers}")
     if max_workers > MOST_WORKERS:

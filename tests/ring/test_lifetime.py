@@ -224,6 +224,13 @@ def test_a_ring_may_live_in_a_file(kind: str, tmp_path: pathlib.Path) -> None:
     assert not path.exists()
 
 
+def test_a_ring_cannot_be_made_where_a_folder_is(tmp_path: pathlib.Path) -> None:
+    for make in (shmring.Ring.create, shmring.Ring.open):
+        with pytest.raises(IsADirectoryError, match=r"[Dd]irectory|folder"):
+            make(path=tmp_path)
+    assert not os.listdir(tmp_path)
+
+
 @needs_modes
 def test_a_ring_has_the_mode_it_was_made_with(name: str) -> None:
     before = os.umask(0o077)

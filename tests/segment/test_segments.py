@@ -314,6 +314,15 @@ def test_a_pickled_segment_in_a_file_is_found_from_any_folder(
     monkeypatch.chdir(tmp_path.parent)
 
 
+@pytest.mark.parametrize("mode", ["x", None, -1, 0o1777])
+def test_a_bad_mode_is_a_value_error(mode: object, name: str, tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ValueError, match=r"mode is .*permission bits"):
+        segment.create(name, 4096, mode=mode)
+    with pytest.raises(ValueError, match=r"mode is .*permission bits"):
+        segment.file(tmp_path / "file", 4096, create=True, mode=mode)
+    assert not os.listdir(tmp_path)
+
+
 def test_files_must_be_files_with_something_in_them(tmp_path: pathlib.Path) -> None:
     (tmp_path / "empty").touch()
     (tmp_path / "link").symlink_to(tmp_path / "empty")

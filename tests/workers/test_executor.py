@@ -103,6 +103,8 @@ def test_an_argument_out_of_range_says_what_is_in_range(bad, error):
         shmring.ProcessPoolExecutor(**bad)
     with pytest.raises(TypeError, match="callable"):
         shmring.ProcessPoolExecutor(initializer=3)
+    with pytest.raises(TypeError, match="max_workers must be an integer; it is 'x'"):
+        shmring.ProcessPoolExecutor("x")
 
 
 def test_lambdas_closures_and_callables_of_all_kinds_are_called(pool):
