@@ -94,6 +94,41 @@ other[0]
 """
 
 
+COVERED_HANDLER = """
+import faulthandler, os, signal, sys
+import shmring
+path = sys.argv[1]
+ring = shmring.Ring.create(path=path, capacity="1 MiB")
+faulthandler.enable()
+ring.put(bytes(1000))
+os.truncate(path, 0)
+if "raised" in sys.argv:
+    signal.raise_signal(signal.SIGBUS)  # may be taken for a fault, once
+    signal.raise_signal(signal.SIGBUS)
+if "sent" in sys.argv:
+    faulthandler.disable()
+    os.kill(os.getpid(), signal.SIGBUS)
+for call in (lambda: ring.get(timeout=0), lambda: ring.put(b"y", timeout=0), ring.stats):
+    try:
+        call()
+    except shmring.Corrupt:
+        print("corrupt", flush=True)
+"""
+
+
+def test_a_handler_put_over_ours_reports_and_the_process_lives(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", COVERED_HANDLER, tmp_path / "ring"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "corrupt\n" * 3)
+    assert done.stderr.count("Fatal Python error: Bus error") == 1
+
+
+@pytest.mark.parametrize("how", ["raised", "sent"])
+def test_a_bus_error_without_a_fault_is_not_excused_for_ever(how: str, tmp_path: Path) -> None:
+    program = [sys.executable, "-c", COVERED_HANDLER, tmp_path / "ring", how]
+    done = subprocess.run(program, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (-signal.SIGBUS, "")
+
+
 @pytest.mark.parametrize("when", ["never", "early", "late"])
 def test_a_bus_error_elsewhere_ends_the_process_as_it_would_have(when: str) -> None:
     done = subprocess.run([sys.executable, "-c", OWN_HANDLER, when], capture_output=True, text=True)
@@ -102,7 +137,8 @@ def test_a_bus_error_elsewhere_ends_the_process_as_it_would_have(when: str) -> N
     assert ("Fatal Python error: Bus error" in done.stderr) == (when != "never")
 
 
-def test_a_bus_error_that_somebody_sends_ends_the_process() -> None:
-    program = "import os, signal, shmring; r = shmring.Ring.create(); os.kill(os.getpid(), signal.SIGBUS); print(1)"
+@pytest.mark.parametrize("call", ["os.kill(os.getpid(), signal.SIGBUS)", "signal.raise_signal(signal.SIGBUS)"])
+def test_a_bus_error_that_somebody_sends_ends_the_process(call: str) -> None:
+    program = f"import os, signal, shmring; r = shmring.Ring.create(); {call}; print(1)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (-signal.SIGBUS, "")
