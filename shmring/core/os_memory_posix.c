@@ -5,6 +5,7 @@
 #include "os_memory.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -33,8 +34,9 @@ struct guard {
 };
 enum { GUARDS = 1024 };
 static struct guard guards[GUARDS];
-static sr_atomic_u32 guards_used; /* entries from here on never were in use */
-static struct sigaction chained;
+static sr_atomic_u32 guards_used;             /* entries from here on never were in use */
+static struct sigaction found_first, chained; /* the handlers under ours: when it was put there first, and last */
+static sr_atomic_u64 passing_on;              /* the thread that is in one of them */
 static sr_atomic_u32 excused; /* raised signals that were taken for the echo of a fault, since the last fault */
 
 /* Puts a page of zeros where the file has none any more. Async-signal-safe: a loop, a store and a system call. */
@@ -75,6 +77,8 @@ static bool something_is_missing(void) {
     return missing;
 }
 
+static bool is_passing_on(void) { return SR_LOAD(&passing_on, relaxed) == (uint64_t)(uintptr_t)pthread_self(); }
+
 static bool was_raised_here(const siginfo_t *info) {
 #ifdef SI_TKILL
     return info->si_code == SI_TKILL && info->si_pid == getpid();
@@ -87,32 +91,48 @@ static bool was_raised_here(const siginfo_t *info) {
  * is excused then: the access is tried again, and comes to us as the fault that it was. Not twice without a fault between:
  * nor did one come before the first. */
 static bool is_echo(const siginfo_t *info) {
-    return was_raised_here(info) && something_is_missing() && SR_ADD(&excused, 1, relaxed) == 0;
+    return was_raised_here(info) && !is_passing_on() && something_is_missing() && SR_ADD(&excused, 1, relaxed) == 0;
+}
+
+/* Hands the signal on to the handler that we found. Its own predecessor may be us, when ours was put over it for the
+ * second time: coming back here, the signal goes to the one that we found first. */
+static void pass_on(int number, siginfo_t *info, void *context) {
+    bool came_back = is_passing_on();
+    const struct sigaction *next = came_back ? &found_first : &chained;
+    if (next->sa_flags & SA_SIGINFO || (next->sa_handler != SIG_DFL && next->sa_handler != SIG_IGN)) {
+        SR_STORE(&passing_on, (uint64_t)(uintptr_t)pthread_self(), relaxed);
+        if (next->sa_flags & SA_SIGINFO)
+            next->sa_sigaction(number, info, context);
+        else
+            next->sa_handler(number);
+        if (!came_back)
+            SR_STORE(&passing_on, 0, relaxed);
+    } else {
+        signal(number, SIG_DFL); /* the access is tried again, and ends the process as it would have */
+        if (info->si_code <= 0)
+            raise(number); /* no access: somebody sent it */
+    }
 }
 
 static void on_sigbus(int number, siginfo_t *info, void *context) {
     int error = errno;
     bool mended = (info->si_code == BUS_ADRERR && patch((uint64_t)(uintptr_t)info->si_addr)) || is_echo(info);
     errno = error;
-    if (mended)
-        return;
-    if (chained.sa_flags & SA_SIGINFO) {
-        chained.sa_sigaction(number, info, context);
-    } else if (chained.sa_handler == SIG_DFL || chained.sa_handler == SIG_IGN) {
-        signal(number, SIG_DFL); /* the access is tried again, and ends the process as it would have */
-        if (info->si_code <= 0)
-            raise(number); /* no access: somebody sent it */
-    } else {
-        chained.sa_handler(number);
-    }
+    if (!mended)
+        pass_on(number, info, context);
 }
 
 /* Comes first, also when somebody (faulthandler.enable) has put a handler over ours since. */
 static void stand_guard(void) {
+    static bool has_stood;
     struct sigaction now;
     if (sigaction(SIGBUS, NULL, &now) != 0 || (now.sa_flags & SA_SIGINFO && now.sa_sigaction == on_sigbus))
         return;
     chained = now;
+    if (!has_stood) {
+        found_first = now;
+        has_stood = true;
+    }
     struct sigaction ours = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
     sigemptyset(&ours.sa_mask);
     (void)sigaction(SIGBUS, &ours, NULL);
