@@ -15,9 +15,9 @@ void sr_os_memory_populate(void *address, size_t length);
 
 /* A file that somebody truncates takes its pages from under a mapping, and the next access is a SIGBUS. While a mapping is
  * guarded, such an access finds zeros of its own instead, and *damaged becomes 1. Any other SIGBUS goes to whoever handled
- * it before. Guards are changed by one thread at a time; false: too many of them. */
+ * it before. Guards are changed by one thread at a time, each is known by its word; false: no memory for one more. */
 bool sr_os_memory_guard(void *address, size_t length, sr_atomic_u32 *damaged);
-void sr_os_memory_unguard(void *address);
+void sr_os_memory_unguard(const sr_atomic_u32 *damaged);
 
 /* A view of a kernel object, at this offset of it, is there or about to go. For a kernel that cannot wait on a word of shared
  * memory (Windows), so that one can be parked on all the same. */

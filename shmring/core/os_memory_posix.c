@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -26,34 +27,77 @@ void sr_os_memory_populate(void *address, size_t length) {
     (void)madvise(address, length, MADV_POPULATE_READ);
 }
 
-/* What the handler looks through. An entry is free while its length is 0. */
+/* What the handler looks through: blocks that are added as they are needed and never freed. An entry is in use while its
+ * version is odd, and the handler believes what it read only if the version did not change meanwhile. */
 struct guard {
+    sr_atomic_u64 version;
     sr_atomic_u64 address;
     sr_atomic_u64 length;
-    sr_atomic_u32 *damaged;
+    _Atomic(sr_atomic_u32 *) damaged;
 };
-enum { GUARDS = 1024 };
-static struct guard guards[GUARDS];
-static sr_atomic_u32 guards_used;             /* entries from here on never were in use */
+enum { GUARDS_IN_A_BLOCK = 128 };
+struct guards {
+    struct guard entries[GUARDS_IN_A_BLOCK];
+    _Atomic(struct guards *) next;
+};
+static struct guards first_guards;
 static struct sigaction found_first, chained; /* the handlers under ours: when it was put there first, and last */
 static sr_atomic_u64 passing_on;              /* the thread that is in one of them */
 static sr_atomic_u32 excused; /* raised signals that were taken for the echo of a fault, since the last fault */
 
-/* Puts a page of zeros where the file has none any more. Async-signal-safe: a loop, a store and a system call. */
-static bool patch(uint64_t address) {
-    uint32_t used = SR_LOAD(&guards_used, acquire);
-    for (uint32_t i = 0; i < used; i++) {
-        uint64_t length = SR_LOAD(&guards[i].length, acquire); /* pairs with the release in sr_os_memory_guard */
-        uint64_t begin = SR_LOAD(&guards[i].address, relaxed);
-        if (!length || address - begin >= length)
-            continue;
-        SR_STORE(guards[i].damaged, 1, release);
-        SR_STORE(&excused, 0, relaxed);
-        uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-        void *at = (void *)(uintptr_t)(address & ~(page - 1));
-        return mmap(at, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED;
+struct guarded {
+    uint64_t address, length;
+    sr_atomic_u32 *damaged;
+};
+
+/* Calls look for every guard until it says true. Async-signal-safe if look is: loads only. */
+static bool any_guard(bool (*look)(const struct guarded *, void *), void *context) {
+    for (struct guards *block = &first_guards; block; block = SR_LOAD(&block->next, acquire)) {
+        for (int i = 0; i < GUARDS_IN_A_BLOCK; i++) {
+            struct guard *entry = &block->entries[i];
+            uint64_t version = SR_LOAD(&entry->version, acquire); /* pairs with the release in sr_os_memory_guard */
+            struct guarded found = {SR_LOAD(&entry->address, relaxed), SR_LOAD(&entry->length, relaxed),
+                                    SR_LOAD(&entry->damaged, relaxed)};
+            SR_FENCE(acquire);
+            if (version & 1 && SR_LOAD(&entry->version, relaxed) == version && look(&found, context))
+                return true;
+        }
     }
     return false;
+}
+
+struct fault {
+    uint64_t address;
+    bool is_ours;
+};
+
+/* Several may guard one mapping. */
+static bool mark(const struct guarded *guarded, void *context) {
+    struct fault *fault = context;
+    if (fault->address - guarded->address >= guarded->length)
+        return false;
+    SR_STORE(guarded->damaged, 1, release);
+    fault->is_ours = true;
+    return false;
+}
+
+/* Puts a page of zeros where the file has none any more. Async-signal-safe: a loop, stores and a system call. */
+static bool patch(uint64_t address) {
+    struct fault fault = {address, false};
+    (void)any_guard(mark, &fault);
+    if (!fault.is_ours)
+        return false;
+    SR_STORE(&excused, 0, relaxed);
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    void *at = (void *)(uintptr_t)(address & ~(page - 1));
+    return mmap(at, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED;
+}
+
+static bool lost_its_end(const struct guarded *guarded, void *context) {
+    const int *ends = context;
+    const char *last = (const char *)(uintptr_t)(guarded->address + guarded->length - 1);
+    char byte;
+    return SR_LOAD(guarded->damaged, relaxed) || write(ends[1], last, 1) != 1 || read(ends[0], &byte, 1) != 1;
 }
 
 /* Has a guarded mapping lost its end? A pipe tells of a missing page without a signal. */
@@ -61,17 +105,7 @@ static bool something_is_missing(void) {
     int ends[2];
     if (pipe(ends) != 0)
         return true; /* it may be so */
-    bool missing = false;
-    uint32_t used = SR_LOAD(&guards_used, acquire);
-    for (uint32_t i = 0; i < used && !missing; i++) {
-        uint64_t length = SR_LOAD(&guards[i].length, acquire);
-        if (!length)
-            continue;
-        const char *last = (const char *)(uintptr_t)(SR_LOAD(&guards[i].address, relaxed) + length - 1);
-        char byte;
-        missing = SR_LOAD(guards[i].damaged, relaxed) || (write(ends[1], last, 1) < 0 && errno == EFAULT) ||
-                  read(ends[0], &byte, 1) < 0;
-    }
+    bool missing = any_guard(lost_its_end, ends);
     close(ends[0]);
     close(ends[1]);
     return missing;
@@ -138,29 +172,45 @@ static void stand_guard(void) {
     (void)sigaction(SIGBUS, &ours, NULL);
 }
 
+static struct guard *free_guard(void) {
+    struct guards *block = &first_guards;
+    while (true) {
+        for (int i = 0; i < GUARDS_IN_A_BLOCK; i++)
+            if (!(SR_LOAD(&block->entries[i].version, relaxed) & 1))
+                return &block->entries[i];
+        struct guards *next = SR_LOAD(&block->next, relaxed);
+        if (!next) {
+            next = calloc(1, sizeof *next);
+            if (!next)
+                return NULL;
+            SR_STORE(&block->next, next, release); /* the handler sees its zeros */
+        }
+        block = next;
+    }
+}
+
 bool sr_os_memory_guard(void *address, size_t length, sr_atomic_u32 *damaged) {
     stand_guard();
-    uint32_t used = SR_LOAD(&guards_used, relaxed);
-    uint32_t i = 0;
-    while (i < used && SR_LOAD(&guards[i].length, relaxed))
-        i++;
-    if (i == GUARDS)
+    struct guard *entry = free_guard();
+    if (!entry)
         return false;
-    guards[i].damaged = damaged;
-    SR_STORE(&guards[i].address, (uint64_t)(uintptr_t)address, relaxed);
-    SR_STORE(&guards[i].length, length, release); /* the handler sees all of it, or none */
-    if (i == used)
-        SR_STORE(&guards_used, used + 1, release);
+    SR_FENCE(release); /* whoever reads what follows sees that the entry was free, and does not believe it */
+    SR_STORE(&entry->damaged, damaged, relaxed);
+    SR_STORE(&entry->address, (uint64_t)(uintptr_t)address, relaxed);
+    SR_STORE(&entry->length, length, relaxed);
+    SR_STORE(&entry->version, SR_LOAD(&entry->version, relaxed) + 1, release);
     return true;
 }
 
-void sr_os_memory_unguard(void *address) {
-    uint32_t used = SR_LOAD(&guards_used, relaxed);
-    for (uint32_t i = 0; i < used; i++)
-        if (SR_LOAD(&guards[i].length, relaxed) &&
-            SR_LOAD(&guards[i].address, relaxed) == (uint64_t)(uintptr_t)address) {
-            SR_STORE(&guards[i].length, 0, release);
-            return;
+void sr_os_memory_unguard(const sr_atomic_u32 *damaged) {
+    for (struct guards *block = &first_guards; block; block = SR_LOAD(&block->next, relaxed))
+        for (int i = 0; i < GUARDS_IN_A_BLOCK; i++) {
+            struct guard *entry = &block->entries[i];
+            uint64_t version = SR_LOAD(&entry->version, relaxed);
+            if (version & 1 && SR_LOAD(&entry->damaged, relaxed) == damaged) {
+                SR_STORE(&entry->version, version + 1, release);
+                return;
+            }
         }
 }
 

@@ -54,4 +54,4 @@ bool sr_os_memory_guard(void *address, size_t length, sr_atomic_u32 *damaged) {
     return true;
 }
 
-void sr_os_memory_unguard(void *address) { (void)address; }
+void sr_os_memory_unguard(const sr_atomic_u32 *damaged) { (void)damaged; }

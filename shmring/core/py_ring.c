@@ -182,7 +182,7 @@ static void unmap(struct ring *self) {
     close_semaphores(&self->endpoint.semaphores);
     if (self->mapped) {
         sr_watch_forget(self->mapping.buf, (size_t)self->mapping.len);
-        sr_os_memory_unguard(self->mapping.buf);
+        sr_os_memory_unguard(&self->endpoint.damaged);
         PyBuffer_Release(&self->mapping);
     }
     self->mapped = false;
@@ -257,8 +257,11 @@ static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
     self->populated = !populate;
     self->spin_ns = spin_ns;
     self->outlive_peers = outlive_peers;
-    /* With too many rings open the last ones go unguarded, as any other mapping does. */
-    (void)sr_os_memory_guard(self->mapping.buf, (size_t)self->mapping.len, &self->endpoint.damaged);
+    if (!sr_os_memory_guard(self->mapping.buf, (size_t)self->mapping.len, &self->endpoint.damaged)) {
+        unmap(self);
+        PyErr_NoMemory();
+        return -1;
+    }
     struct sr_geometry geometry;
     enum sr_result result = sr_geometry_read(&geometry, self->mapping.buf, (uint64_t)self->mapping.len);
     if (result == SR_OK) {

@@ -79,6 +79,30 @@ def test_a_waiter_whose_ring_is_truncated_to_nothing_is_told(kind: str, tmp_path
         assert child.result() == "told"
 
 
+def test_the_last_of_many_rings_is_guarded_like_the_first(tmp_path: Path) -> None:
+    program = """
+import os, resource, sys
+import shmring
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192) if hard > 0 else 8192, hard))
+rings = [shmring.Ring.create(capacity="4 KiB") for _ in range(1100)]
+for ring in rings[:300]:
+    ring.close()  # leaves gaps
+rings += [shmring.Ring.create(path=f"{sys.argv[1]}{i}", capacity="4 KiB") for i in range(400)]
+for i, ring in enumerate(rings[1100:]):
+    ring.put(b"x")
+    os.truncate(f"{sys.argv[1]}{i}", 0)
+    try:
+        ring.get(timeout=0)
+    except shmring.Corrupt:
+        print("corrupt")
+rings[500].put(b"x")
+print(rings[500].get())
+"""
+    done = subprocess.run([sys.executable, "-c", program, tmp_path / "ring"], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["corrupt"] * 400 + ["b'x'"], done.stderr
+
+
 OWN_HANDLER = """
 import ctypes, mmap, os, signal, sys, tempfile
 import faulthandler
