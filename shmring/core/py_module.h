@@ -72,6 +72,15 @@ bool sr_contiguous_bytes(PyObject *object, Py_buffer *buffer); /* false: an exce
 
 const char *sr_result_name(enum sr_result result);
 
+/* py_segment.c: a look at a segment that we are not attached to, guarded against truncation as long as it lasts. */
+struct look {
+    Py_buffer buffer;
+    sr_atomic_u32 damaged;
+};
+bool sr_look_begin(struct look *look, PyObject *segment, int buffer_flags); /* false: an exception is set */
+bool sr_look_end(struct look *look); /* false: pages were missing, and what was seen of them were zeros */
+PyObject *sr_look_answer(struct look *look, PyObject *answer); /* ends the look: the answer, or else Corrupt */
+
 /* py_ring.c */
 bool sr_pass_gate(struct ring *self, enum side side); /* the slow way in; false: an exception is set */
 void sr_call_begin(struct call *call, struct ring *self, enum side side, int64_t timeout_ns);

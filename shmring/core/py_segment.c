@@ -1,7 +1,33 @@
 /* py_segment.c - planning and formatting a segment, and the byte locks by which registry.py creates and removes names. */
 #include <string.h>
 
+#include "os_memory.h"
 #include "py_module.h"
+
+bool sr_look_begin(struct look *look, PyObject *segment, int buffer_flags) {
+    SR_STORE(&look->damaged, 0, relaxed);
+    if (PyObject_GetBuffer(segment, &look->buffer, buffer_flags) != 0)
+        return false;
+    if (sr_os_memory_guard(look->buffer.buf, (size_t)look->buffer.len, &look->damaged))
+        return true;
+    PyBuffer_Release(&look->buffer);
+    PyErr_NoMemory();
+    return false;
+}
+
+bool sr_look_end(struct look *look) {
+    sr_os_memory_unguard(&look->damaged);
+    PyBuffer_Release(&look->buffer);
+    return SR_LOAD(&look->damaged, relaxed) == 0;
+}
+
+PyObject *sr_look_answer(struct look *look, PyObject *answer) {
+    if (sr_look_end(look))
+        return answer;
+    PyErr_Clear(); /* what zeros seemed to be */
+    Py_XDECREF(answer);
+    return sr_raise(NULL, SR_CORRUPT, CONSUMING, 0, 0);
+}
 
 static bool plan(const char *kind, unsigned long long capacity, unsigned long long slots,
                  struct sr_geometry *geometry) {
@@ -58,13 +84,15 @@ static PyObject *format(PyObject *module, PyObject *args, PyObject *kwargs) {
 
 static PyObject *check(PyObject *module, PyObject *segment) {
     (void)module;
-    Py_buffer buffer;
-    if (PyObject_GetBuffer(segment, &buffer, PyBUF_SIMPLE) != 0)
+    struct look look;
+    if (!sr_look_begin(&look, segment, PyBUF_SIMPLE))
         return NULL;
     struct sr_geometry geometry;
-    enum sr_result result = sr_geometry_read(&geometry, buffer.buf, (uint64_t)buffer.len);
-    bool retired = result == SR_OK && SR_LOAD(&((struct sr_header *)buffer.buf)->state, acquire) == SR_SEGMENT_RETIRED;
-    PyBuffer_Release(&buffer);
+    enum sr_result result = sr_geometry_read(&geometry, look.buffer.buf, (uint64_t)look.buffer.len);
+    bool retired =
+        result == SR_OK && SR_LOAD(&((struct sr_header *)look.buffer.buf)->state, acquire) == SR_SEGMENT_RETIRED;
+    if (!sr_look_end(&look))
+        result = SR_CORRUPT;
     return PyUnicode_FromString(result == SR_OK             ? retired ? "retired" : "ready"
                                 : result == SR_NOT_READY    ? "incomplete"
                                 : result == SR_NOT_A_RING   ? "not_a_ring"
@@ -75,19 +103,18 @@ static PyObject *check(PyObject *module, PyObject *segment) {
 static PyObject *describe(PyObject *module, PyObject *segment) {
     (void)module;
     static const char *const KINDS[] = {"", "spsc", "mpmc", "semaphore", "topic", "latest"};
-    Py_buffer buffer;
-    if (PyObject_GetBuffer(segment, &buffer, PyBUF_SIMPLE) != 0)
+    struct look look;
+    if (!sr_look_begin(&look, segment, PyBUF_SIMPLE))
         return NULL;
     struct sr_geometry geometry;
-    const struct sr_header *header = buffer.buf;
-    enum sr_result result = sr_geometry_read(&geometry, header, (uint64_t)buffer.len);
+    const struct sr_header *header = look.buffer.buf;
+    enum sr_result result = sr_geometry_read(&geometry, header, (uint64_t)look.buffer.len);
     PyObject *answer = result == SR_OK
                            ? Py_BuildValue("sKKIy#", KINDS[geometry.kind], (unsigned long long)geometry.slots,
                                            (unsigned long long)header->identity, header->flags, header->codec,
                                            (Py_ssize_t)strnlen(header->codec, sizeof header->codec))
                            : sr_raise(NULL, result, CONSUMING, 0, 0);
-    PyBuffer_Release(&buffer);
-    return answer;
+    return sr_look_answer(&look, answer);
 }
 
 static PyObject *count_living(PyObject *module, PyObject *args) {
@@ -95,23 +122,23 @@ static PyObject *count_living(PyObject *module, PyObject *args) {
     PyObject *segment;
     int token;
     unsigned long long at = 0;
-    Py_buffer buffer;
-    if (!PyArg_ParseTuple(args, "Oi|K", &segment, &token, &at) ||
-        PyObject_GetBuffer(segment, &buffer, PyBUF_SIMPLE) != 0)
+    struct look look;
+    if (!PyArg_ParseTuple(args, "Oi|K", &segment, &token, &at) || !sr_look_begin(&look, segment, PyBUF_SIMPLE))
         return NULL;
     struct sr_geometry geometry;
     struct sr_endpoint endpoint = {.token = token, .at = at};
     struct sr_contents contents = {0};
-    enum sr_result result = sr_geometry_read(&geometry, buffer.buf, (uint64_t)buffer.len);
+    enum sr_result result = sr_geometry_read(&geometry, look.buffer.buf, (uint64_t)look.buffer.len);
     int living = 0;
     bool stopped = false;
     if (result == SR_OK) {
-        sr_endpoint_bind(&endpoint, buffer.buf, &geometry);
+        sr_endpoint_bind(&endpoint, look.buffer.buf, &geometry);
         living = sr_count_living(&endpoint);
         result = sr_contents_read(&endpoint, &contents);
         stopped = SR_LOAD(&endpoint.header->shutdown, acquire) == SR_STOPPED;
     }
-    PyBuffer_Release(&buffer);
+    if (!sr_look_end(&look))
+        result = SR_CORRUPT;
     if (result != SR_OK)
         return sr_raise(NULL, result, CONSUMING, 0, 0);
     return Py_BuildValue("iK", living, stopped ? 0ULL : (unsigned long long)contents.undelivered);
@@ -119,13 +146,13 @@ static PyObject *count_living(PyObject *module, PyObject *args) {
 
 static PyObject *retire(PyObject *module, PyObject *segment) {
     (void)module;
-    Py_buffer buffer;
-    if (PyObject_GetBuffer(segment, &buffer, PyBUF_WRITABLE) != 0)
+    struct look look;
+    if (!sr_look_begin(&look, segment, PyBUF_WRITABLE))
         return NULL;
     struct sr_geometry geometry;
-    if (sr_geometry_read(&geometry, buffer.buf, (uint64_t)buffer.len) == SR_OK)
-        SR_STORE(&((struct sr_header *)buffer.buf)->state, SR_SEGMENT_RETIRED, release);
-    PyBuffer_Release(&buffer);
+    if (sr_geometry_read(&geometry, look.buffer.buf, (uint64_t)look.buffer.len) == SR_OK)
+        SR_STORE(&((struct sr_header *)look.buffer.buf)->state, SR_SEGMENT_RETIRED, release);
+    (void)sr_look_end(&look); /* nobody can attach to what is truncated */
     Py_RETURN_NONE;
 }
 

@@ -121,15 +121,15 @@ static PyObject *look_at(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *segment;
     int fd;
-    Py_buffer buffer;
-    if (!PyArg_ParseTuple(args, "Oi", &segment, &fd) || PyObject_GetBuffer(segment, &buffer, PyBUF_SIMPLE) != 0)
+    struct look look;
+    if (!PyArg_ParseTuple(args, "Oi", &segment, &fd) || !sr_look_begin(&look, segment, PyBUF_SIMPLE))
         return NULL;
     struct sr_geometry geometry;
     struct sr_endpoint endpoint = {.token = -1};
-    enum sr_result result = sr_geometry_read(&geometry, buffer.buf, (uint64_t)buffer.len);
+    enum sr_result result = sr_geometry_read(&geometry, look.buffer.buf, (uint64_t)look.buffer.len);
     PyObject *answer = NULL;
     if (result == SR_OK) {
-        sr_endpoint_bind(&endpoint, buffer.buf, &geometry);
+        sr_endpoint_bind(&endpoint, look.buffer.buf, &geometry);
         endpoint.token = sr_os_token_open(fd);
         if (endpoint.token < 0)
             result = SR_SYSTEM_ERROR;
@@ -140,8 +140,7 @@ static PyObject *look_at(PyObject *module, PyObject *args) {
     } else {
         sr_raise(NULL, result, CONSUMING, 0, 0);
     }
-    PyBuffer_Release(&buffer);
-    return answer;
+    return sr_look_answer(&look, answer);
 }
 
 PyMethodDef sr_snapshot_methods[] = {

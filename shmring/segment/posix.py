@@ -70,9 +70,12 @@ class Segment(mmap.mmap):
         protection = mmap.PROT_READ if readonly else mmap.PROT_READ | mmap.PROT_WRITE
         try:
             self = cls(fd, size, flags, protection, offset=offset)
-        except BaseException:
+        except BaseException as error:
+            became_shorter = isinstance(error, ValueError) and fd >= 0 and os.fstat(fd).st_size < offset + size
             if fd >= 0:
                 os.close(fd)
+            if became_shorter:
+                raise NotReady(f"{path or name or 'the memory'} was truncated while it was being mapped") from None
             raise
         self.fd, self.name, self.path, self.readonly, self.private, self.huge = fd, name, path, readonly, private, huge
         return self

@@ -1,15 +1,19 @@
 """A segment that somebody truncates is Corrupt; the process lives, and so does whoever handled SIGBUS before."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import shmring
+from shmring import _core, registry
+from shmring.segment import Segment
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows does not let a mapped file be truncated")
 
@@ -121,6 +125,67 @@ file.truncate(0)
 print("before", flush=True)
 other[0]
 """
+
+
+@pytest.fixture
+def looks_at() -> Iterator[Callable[[str], Segment]]:
+    """Return a function that maps a named ring without attaching to it."""
+    with contextlib.ExitStack() as stack:
+        yield lambda name: stack.enter_context(registry.open_segment(registry.place_of(name, None)))
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        _core.describe,
+        lambda memory: _core.snapshot(memory, memory.fd),
+        lambda memory: _core.count_living(memory, memory.fd),
+    ],
+    ids=["describe", "snapshot", "count_living"],
+)
+@pytest.mark.parametrize("left", [0, 4096])
+def test_a_look_at_a_segment_that_is_truncated_meanwhile_is_corrupt(
+    look: Callable, left: int, name: str, kind: str, looks_at: Callable[[str], Segment]
+) -> None:
+    with shmring.Ring.create(name, kind=kind):
+        memory = looks_at(name)
+        os.truncate(f"/dev/shm/shmring.{name}", left)
+        if look is _core.describe and left:
+            assert look(memory)[0] == kind  # it needs no more than the first page
+            return
+        with pytest.raises(shmring.Corrupt):
+            look(memory)
+
+
+def test_checking_and_retiring_a_segment_that_is_truncated_meanwhile(
+    name: str, looks_at: Callable[[str], Segment]
+) -> None:
+    with shmring.Ring.create(name):
+        one, other = looks_at(name), looks_at(name)
+        os.truncate(f"/dev/shm/shmring.{name}", 0)
+        assert _core.check(one) == "corrupt"
+        _core.retire(other)
+
+
+def test_list_and_clean_outlive_truncations_while_they_look(name: str) -> None:
+    path = f"/dev/shm/shmring.{name}"
+    with shmring.Ring.create(name, capacity="8 MiB"):
+        size, over = os.path.getsize(path), threading.Event()
+
+        def truncate() -> None:
+            while not over.is_set():
+                os.truncate(path, 0)
+                os.truncate(path, size)
+
+        truncating = threading.Thread(target=truncate)
+        truncating.start()
+        try:
+            for _ in range(500):
+                shmring.list()
+                shmring.clean(dry_run=True)
+        finally:
+            over.set()
+            truncating.join()
 
 
 COVERED_HANDLER = """
