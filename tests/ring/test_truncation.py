@@ -167,6 +167,20 @@ def test_checking_and_retiring_a_segment_that_is_truncated_meanwhile(
         _core.retire(other)
 
 
+def test_a_file_truncated_just_before_it_is_mapped_is_not_ready(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fstat = os.fstat
+
+    def then_truncate(fd: int) -> os.stat_result:
+        status = fstat(fd)
+        os.truncate(f"/dev/shm/shmring.{name}", 0)
+        return status
+
+    with shmring.Ring.create(name), monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", then_truncate)
+        with pytest.raises(shmring.NotReady, match="truncated while"):
+            registry.open_segment(registry.place_of(name, None))
+
+
 def test_list_and_clean_outlive_truncations_while_they_look(name: str) -> None:
     path = f"/dev/shm/shmring.{name}"
     with shmring.Ring.create(name, capacity="8 MiB"):
@@ -196,6 +210,16 @@ ring = shmring.Ring.create(path=path, capacity="1 MiB")
 faulthandler.enable()
 ring.put(bytes(1000))
 os.truncate(path, 0)
+if "thread" in sys.argv:
+    def get():
+        try:
+            ring.get(timeout=0)
+        except shmring.Corrupt:
+            pass
+    import threading
+    thread = threading.Thread(target=get)
+    thread.start()
+    thread.join()
 if "raised" in sys.argv:
     signal.raise_signal(signal.SIGBUS)  # may be taken for a fault, once
     signal.raise_signal(signal.SIGBUS)
@@ -210,8 +234,10 @@ for call in (lambda: ring.get(timeout=0), lambda: ring.put(b"y", timeout=0), rin
 """
 
 
-def test_a_handler_put_over_ours_reports_and_the_process_lives(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", COVERED_HANDLER, tmp_path / "ring"], capture_output=True, text=True)
+@pytest.mark.parametrize("where", ["main", "thread"])
+def test_a_handler_put_over_ours_reports_and_the_process_lives(where: str, tmp_path: Path) -> None:
+    program = [sys.executable, "-c", COVERED_HANDLER, tmp_path / "ring", where]
+    done = subprocess.run(program, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "corrupt\n" * 3)
     assert done.stderr.count("Fatal Python error: Bus error") == 1
 
