@@ -30,14 +30,15 @@ class Weakening:
 
     file: str
     function: str
-    number: int  # among those of its function, from 1
+    statement: str  # where the ordering stands, on one line; whoever edits it makes a new name of it
     before: str
     after: str
     start: int
 
     @property
     def name(self) -> str:
-        return f"{self.file} {self.function} #{self.number} {self.before}->{self.after}"
+        change = "without" if self.after == ";" else f"{self.before}->{self.after}"
+        return f"{self.file} {self.function} {change}: {self.statement}"
 
     def applied(self, text: str) -> str:
         """The source with this place weakened."""
@@ -60,9 +61,10 @@ def weakenings(file: str) -> Iterator[Weakening]:
     """Every acquire, release and fence of a source file, each with what it can be weakened to."""
     text = (CORE / file).read_text()
     bare = _COMMENT.sub(lambda found: " " * len(found[0]), text)  # places stay where they are
-    counts: dict[str, int] = {}
     for found in _ORDERING.finditer(bare):
         function = [match[1] for match in _FUNCTION.finditer(bare, 0, found.start())][-1]
-        counts[function] = counts.get(function, 0) + 1
+        first = max(bare.rfind(mark, 0, found.start()) for mark in ";{}") + 1
+        last = min(place for mark in ";{" if (place := bare.find(mark, found.start())) >= 0)
+        statement = " ".join(bare[first : last + (bare[last] == ";")].split())
         for after in WEAKER[found[0]]:
-            yield Weakening(file, function, counts[function], found[0], after, found.start())
+            yield Weakening(file, function, statement, found[0], after, found.start())
