@@ -93,6 +93,8 @@ def main() -> int:
     print(f"Windows Python{' under Wine' if root else ''}: {counts['passed']} passed, {counts['skipped']} skipped:")
     for reason, count in reasons.most_common():
         print(f"  {count:4} {reason}")
+    if not chosen:
+        print(f"  not run: {', '.join(sorted(SOURCES_OR_LINUX))}: about the sources, or about Linux from outside")
     if counts["failure"] or counts["error"]:
         print(f"{counts['failure']} failed, {counts['error']} errors")
         return 1
