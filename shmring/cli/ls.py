@@ -52,6 +52,6 @@ def state(ring: shmring.RingInfo) -> str:
     """Return the ring's state, and what keeps a ring that nobody is attached to."""
     if attached(ring) or ring.state not in ("ready", "shutdown"):
         return ring.state
-    if ring.messages:
+    if ring.messages and ring.kind != "latest":  # a value that nobody looks at any more keeps nothing
         return "undelivered" if ring.state == "ready" else f"{ring.state}, undelivered"
     return "persistent" if ring.persist else ring.state

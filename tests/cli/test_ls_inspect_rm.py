@@ -2,6 +2,9 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -35,6 +38,19 @@ def test_ls_says_which_ring_stays_as_it_holds_undelivered_messages(shmring_comma
     (line,) = (line for line in shmring_command("ls").stdout.decode().splitlines() if name in line)
     assert "undelivered" in line
     assert shmring_command("rm", name).returncode == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="about memory whose last process was killed: on Windows it is gone")
+@pytest.mark.parametrize("make", ["Latest.create(name, size=8); kept.set(b'value')", "Queue(name=name); kept.put(1)"])
+def test_ls_says_of_what_a_killed_process_left_whether_it_holds_messages(shmring_command, name, make):
+    program = (
+        f"import os, signal, shmring; name = {name!r}; kept = shmring.{make}; os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", program]).returncode == -signal.SIGKILL
+    (line,) = (line for line in shmring_command("ls").stdout.decode().splitlines() if name in line)
+    assert ("undelivered" in line) == ("Queue" in make)
+    assert shmring_command(*(["rm", name] if "Queue" in make else ["clean"])).returncode == 0
+    assert name not in shmring_command("ls").stdout.decode()
 
 
 def test_a_long_name_is_never_cut_short_in_a_pipe(shmring_command, name):
