@@ -71,10 +71,9 @@ class Segment(mmap.mmap):
         try:
             self = cls(fd, size, flags, protection, offset=offset)
         except BaseException as error:
-            became_shorter = isinstance(error, ValueError) and fd >= 0 and os.fstat(fd).st_size < offset + size
             if fd >= 0:
                 os.close(fd)
-            if became_shorter:
+            if isinstance(error, ValueError) and fd >= 0:  # all was in range just now
                 raise NotReady(f"{path or name or 'the memory'} was truncated while it was being mapped") from None
             raise
         self.fd, self.name, self.path, self.readonly, self.private, self.huge = fd, name, path, readonly, private, huge
