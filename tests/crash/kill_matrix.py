@@ -109,8 +109,10 @@ class Matrix:
     def _fresh(self) -> Iterator[shmring.Ring]:
         # Odd, so that records wrap by padding at ever other places.
         with shmring.Ring.create(self.name, capacity=16 * 64 + 10, kind=self.kind) as ring:
-            yield ring
-            ring.unlink()
+            try:
+                yield ring
+            finally:
+                ring.unlink()  # or it would stay with its messages after a failure
 
     def _victim(self, ring: shmring.Ring, operation: Operation) -> stepping.Stepped:
         def prepare() -> None:
