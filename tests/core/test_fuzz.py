@@ -66,7 +66,7 @@ def test_no_header_and_no_word_of_a_live_ring_takes_a_process_down(
     program = built(tmp_path)
     seeds = random.sample(range(1, 2**31), PROCESSES)
     began = time.monotonic()
-    fuzzers = [start(program, int(5_500_000 * effort), seed) for seed in seeds]
+    fuzzers = [start(program, int(5_050_000 * effort), seed) for seed in seeds]
     try:
         codes = [fuzzer.wait() for fuzzer in fuzzers]
     finally:

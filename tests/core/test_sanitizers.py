@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -91,15 +93,23 @@ def test_the_ring_tests_pass_over_asan_ubsan_and_guard_pages(
     sanitized: dict[str, str], tmp_path: Path, figure: Callable[[str], None]
 ) -> None:
     tests = ["test_messages", "test_claims", "test_bad_input", "test_roles", "test_misuse"]
-    paths = [str(ROOT / "tests" / "ring" / f"{name}.py") for name in tests]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml")]
-    done = subprocess.run(
-        [*command, "--rootdir", str(ROOT), *paths], env=sanitized, cwd=tmp_path, capture_output=True, text=True
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-    assert "ERROR: AddressSanitizer" not in done.stderr
-    assert "runtime error" not in done.stderr
-    figure(f"address,undefined under CPython: {done.stdout.strip().splitlines()[-1].strip('= ')}")
+
+    def run(name: str) -> subprocess.CompletedProcess[str]:
+        path = ROOT / "tests" / "ring" / f"{name}.py"
+        return subprocess.run(
+            [*command, "--rootdir", str(ROOT), path], env=sanitized, cwd=tmp_path, capture_output=True, text=True
+        )
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        all_done = list(pool.map(run, tests))
+    for done in all_done:
+        assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+        assert "ERROR: AddressSanitizer" not in done.stderr
+        assert "runtime error" not in done.stderr
+    passed = sum(int(found) for done in all_done for found in re.findall(r"(\d+) passed", done.stdout))
+    assert passed
+    figure(f"address,undefined under CPython: {passed} passed")
 
 
 @pytest.mark.parametrize("step", ["-1", "len(view)"])

@@ -31,7 +31,7 @@ FILES = (
 # The configurations that notice a weakening of these files; rings notice the others'.
 NOTICED_IN = {"topic.c": "topics.c", "latest.c": "latests.c"}
 # A redundant one is held to its entry by so many executions of each configuration, in soak by all that end.
-REDUNDANT_EXECUTIONS = 5_000
+REDUNDANT_EXECUTIONS = 3_000
 
 NOTICED_BY = re.compile(r"noticed by (\S+) within (\d+) executions")
 

@@ -123,45 +123,35 @@ class Matrix:
 
     def _operation(self, operation: Operation) -> None:
         self.course.run(
-            operation.name,
+            f"{self.kind}: {operation.name}",
             self._fresh,
-            lambda ring: self._trace(ring, operation),
-            lambda ring, moment: self._kill(ring, operation, moment),
+            lambda ring, drive: self._once(ring, operation, drive),
             reusable=operation.reusable,
         )
 
-    def _trace(self, ring: shmring.Ring, operation: Operation) -> list[int]:
-        self._fill(ring, operation)
-        trace = self._victim(ring, operation).trace()
-        self._mend(ring)
-        self._drain(ring)
-        return trace
-
-    def _kill(self, ring: shmring.Ring, operation: Operation, moment: stepping.Moment) -> bool:
-        """Whether it was killed at that moment, and not after it had gone another way."""
+    def _once(self, ring: shmring.Ring, operation: Operation, drive: stepping.Drive) -> bool:
         self._fill(ring, operation)
         victim = self._victim(ring, operation)
-        reached = victim.run_to(moment)
+        reached = drive(victim)
         returned = victim.has_returned()
         victim.kill()
         self._mend(ring)
-        where = f"{self.kind}, {operation.name}, killed at {moment}, returned: {returned}"
         before = ring.stats().redelivered
         flagged: list[bytes] = []
         got = self._drain(ring, flagged)
         takes = operation.takes + (0 if reached else operation.takes_in_the_end)
-        self._check(operation, takes, got, returned, where)
+        self._check(operation, takes, got, returned)
         after = ring.stats()
         if operation.holds and A in got and A not in flagged:
-            raise Failure(f"{where}: {A!r} came again without a flag")
+            raise Failure(f"{A!r} came again without a flag")
         if after.redelivered - before != len(flagged):
-            raise Failure(f"{where}: {after.redelivered - before} counted as redelivered, and {flagged} flagged")
+            raise Failure(f"{after.redelivered - before} counted as redelivered, and {flagged} flagged")
         if after.messages or after.claimed or after.taken:
-            raise Failure(f"{where}: left in the ring: {after}")
+            raise Failure(f"left in the ring: {after}")
         if after.redelivered - before > max(1, operation.takes):
-            raise Failure(f"{where}: redelivered {after.redelivered - before} times")
+            raise Failure(f"redelivered {after.redelivered - before} times")
         if operation.reusable:
-            self._use(ring, where)
+            self._use(ring)
         return reached
 
     def _fill(self, ring: shmring.Ring, operation: Operation) -> None:
@@ -189,32 +179,32 @@ class Matrix:
             except (shmring.Empty, shmring.ShutDown):
                 return got
 
-    def _check(self, operation: Operation, takes: int, got: list[bytes], returned: bool, where: str) -> None:
+    def _check(self, operation: Operation, takes: int, got: list[bytes], returned: bool) -> None:
         rest = [message for message in got if message not in operation.puts]
         put = [message for message in got if message in operation.puts] if operation.puts else []
         if operation.puts and operation.waiting and operation.puts[0] in operation.waiting:
             raise AssertionError("ambiguous operation")
         if put != operation.puts[: len(put)]:
-            raise Failure(f"{where}: put {operation.puts}, got {put}")
+            raise Failure(f"put {operation.puts}, got {put}")
         full = len(operation.waiting) > 8
         commits = operation.method != "Lease.__enter__"  # which only claims
         if returned and commits and not full and len(put) != len(operation.puts):
-            raise Failure(f"{where}: committed and lost")
+            raise Failure("committed and lost")
         waiting = operation.waiting if not full else rest
         least = len(waiting) - takes
         if not takes and rest != waiting and sorted(rest) != sorted(waiting):
-            raise Failure(f"{where}: {waiting} waited, got {rest}")
+            raise Failure(f"{waiting} waited, got {rest}")
         if takes and (len(rest) < least or sorted(rest) != sorted(waiting[len(waiting) - len(rest) :])):
-            raise Failure(f"{where}: {waiting} waited, got {rest}")
+            raise Failure(f"{waiting} waited, got {rest}")
         if full and len(rest) < 8:
-            raise Failure(f"{where}: a full ring lost messages: {rest}")
+            raise Failure(f"a full ring lost messages: {rest}")
 
-    def _use(self, ring: shmring.Ring, where: str) -> None:
+    def _use(self, ring: shmring.Ring) -> None:
         with ring.producer() as producer, ring.consumer() as consumer:
             for message in (A, B, C):
                 producer.put(message, timeout=0)
                 if consumer.get(timeout=0) != message:
-                    raise Failure(f"{where}: the ring does not go on")
+                    raise Failure("the ring does not go on")
 
     def _repair(self, held: str) -> None:
         """Somebody died holding a record; whoever repairs that is killed as well."""
@@ -223,32 +213,22 @@ class Matrix:
         repairer = Operation("repair", "Ring.get", lambda ring: ring.get(timeout=0), CONSUME, takes=1)
         waiting = [A, C] if held == "borrow" else []
 
-        def repairing(ring: shmring.Ring) -> stepping.Stepped:
+        def once(ring: shmring.Ring, drive: stepping.Drive) -> bool:
             with ring.producer() as producer:
                 producer.put_many(waiting)
             self._victim(ring, holder).kill()
-            return self._victim(ring, repairer)
-
-        def trace(ring: shmring.Ring) -> list[int]:
-            trace = repairing(ring).trace()
-            self._mend(ring)
-            self._drain(ring)
-            return trace
-
-        def kill(ring: shmring.Ring, moment: stepping.Moment) -> bool:
-            victim = repairing(ring)
-            reached = victim.run_to(moment)
+            victim = self._victim(ring, repairer)
+            reached = drive(victim)
             victim.kill()
             self._mend(ring)
             got = self._drain(ring)
-            where = f"{self.kind}, repair of a {held}, killed at {moment}"
             # The repairer goes on to take one message, and may have done so.
             if sorted(got) != sorted(waiting) and got not in ([A], [C] if waiting else []):
-                raise Failure(f"{where}: got {got}")
-            self._use(ring, where)
+                raise Failure(f"got {got}")
+            self._use(ring)
             return reached
 
-        self.course.run(f"repair of a {held}", self._fresh, trace, kill)
+        self.course.run(f"{self.kind}: repair of a {held}", self._fresh, once)
 
 
 def main() -> None:

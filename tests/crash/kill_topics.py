@@ -121,10 +121,10 @@ class Matrix:
             lambda: held.append(operation.prepare(handle)), lambda: operation.act(held[0]), function
         )
 
-    def _killed(self, handle: Any, operation: Operation, moment: stepping.Moment) -> tuple[bool, bool]:
-        """Whether it was at that moment, and not after it had gone another way; whether the function had returned."""
+    def _killed(self, handle: Any, operation: Operation, drive: stepping.Drive) -> tuple[bool, bool]:
+        """Whether it came to where it should, and whether the function had returned."""
         victim = self._victim(handle, operation)
-        reached = victim.run_to(moment)
+        reached = drive(victim)
         returned = victim.has_returned()
         victim.kill()
         return reached, returned
@@ -140,38 +140,31 @@ class Matrix:
             yield Watched(topic, watcher)
 
     def _topic(self, operation: Operation) -> None:
-        def trace(watched: Watched) -> list[int]:
-            watched.topic.publish(A)
-            trace = self._victim(watched.topic, operation).trace()
-            self._mend(watched.topic)
-            self._drain(watched.watcher)
-            return trace
+        self.course.run(
+            f"{self.kind}: {operation.name}",
+            self._fresh_topic,
+            lambda watched, drive: self._once(*watched, operation, drive),
+        )
 
-        def kill(watched: Watched, moment: stepping.Moment) -> bool:
-            return self._kill_one(*watched, operation, moment)
-
-        self.course.run(f"{self.kind} {operation.name}", self._fresh_topic, trace, kill)
-
-    def _kill_one(
-        self, topic: shmring.Topic, watcher: shmring.Subscription, operation: Operation, moment: stepping.Moment
+    def _once(
+        self, topic: shmring.Topic, watcher: shmring.Subscription, operation: Operation, drive: stepping.Drive
     ) -> bool:
         topic.publish(A)
-        reached, returned = self._killed(topic, operation, moment)
-        where = f"{self.kind}, {operation.name}, killed at {moment}"
+        reached, returned = self._killed(topic, operation, drive)
         self._mend(topic)
         got = self._drain(watcher)
         wanted = [A, *operation.publishes]
         if got[:1] != [A] or got != wanted[: len(got)] or (returned and got != wanted):
-            raise Failure(f"{where}: {wanted} were published, got {got}; returned: {returned}")
+            raise Failure(f"{wanted} were published, got {got}; returned: {returned}")
         subscribers = topic.stats().subscribers
         if [each.slot for each in subscribers] != [watcher._slot]:
-            raise Failure(f"{where}: subscribed are {subscribers}")
+            raise Failure(f"subscribed are {subscribers}")
         for message in (A, B, C) * 4:  # right round
             topic.publish(message, timeout=0)
             if watcher.get(timeout=0) != message:
-                raise Failure(f"{where}: the topic does not go on")
+                raise Failure("the topic does not go on")
         if watcher.lost or watcher.sequence != topic.stats().next:
-            raise Failure(f"{where}: lost {watcher.lost}, {watcher} of {topic.stats()}")
+            raise Failure(f"lost {watcher.lost}, {watcher} of {topic.stats()}")
         return reached
 
     def _mend(self, topic: shmring.Topic) -> None:
@@ -192,31 +185,26 @@ class Matrix:
             yield cell
 
     def _latest(self, operation: Operation) -> None:
-        def trace(cell: shmring.Latest) -> list[int]:
-            cell.set(A)
-            cell._give_role_back(0)
-            return self._victim(cell, operation).trace()
+        self.course.run(
+            f"{self.kind}: {operation.name}",
+            self._fresh_latest,
+            lambda cell, drive: self._once_of_latest(cell, operation, drive),
+        )
 
-        def kill(cell: shmring.Latest, moment: stepping.Moment) -> bool:
-            return self._kill_one_of_latest(cell, operation, moment)
-
-        self.course.run(f"{self.kind} {operation.name}", self._fresh_latest, trace, kill)
-
-    def _kill_one_of_latest(self, cell: shmring.Latest, operation: Operation, moment: stepping.Moment) -> bool:
+    def _once_of_latest(self, cell: shmring.Latest, operation: Operation, drive: stepping.Drive) -> bool:
         cell.set(A)
         cell._give_role_back(0)
         version = cell.version
-        reached, returned = self._killed(cell, operation, moment)
-        where = f"latest, {operation.name}, killed at {moment}"
+        reached, returned = self._killed(cell, operation, drive)
         allowed = {version: A} | ({version + 1: B} if operation.publishes else {})
         now, value = cell.get_versioned()
         if allowed.get(now) != value or (returned and operation.publishes and value != B):
-            raise Failure(f"{where}: version {now} is {value!r}; returned: {returned}")
+            raise Failure(f"version {now} is {value!r}; returned: {returned}")
         for message in (C, B, A, C, A):
             now += 1
             cell.set(message)
             if cell.get_versioned() != (now, message):
-                raise Failure(f"{where}: the successor's value is {cell.get_versioned()}")
+                raise Failure(f"the successor's value is {cell.get_versioned()}")
         return reached
 
 

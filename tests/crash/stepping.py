@@ -1,20 +1,24 @@
 """Stopping a forked child before any machine instruction of a call, and killing it there. x86-64 Linux, by ptrace(2).
 
-A call is traced once, a step at a time, which takes 20 µs each. Later children run to one *moment* of the trace by a
-breakpoint: to the instruction at an address, when it is about to be executed for the so-maniest time.
+A call is traced some times, a step at a time, which takes 20 µs each. Later children run to a *moment* of a trace, the
+instruction at an address when it is about to be executed for the so-maniest time, by its *route*: a breakpoint, then
+steps.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import math
 import os
 import platform
 import random
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 AVAILABLE = platform.machine() == "x86_64" and platform.system() == "Linux"
@@ -54,22 +58,47 @@ class Moment(NamedTuple):
     returned: bool  # out of the function, to its caller
 
 
-EVERY_UP_TO = 4000  # moments; of longer operations, so many at random:
-OF_LONGER_ONES = 200
+class Route(NamedTuple):
+    """The quickest way to a moment."""
+
+    cost: int  # about so many steps
+    address: int  # a breakpoint there,
+    hits: int  # run into so often,
+    steps: int  # and so many steps from there
+
+
+HIT = 3  # steps that take as long as to run into a breakpoint
+EVERY_UP_TO = 4000  # moments that an operation has, but for later
+ROUNDS = 16  # of its loops; of longer operations, and of later rounds, so many moments at random:
+SOME = 200
 TRACES = 8  # of one operation: a message that wraps takes another way
+LONG = 5000  # instructions, and two traces will do
 TRIES = 8  # to come to a moment that not every run comes to
-MOST_MISSED = 0.05  # share: how often the kernel's clock divides, say, is chance
+MOST_MISSED = 0.01  # share
 
 
-def moments_of(traces: Iterable[list[int]]) -> list[Moment]:
-    """All that one of these runs came to, in order of appearance."""
-    found: dict[Moment, None] = {}
+def _clock() -> range:
+    """The addresses of the kernel's clock, which goes round again whenever it ticks meanwhile."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        if line.endswith("[vdso]"):
+            return range(*(int(bound, 16) for bound in line.split()[0].split("-")))
+    return range(0)
+
+
+def routes_of(traces: Iterable[list[int]]) -> dict[Moment, Route]:
+    """All that one of these runs came to, in order of appearance, and how to come there."""
+    found: dict[Moment, Route] = {}
     for trace in traces:
         times: Counter[int] = Counter()
+        route = Route(0, trace[0], 0, -1)
         for number, address in enumerate(trace, start=1):
-            found[Moment(address, times[address], number == len(trace))] = None
+            by_steps = route._replace(cost=route.cost + 1, steps=route.steps + 1)
+            hits = times[address] + (address != trace[0])  # where it begins, no breakpoint is run into
+            route = min(by_steps, Route(hits * HIT, address, hits, 0))
+            moment = Moment(address, times[address], number == len(trace))
+            found[moment] = min(route, found.get(moment, route))
             times[address] += 1
-    return [*found]
+    return found
 
 
 class Stepped:
@@ -133,33 +162,33 @@ class Stepped:
         self._call(_SET_REGISTERS, 0, ctypes.addressof(registers))
         return True
 
-    def run_to(self, moment: Moment) -> bool:
-        """Run on from the function's entry; False when this run went another way, and has come to its end."""
-        hits = moment.before + 1
-        if self._registers().rip == moment.address:
-            hits -= 1
-        for _ in range(hits):
-            if self._registers().rip == moment.address:
+    def run_to(self, moment: Moment, route: Route) -> bool:
+        """Run on from the function's entry; False when this run went another way, past the function's end it may be."""
+        for hit in range(route.hits):
+            if hit or self._registers().rip == route.address:
                 self._go(_STEP)
-            if self._ended or not self._continue_to(moment.address):
+            if self._ended or not self._continue_to(route.address):
                 return False
             if self.has_returned():
-                return moment.returned
-        return not moment.returned
+                return moment.returned and not route.steps
+        for _ in range(route.steps):
+            self._go(_STEP)
+            if self._ended:
+                return False
+        return self._registers().rip == moment.address and self.has_returned() == moment.returned
 
     def has_returned(self) -> bool:
         """Whether the function has returned."""
         return self._ended or bool(self._registers().rsp > self._entry_stack)
 
     def trace(self) -> list[int]:
-        """The addresses of all instructions until the function has returned, and of the next; the child is killed."""
+        """The addresses of all instructions until the function has returned, and of the next."""
         addresses = [self._registers().rip]
         while not self.has_returned():
             assert len(addresses) < _LONGEST, f"more than {_LONGEST} instructions"
             self._go(_STEP)
             assert not self._ended, "the child ended before the function returned"
             addresses.append(self._registers().rip)
-        self.kill()
         return addresses
 
     def kill(self) -> None:
@@ -171,6 +200,17 @@ class Stepped:
 
 
 Fresh = TypeVar("Fresh")
+Drive = Callable[[Stepped], bool]  # takes a child on from the function's entry; whether to where it should
+Round = Callable[[Fresh, Drive], bool]  # makes a child, drives it, kills it, and looks what the others find
+
+
+@contextlib.contextmanager
+def _saying(where: str) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(where)
+        raise
 
 
 class Course:
@@ -182,35 +222,64 @@ class Course:
         self._random = random.Random(seed)
 
     def run(
-        self,
-        what: str,
-        fresh: Callable[[], AbstractContextManager[Fresh]],
-        trace: Callable[[Fresh], list[int]],
-        kill: Callable[[Fresh, Moment], bool],
-        reusable: bool = True,
+        self, what: str, fresh: Callable[[], AbstractContextManager[Fresh]], once: Round[Fresh], reusable: bool = True
     ) -> None:
         """Trace in one object, and kill at every moment in it; at the moments of a first use, in one of their own.
 
-        ``kill`` says whether it came to the moment: not every run does. After an operation that is the end of its
-        object, each kill takes one of its own.
+        After an operation that is the end of its object, each kill takes one of its own.
         """
         with fresh() as first:
-            moments = moments_of(trace(first) for _ in range(TRACES if reusable else 1))
-            late = chosen = self._chosen(moments)
+            traces = [self._trace(what, once, first)]
             if reusable:
-                late = [moment for moment in chosen if not any(kill(first, moment) for _ in range(TRIES))]
-        missed = 0
+                in_all = TRACES if len(traces[0]) < LONG else 2
+                traces += [self._trace(what, once, first) for _ in range(in_all - 1)]
+            routes, again = routes_of(traces), routes_of(traces[1:])
+            chosen = self._chosen([*routes])
+            late = [
+                moment
+                for moment in chosen
+                if moment not in again or not self._kill(what, once, first, moment, routes[moment])
+            ]
+        missed = []
         for moment in late:
             with fresh() as own:
-                missed += not any(kill(own, moment) for _ in range(TRIES if reusable else 1))
-        print(f"{what}: {len(moments)} moments, {len(chosen)} chosen, {missed} missed", file=sys.stderr)
-        self.kills += len(chosen) - missed
-        self.missed += missed
+                if not self._kill(what, once, own, moment, routes[moment], TRIES if reusable else 1):
+                    missed.append(moment)
+        self.kills += len(chosen) - len(missed)
+        clock = _clock()
+        missed = [moment for moment in missed if moment.address not in clock]
+        self.missed += len(missed)
+        print(f"{what}: {len(routes)} moments, {len(chosen)} chosen, {len(missed)} missed", file=sys.stderr)
+
+    def _trace(self, what: str, once: Round[Fresh], target: Fresh) -> list[int]:
+        trace: list[int] = []
+
+        def drive(child: Stepped) -> bool:
+            trace.extend(child.trace())
+            return True
+
+        with _saying(f"{what}, killed after it"):
+            once(target, drive)
+        return trace
+
+    def _kill(
+        self, what: str, once: Round[Fresh], target: Fresh, moment: Moment, route: Route, tries: int = TRIES
+    ) -> bool:
+        """Whether it came to the moment: not every run does."""
+        with _saying(f"{what}, killed at {moment} by {route}"):
+            return any(once(target, lambda child: child.run_to(moment, route)) for _ in range(tries))
 
     def _chosen(self, moments: list[Moment]) -> list[Moment]:
-        """The moments at which to kill: every one, or some of very many."""
-        wanted = EVERY_UP_TO if len(moments) <= EVERY_UP_TO else OF_LONGER_ONES
-        return sorted(self._random.sample(moments, min(len(moments), int(wanted * self.effort) or 1)))
+        """The moments at which to kill: every one but for late rounds of loops, or some of very many."""
+        more = max(1.0, self.effort)
+        early = [moment for moment in moments if moment.before < ROUNDS * more]
+        late = [moment for moment in moments if moment.before >= ROUNDS * more]
+        wanted = self._some(early, len(early) if len(early) <= EVERY_UP_TO * more else SOME * more)
+        return sorted(wanted + self._some(late, SOME * more))
+
+    def _some(self, moments: list[Moment], most: float) -> list[Moment]:
+        wanted = min(len(moments), most) * min(1.0, self.effort)
+        return self._random.sample(moments, math.ceil(wanted))
 
     def check(self) -> None:
         """Every moment that was found should have been come to again; a rare few are not."""
