@@ -47,17 +47,9 @@ async def until(awaited: Awaited, attempt: Callable[[], Any], seconds: float | N
         if result is NOTHING:
             raise awaited.refusal("timed_out", False)
         return result
-    import asyncio  # already there, as a loop runs; see parking.py
+    from shmring.parking import lot_for  # here, as it brings asyncio along
 
-    from shmring.parking import ParkingLot
-
-    loop = asyncio.get_running_loop()
-    deadline = None if seconds is None else loop.time() + seconds
-    key = (awaited.side, id(loop))  # a lot keeps its loop alive, so that an id is a loop's alone
-    lot = awaited.lots.get(key)
-    if lot is None or lot.closed:
-        lot = awaited.lots[key] = ParkingLot(loop, awaited.watch(), LOOK_UP_SECONDS)
-    return await lot.wait(awaited, attempt, deadline)
+    return await lot_for(awaited, LOOK_UP_SECONDS).wait(awaited, attempt, seconds)
 
 
 class RingSide:

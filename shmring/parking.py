@@ -97,8 +97,9 @@ class ParkingLot:
             self._listener = loop.create_task(self._listen())
         loop.call_later(self._look_up_seconds, self._on_tick)  # not kept: a handle that we keep would keep us
 
-    async def wait(self, awaited: Awaited, attempt: Callable[[], Any], deadline: float | None) -> Any:
+    async def wait(self, awaited: Awaited, attempt: Callable[[], Any], seconds: float | None) -> Any:
         """Announce, try, sleep, and again."""
+        deadline = None if seconds is None else self._loop.time() + seconds
         self._awaited = awaited
         self._visited = True
         self._inside += 1
@@ -214,3 +215,13 @@ def _wake(sleeper: _Sleeper, verdict: str | None) -> bool:
         return False
     sleeper.set_result(verdict)
     return True
+
+
+def lot_for(awaited: Awaited, look_up_seconds: float) -> ParkingLot:
+    """Where the tasks of the running loop wait for this; RuntimeError when none runs."""
+    loop = asyncio.get_running_loop()
+    key = (awaited.side, id(loop))  # a lot keeps its loop alive, so that an id is a loop's alone
+    lot = awaited.lots.get(key)
+    if lot is None or lot.closed:
+        lot = awaited.lots[key] = ParkingLot(loop, awaited.watch(), look_up_seconds)
+    return lot
