@@ -11,6 +11,7 @@ from typing import Any
 from shmring import _core, places, registry
 from shmring.errors import Corrupt, LayoutMismatch, NotReady
 from shmring.places import Place
+from shmring.segment.descriptors import shortage_explained
 
 _SHUTDOWN = {0: "ready", 1: "shutdown", 2: "shutdown-immediate"}
 
@@ -141,10 +142,11 @@ def inspect(name: str | None = None, *, path: str | os.PathLike[str] | None = No
     return info_of(registry.place_of(name, path))
 
 
+@shortage_explained()
 def list_rings() -> list[RingInfo]:
     """Every named ring that this user may look at, sorted by name. Never blocks; those of others are left out."""
     found = []
     for place in registry.named_places():
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(FileNotFoundError, PermissionError, NotReady, ValueError):
             found.append(info_of(place))
     return found

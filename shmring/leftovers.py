@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from shmring import _core, places, registry, semaphores
 from shmring.errors import NotReady
 from shmring.queues import opening
+from shmring.segment.descriptors import is_shortage, shortage_explained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,26 +44,27 @@ def _ring(place: places.Place, force: bool, dry_run: bool) -> Leftover | None:
 
 def _rings(force: bool, dry_run: bool) -> Iterator[Leftover]:
     for place in registry.named_places():
-        with contextlib.suppress(FileNotFoundError, PermissionError):
-            try:
-                found = _ring(place, force, dry_run)
-            except NotReady:  # an empty file
-                if force and not dry_run:
-                    registry.remove_by_force(place)
-                found = Leftover(place.name or "", "ring", force, "it is empty: whoever created it did not finish")
-            except (FileNotFoundError, PermissionError):
+        try:
+            found = _ring(place, force, dry_run)
+        except (FileNotFoundError, PermissionError):  # gone meanwhile, or somebody else's
+            continue
+        except NotReady:  # an empty file
+            if force and not dry_run:
+                registry.remove_by_force(place)
+            found = Leftover(place.name or "", "ring", force, "it is empty: whoever created it did not finish")
+        except OSError as error:  # the others are looked at all the same
+            if is_shortage(error):
                 raise
-            except OSError as error:  # the others are looked at all the same
-                found = Leftover(place.name or "", "ring", False, f"it cannot be opened ({error}); remove {place.path}")
-            if found:
-                yield found
+            found = Leftover(place.name or "", "ring", False, f"it cannot be opened ({error}); remove {place.path}")
+        if found:
+            yield found
 
 
 def _in_rings() -> set[int]:
     """Identities of the named rings there are; their semaphores go with them."""
     known = set()
     for place in registry.named_places():
-        absent = contextlib.suppress(OSError, ValueError)  # NotReady is an OSError
+        absent = contextlib.suppress(FileNotFoundError, PermissionError, NotReady, ValueError)
         with absent, registry.mapped(place) as memory:
             known.add(_core.describe(memory)[2])
     return known
@@ -78,6 +80,8 @@ def _semaphores(dry_run: bool) -> Iterator[Leftover]:
         except PermissionError:  # those of others
             continue
         except OSError as error:
+            if is_shortage(error):
+                raise
             yield Leftover(name, "semaphores", False, f"they cannot be opened: {error}")
 
 
@@ -86,6 +90,7 @@ def _names(dry_run: bool) -> Iterator[Leftover]:
         yield Leftover(name, "name", True, "every process that had it has ended, and its memory with them")
 
 
+@shortage_explained()
 def clean(force: bool = False, *, dry_run: bool = False) -> list[Leftover]:
     """Remove what belongs to nobody: rings without a living attachment and without messages, orphaned semaphores.
 

@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -159,3 +160,27 @@ def test_two_hundred_cycles_of_create_attach_and_kill_leave_nothing(
     assert not [entry for entry in left if name in entry or entry.startswith("sem.shmring")]
     assert len(os.listdir("/proc/self/fd")) == descriptors
     figure(f"{cycles} cycles of create, attach and kill: 0 files, 0 semaphores, 0 descriptors left")
+
+
+@needs_limits
+@pytest.mark.parametrize("look", [shmring.list, lambda: shmring.clean(dry_run=True)])
+def test_want_of_descriptors_hides_no_ring_and_condemns_none(name: str, look: Callable[[], list[Any]]) -> None:
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    found, refused = [], 0
+    with shmring.Ring.create(name):
+        lowest_free = os.dup(0)
+        os.close(lowest_free)
+        for more in range(12):  # from none to enough
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + more, limits[1]))
+            try:
+                found.append([each.name for each in look()])
+            except OSError:
+                refused += 1
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert refused > 1, "a folder could be read, and a ring not be opened"
+    assert found
+    for names in found:
+        assert (name in names) == (look is shmring.list)

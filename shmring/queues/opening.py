@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shmring import _core, registry, segment
-from shmring.errors import Corrupt, LayoutMismatch
+from shmring.errors import Corrupt, LayoutMismatch, NotReady
 from shmring.places import Place
 from shmring.queues.account import why_needed
 from shmring.queues.control import SIZE, Control
@@ -81,6 +81,8 @@ def reclaim(place: Place, *, only_look: bool = False) -> str | None:
             return kept
     except FileNotFoundError:
         return None
+    except NotReady as error:  # somebody stands still inside the lifecycle lock
+        return str(error)
     except Corrupt:
         return f"what is there is a damaged queue; remove {place.path} if it is yours"
 

@@ -16,13 +16,22 @@ _WHOSE = {
 _SAID = "no file descriptor is left: "
 
 
+def _number(error: OSError) -> int | None:
+    return error.errno or (errno.EMFILE if "number of files open" in str(error) else None)  # posix_ipc has none
+
+
+def is_shortage(error: OSError) -> bool:
+    """Is it want of descriptors, and so nothing that is wrong with what was to be opened?"""
+    return _number(error) in _WHOSE
+
+
 @contextlib.contextmanager
 def shortage_explained() -> Iterator[None]:
     """A with block, or a decorator, in which want of descriptors is an OSError that says how many there are."""
     try:
         yield
     except OSError as error:
-        number = error.errno or (errno.EMFILE if "number of files open" in str(error) else None)  # posix_ipc has none
+        number = _number(error)
         if sys.platform == "win32" or number not in _WHOSE or str(error.strerror).startswith(_SAID):
             raise
         open_now, limit = _counts()
