@@ -50,8 +50,8 @@ class Shape:
 
     @property
     def slots(self) -> int:
-        """How many messages of this length fit the capacity, for contestants that count messages; at least 4."""
-        return max(4, self.capacity // max(self.length, 64))
+        """How many messages of this length fit the capacity, for contestants that count messages; at least 2."""
+        return max(2, self.capacity // max(self.length, 64))
 
 
 class Channel:

@@ -123,12 +123,15 @@ IN_PLACE = (
     _contestant("claim, get_into", InPlace, "spsc", reuses=True),
     _contestant("claim, get_into", InPlace, "mpmc", reuses=True),
 )
+_FRAMES: dict[str, Any] = {"carries": frozenset({FRAMES})}
 FOR_FRAMES = (
-    _contestant("claim, borrow", Borrowed, "spsc", reuses=True, carries=frozenset({FRAMES})),
-    _contestant("claim, borrow", Borrowed, "mpmc", reuses=True, carries=frozenset({FRAMES})),
-    _contestant("codec numpy, borrow", Arrays, "spsc", reuses=True, arrays=True, carries=frozenset({FRAMES})),
-    _contestant("codec numpy, borrow", Arrays, "mpmc", reuses=True, arrays=True, carries=frozenset({FRAMES})),
-    _contestant("put, get", Plain, "mpmc", carries=frozenset({FRAMES})),
+    _contestant("claim, borrow", Borrowed, "spsc", reuses=True, **_FRAMES),
+    _contestant("claim, borrow", Borrowed, "mpmc", reuses=True, **_FRAMES),
+    _contestant("claim, borrow, spinning", Borrowed, "spsc", reuses=True, spin=SPINNING, spins=True, **_FRAMES),
+    _contestant("claim, borrow, spinning", Borrowed, "mpmc", reuses=True, spin=SPINNING, spins=True, **_FRAMES),
+    _contestant("codec numpy, borrow", Arrays, "spsc", reuses=True, arrays=True, **_FRAMES),
+    _contestant("codec numpy, borrow", Arrays, "mpmc", reuses=True, arrays=True, **_FRAMES),
+    _contestant("put, get", Plain, "mpmc", **_FRAMES),
 )
 FOR_LATENCY = (
     _contestant("spinning", Plain, "spsc", spin=SPINNING, spins=True),

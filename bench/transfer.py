@@ -20,14 +20,15 @@ from .trial import Site
 
 LARGE = 64 * 1024
 _PATIENCE = 8.0  # seconds beyond its working time after which a trial counts as hung
+_AROUND = 32 << 10  # what may come with a message: the head of an array, say
 
 
 def capacity_for(length: int) -> int:
-    """The same room for every contestant: it fits a second-level cache, or a third-level one while eight messages do.
+    """The same room for every contestant: 1 MiB, or for eight messages up to 8 MiB, or for two of very large ones.
 
     A queue is used in a circle, so one that is larger than the cache fetches every message from memory, twice.
     """
-    return min(max(1 << 20, 8 * length), 32 << 20)
+    return max(1 << 20, min(8 * length, 8 << 20), 2 * (length + _AROUND))
 
 
 @dataclasses.dataclass(frozen=True)
