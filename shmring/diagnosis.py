@@ -168,6 +168,14 @@ def _overwritten(ring: Any, verb: str, length: int, waited: bool) -> BaseExcepti
     )
 
 
+def _outrun(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
+    what, copied = ("value", "three more were set") if ring.kind == "latest" else ("message", "it was overwritten")
+    return errors.Empty(
+        f"no {what} of {_title(ring)} could be copied before {copied}, however often it was tried: who writes it is "
+        "faster than who reads it; wait longer with timeout=, write less often or make it smaller"
+    )
+
+
 def _corrupt(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
     return errors.Corrupt(
         f"{_title(ring)} holds bytes that no shmring program writes: somebody else wrote to its memory, or truncated "
@@ -218,6 +226,7 @@ _BUILDERS: dict[str, Callable[[Any, str, int, bool], BaseException]] = {
     "closed": _closed,
     "stale": _stale,
     "overwritten": _overwritten,
+    "outrun": _outrun,
     "corrupt": _corrupt,
     "no_slot": _no_slot,
     "other_layout": _other_layout,

@@ -102,6 +102,7 @@ static const char *const NAMES[] = {
     [SR_TOO_LONG] = "too_long",
     [SR_STALE] = "stale",
     [SR_OVERWRITTEN] = "overwritten",
+    [SR_OUTRUN] = "outrun",
     [SR_BUSY] = "busy",
     [SR_CORRUPT] = "corrupt",
     [SR_TIMED_OUT] = "timed_out",

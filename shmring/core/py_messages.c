@@ -124,20 +124,21 @@ PyObject *sr_ring_put(PyObject *object, PyObject *const *args, Py_ssize_t count,
     return sr_put_as(&EXPECTED, (struct ring *)object, args, count, names);
 }
 
-/* A call that never waits gives up after so many copies in vain, another one at its deadline. */
+/* Copies in vain, and for so long, before a call that never waits gives up; another one does at its deadline. A value that
+ * is set every few cache misses can outrun many short copies in a row. */
 enum { COPIES_IN_VAIN = 16 };
+static const int64_t OUTRUN_NS = 100 * 1000 * 1000;
 
 enum sr_result sr_retry(struct retry *retry) {
     if (PyErr_CheckSignals() != 0)
         return SR_INTERRUPTED;
-    if (retry->timeout_ns == 0)
-        return ++retry->count < COPIES_IN_VAIN ? SR_OK : SR_TIMED_OUT;
-    if (retry->timeout_ns == INT64_MAX)
+    bool waits = retry->timeout_ns != 0;
+    if (retry->timeout_ns == INT64_MAX || (++retry->count < COPIES_IN_VAIN && !waits))
         return SR_OK;
     int64_t now = sr_os_monotonic_ns();
     if (!retry->deadline_ns)
-        retry->deadline_ns = now + retry->timeout_ns;
-    return now < retry->deadline_ns ? SR_OK : SR_TIMED_OUT;
+        retry->deadline_ns = now + (waits ? retry->timeout_ns : OUTRUN_NS);
+    return now < retry->deadline_ns ? SR_OK : SR_OUTRUN;
 }
 
 PyObject *sr_ring_get(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {

@@ -166,7 +166,7 @@ PyObject *sr_put_many_as(const struct arguments *expected, struct ring *self, Py
 /* What was copied was overwritten meanwhile: may we try again? SR_OK, or why not. */
 struct retry {
     int64_t timeout_ns;
-    int64_t deadline_ns; /* 0: this is the first time */
+    int64_t deadline_ns; /* 0: not set yet */
     int count;
 };
 enum sr_result sr_retry(struct retry *retry);

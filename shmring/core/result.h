@@ -11,6 +11,7 @@ enum sr_result {
     SR_TOO_LONG,     /* the message is longer than the ring allows, or than the taker's limit */
     SR_STALE,        /* the record is no longer ours: we were taken for dead */
     SR_OVERWRITTEN,  /* what was read was overwritten meanwhile: take again */
+    SR_OUTRUN,       /* however often it was taken again, it was overwritten meanwhile */
     SR_BUSY,         /* the role has a live holder */
     SR_CORRUPT,      /* shared memory holds what no writer of ours writes */
     SR_TIMED_OUT,    /* the deadline passed */

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 import shmring
+from shmring import diagnosis
 from tests.conftest import file_of
 from tests.ring.conftest import for_ever, needs_signals
 
@@ -183,6 +184,23 @@ def test_no_value_is_ever_torn_however_long_it_is(start: Callable) -> None:
             os.kill(readers[0].pid, signal.SIGCONT)
         writer.result()
         assert all(reader.result() > 0 for reader in readers)
+
+
+def test_a_writer_that_never_rests_does_not_hide_the_value_from_a_reader_that_does_not_wait(start: Callable) -> None:
+    with shmring.Latest.create(size=64) as cell:
+
+        def write() -> None:
+            while True:
+                cell.set(bytes(64))
+
+        writer = start(write)
+        cell.wait_newer(0)
+        for _ in range(300_000):
+            assert cell.get() == bytes(64)
+        writer.kill()
+        said = diagnosis.diagnose(cell, "outrun", "get", 0, False)
+        assert isinstance(said, shmring.Empty)
+        assert "faster than who reads it" in str(said)
 
 
 def test_it_goes_with_its_last_user(name: str) -> None:
