@@ -66,12 +66,16 @@ def main_rows(result: Result) -> list[list[str]]:
     return rows
 
 
+AS_FAST = 0.995  # in the figures shown
+
+
 def where_rivals_win(result: Result) -> str:
     """A sentence."""
     behind = []
     for table in result.tables:
         ours, rival = table.best_of_ours(), table.best_rival()
-        if ours and rival and (lead := table.to_best_rival(ours)) is not None and lead < 1:
+        lead = table.to_best_rival(ours) if ours else None
+        if rival and lead is not None and lead < AS_FAST:
             behind.append(f"{table.topology}, {table.title}: {rival.name} by {words.times(1 / lead)}")
     return "Where a rival wins: " + "; ".join(behind) + "." if behind else "No rival wins a table of this run."
 
