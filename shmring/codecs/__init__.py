@@ -38,8 +38,7 @@ def register(codec: Codec) -> Codec:
     Returns it. TypeError when it lacks a method; ValueError for a bad name, or one that is taken.
     """
     check(codec)
-    if codec.name in ("bytes", RAW) or codec.name in _BUILT_IN:
-        raise ValueError(f"the codec name {codec.name!r} is built in; give yours another")
+    _refuse_built_in(codec.name)
     if _known.setdefault(codec.name, codec) is not codec and type(_known[codec.name]) is not type(codec):
         raise ValueError(f"the codec name {codec.name!r} is taken by {_known[codec.name]!r}; give yours another")
     _known[codec.name] = codec
@@ -55,6 +54,11 @@ def msgspec(type: Any) -> NamedCodec:
     made = _module("msgspec").typed(type)
     _known[made.name] = made
     return made  # type: ignore[no-any-return]
+
+
+def _refuse_built_in(name: str) -> None:
+    if name in ("bytes", RAW) or name in _BUILT_IN:
+        raise ValueError(f"the codec name {name!r} is built in; give yours another")
 
 
 def check(codec: Codec) -> Codec:
@@ -76,7 +80,10 @@ def find(codec: str | Codec | None) -> Codec | None:
     if codec is None or codec == "bytes":
         return None
     if not isinstance(codec, str):
-        return check(codec)
+        check(codec)
+        if not isinstance(codec, NamedCodec):  # one of ours, or made of it
+            _refuse_built_in(codec.name)
+        return codec
     found = _by_name(codec)
     if found is None:
         every = ", ".join(map(repr, ["bytes", *sorted({*_BUILT_IN, *_known})]))

@@ -88,6 +88,14 @@ def test_a_codec_that_is_none_is_refused() -> None:
             shmring.codecs.register(bad)
 
 
+def test_the_name_of_a_built_in_codec_is_not_for_another(name) -> None:
+    imposter = Json()
+    imposter.name = "pickle"
+    for refused in (lambda: shmring.Ring.create(name, codec=imposter), lambda: shmring.codecs.register(imposter)):
+        with pytest.raises(ValueError, match="'pickle' is built in"):
+            refused()
+
+
 def test_the_records_of_any_ring_can_be_had_raw(name) -> None:
     with (
         shmring.Ring.create(name, codec="pickle", on_dead_peer="wait") as ring,
