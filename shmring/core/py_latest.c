@@ -136,6 +136,9 @@ static PyObject *latest_wait_newer(PyObject *object, PyObject *const *args, Py_s
         !sr_parse_timeout(timeout, &timeout_ns))
         return NULL;
     uint64_t known = PyLong_AsUnsignedLongLong(version);
+    if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_OverflowError))
+        return PyErr_Format(PyExc_ValueError, "version is %S; it is one that `version` or `get_versioned` gave, or 0",
+                            version);
     if (PyErr_Occurred() || (!sr_gate_open(self, CONSUMING) && !sr_pass_gate(self, CONSUMING)))
         return NULL;
     struct sr_record record;

@@ -65,6 +65,9 @@ def test_a_newer_value_is_waited_for() -> None:
         setter.start()
         assert cell.wait_newer(1, timeout=20) == 2
         setter.join()
+        for none in (-1, 2**64):
+            with pytest.raises(ValueError, match=f"version is {none}"):
+                cell.wait_newer(none)
 
 
 def test_every_waiter_is_woken(start: Callable, gate) -> None:
