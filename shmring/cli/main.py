@@ -82,5 +82,8 @@ def _say(error: BaseException, row: exits.Exit) -> None:
         # Python flushes standard output once more on its way out; there is nobody to hear of it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     elif str(error):
-        words = error.strerror if isinstance(error, OSError) and error.strerror else error  # without [Errno 2]
+        words = str(error)
+        if isinstance(error, OSError) and error.strerror:  # without [Errno 2]
+            path = "" if error.filename is None else str(error.filename)
+            words = error.strerror if path in error.strerror else f"{path}: {error.strerror}"
         print(f"shmring: {words}", file=sys.stderr)
