@@ -13,7 +13,7 @@ wheel.
 """
 
 from .columns import columns_of, remark
-from .comparison import Change, compare
+from .comparison import Change, alone, compare
 from .options import TOPOLOGIES, Options, brief, parse_size
 from .readme_table import put_into, put_picture, readme_table
 from .report import write_report
@@ -29,6 +29,7 @@ __all__ = [
     "Result",
     "Row",
     "Table",
+    "alone",
     "brief",
     "columns_of",
     "compare",

@@ -94,6 +94,7 @@ class Contestant:
     batched: bool = False
     reuses: bool = False  # a message is valid only until the next one is asked for
     structs: bool = False  # small objects are given to it as msgspec Structs, not as dicts
+    unpickled: bool = False  # objects go by another codec, for which pickle is no limit
     arrays: bool = False  # frames are given to it as numpy arrays, not as bytes
     spins: bool = False  # never sleeps while it waits, so it is held against the cache line and not against the futex
     adapts: bool = False  # spins briefly and then sleeps

@@ -139,8 +139,15 @@ FOR_OBJECTS = (
         "shmring spsc ring, pickle", PickledSpscRing, ours=True, carries=_OBJECTS, patterns=frozenset({ONE_TO_ONE})
     ),
     Contestant("shmring mpmc ring, codec pickle", CodecRing, ours=True, carries=_OBJECTS),
-    Contestant("shmring mpmc ring, codec msgspec", MsgspecRing, ours=True, carries=_OBJECTS),
-    Contestant("shmring mpmc ring, codec msgspec, Structs", TypedRing, ours=True, carries=_OBJECTS, structs=True),
+    Contestant("shmring mpmc ring, codec msgspec", MsgspecRing, ours=True, unpickled=True, carries=_OBJECTS),
+    Contestant(
+        "shmring mpmc ring, codec msgspec, Structs",
+        TypedRing,
+        ours=True,
+        carries=_OBJECTS,
+        structs=True,
+        unpickled=True,
+    ),
     Contestant("shmring mpmc ring, pickle", PickledRing, ours=True, carries=_OBJECTS, patterns=EVERY_QUEUE),
 )
 FOR_TOPICS = (Contestant("shmring.Topic", Topic, ours=True, patterns=frozenset({BROADCAST})),)

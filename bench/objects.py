@@ -66,7 +66,8 @@ def plans(options: Options) -> Iterator[Plan]:
         entries += [each for each in c_limits(work) if large and each.row.name == MEMCPY]
         for each in them:
             if each.can(ONE_TO_ONE, OBJECTS) and not ((each.batched or each.structs) and large):
-                entries.append(entry(each, move, work.deadline, limit=MEMCPY if large else PICKLE))
+                limit = MEMCPY if large else "" if each.unpickled else PICKLE
+                entries.append(entry(each, move, work.deadline, limit=limit))
         yield Plan(table, entries, options.rounds)
 
 

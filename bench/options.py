@@ -23,6 +23,7 @@ TOPOLOGIES = (
 SIZES = (8, 64, 1024, 64 * 1024, 1 << 20, 8 << 20)
 PROCESSES = (1, 2, 4, 8)
 SHORTEST, LONGEST = 8, 256 << 20
+FASTEST = 10_000_000  # messages a second in the open loop
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Options:
             raise ValueError(f"rounds is {self.rounds}; it is 1 or more")
         if not 0.001 <= self.seconds <= 60:
             raise ValueError(f"seconds is {self.seconds}; it is 0.001 to 60 for one contestant in one round")
+        if not 1 <= self.rate <= FASTEST:
+            raise ValueError(f"rate is {self.rate}; it is 1 to {FASTEST} messages a second")
         chosen(self.rivals, all_of_them())
         cpus_to_pin(self.pin)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
+import urllib.parse
 
 from . import machine, words
 from .pictures import pictures
@@ -71,25 +73,29 @@ AS_FAST = 0.995  # in the figures shown
 
 def where_rivals_win(result: Result) -> str:
     """A sentence."""
-    behind = []
+    behind, tables = [], 0
     for table in result.tables:
         ours, rival = table.best_of_ours(), table.best_rival()
         lead = table.to_best_rival(ours) if ours else None
+        tables += lead is not None
         if rival and lead is not None and lead < AS_FAST:
             behind.append(f"{table.topology}, {table.title}: {rival.name} by {words.times(1 / lead)}")
-    return "Where a rival wins: " + "; ".join(behind) + "." if behind else "No rival wins a table of this run."
+    if behind:
+        return "Where a rival wins: " + "; ".join(behind) + "."
+    return "No rival wins a table of this run." if tables else "No rival took part in this run."
 
 
 def _cell(table: Table, row: Row | None) -> str:
     return f"{words.value(table, row.median)} ({row.name.removeprefix('shmring ')})" if row else ""
 
 
-def put_picture(result: Result, path: pathlib.Path) -> str:
-    """Write the picture of throughput against size; the Markdown that shows it. ValueError when there is none."""
+def put_picture(result: Result, path: pathlib.Path, beside: pathlib.Path | None = None) -> str:
+    """Write the picture of throughput against size; the Markdown that shows it in that file. ValueError without one."""
     for name, title, png in pictures(result):
         if name == "throughput":
             path.write_bytes(png)
-            return f"![{title}]({path.as_posix()})"
+            shown = pathlib.Path(os.path.relpath(path, beside.parent)) if beside else path
+            return f"![{title}]({urllib.parse.quote(shown.as_posix())})"
     raise ValueError("there is no throughput of several sizes in this result, so there is no picture of it")
 
 

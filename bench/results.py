@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+from math import isfinite
 from typing import Any
 
 from . import statistics
@@ -96,9 +97,12 @@ class Table:
         return row.median / other.median if self.better == HIGHER else other.median / row.median
 
     def to_limit(self, row: Row) -> float | None:
-        """How much of its limit a row reaches, 1 being all."""
+        """How much of its limit a row reaches, 1 being all: of the best round of that, which is what can be done."""
         limit = self.row(row.limit) if row.limit else None
-        return self.goodness(row, limit) if limit else None
+        if limit is None or not limit.values or not row.median:
+            return None
+        best = max(limit.values) if self.better == HIGHER else min(limit.values)
+        return row.median / best if self.better == HIGHER else best / row.median
 
     def best_rival(self) -> Row | None:
         """The best contestant that is not ours, of those that did the work in every round."""
@@ -146,6 +150,9 @@ class Result:
         return plain
 
 
+_KINDS: dict[str, Any] = {"str": str, "bool": bool, "float": (int, float), "list": list, "dict": dict}
+# Of the machine, what every report shows.
+_MACHINE = {"cpu": str, "cpus": int, "virtual": bool, "memory_bytes": int, "system": str, "python": str}
 _DERIVED = {"median", "min", "max", "to_limit", "to_best_rival", "noise"}
 
 
@@ -175,11 +182,14 @@ def from_json(plain: Any) -> Result:
         for place, row in enumerate(_field(table, "rows", list, where)):
             rows.append(_made(Row, row, f"{where}.rows[{place}]", _DERIVED))
             _expect(rows[-1].status in STATUSES, f"{where}.rows[{place}].status is {rows[-1].status!r}")
-            numbers = all(isinstance(value, (int, float)) for value in rows[-1].values)
-            _expect(numbers, f"{where}.rows[{place}].values has something else than numbers")
+            for name in ("values", "foreign", "stolen"):
+                numbers = all(isinstance(value, (int, float)) and isfinite(value) for value in getattr(rows[-1], name))
+                _expect(numbers, f"{where}.rows[{place}].{name} has something else than finite numbers")
         tables.append(_made(Table, {**table, "rows": rows}, where, {"best_rival"}))
         _expect(tables[-1].better in (HIGHER, LOWER), f"{where}.better is {tables[-1].better!r}")
     made: Result = _made(Result, {**plain, "tables": tables}, "the result", set())
+    for name, kind in _MACHINE.items():
+        _expect(isinstance(made.machine.get(name), kind), f"its machine.{name} is {made.machine.get(name)!r}")
     return made
 
 
@@ -195,7 +205,12 @@ def _made(kind: Any, plain: Any, where: str, derived: set[str]) -> Any:
     ]
     if missing := [name for name in required if name not in plain]:
         raise BadResult(f"{where} lacks the field {missing[0]!r}")
-    return kind(**{name: value for name, value in plain.items() if name in fields})
+    known = {name: value for name, value in plain.items() if name in fields}
+    for name, value in known.items():
+        wanted = str(fields[name].type)
+        is_one = isinstance(value, _KINDS[wanted.partition("[")[0]])
+        _expect(is_one, f"{where}.{name} is {value!r}, which is no {wanted}")
+    return kind(**known)
 
 
 def _field(plain: Any, name: str, kind: type, where: str) -> Any:

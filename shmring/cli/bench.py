@@ -107,16 +107,19 @@ def _as_words(given: dict[str, Any]) -> list[str]:
 def compare(before: Path, after: Path, threshold: float, everybody: bool, as_json: bool) -> int:
     """Show how AFTER differs from BEFORE, two results.json, with 95 % confidence intervals.
 
-    The exit code is 1 when a row of ours is worse by more than the threshold with that confidence, or has begun to
-    fail.
+    The exit code is 1 when a row of ours is worse by more than the threshold with that confidence, has begun to fail,
+    or is gone from a table that both have. That takes four rounds each, but for what is counted and not timed.
     """
-    changes = bench.compare(bench.read(before), bench.read(after), threshold / 100)
+    earlier, later = bench.read(before), bench.read(after)
+    changes = bench.compare(earlier, later, threshold / 100)
     shown = [change for change in changes if everybody or change.ours]
     if as_json:
         text.print_json([change.asdict() for change in shown])
     else:
         columns = ("TABLE", "NAME", "BEFORE", "AFTER", "BETTER BY", "95 % INTERVAL", "VERDICT")
         text.print_table(columns, [change.cells() for change in shown])
+        for line in bench.alone(earlier, later):
+            print(f"not compared: {line}")
     return exits.ERROR.code if any(change.is_regression and change.ours for change in changes) else exits.OK.code
 
 
@@ -138,7 +141,7 @@ def readme(result: Path, into: Path | None, picture: Path | None) -> None:
     found = bench.read(result)
     table = bench.readme_table(found)
     if picture is not None:
-        table += f"\n\n{bench.put_picture(found, picture)}"
+        table += f"\n\n{bench.put_picture(found, picture, beside=into)}"
     if into is None:
         print(table)
     else:

@@ -44,7 +44,10 @@ def result():
 def slower(result):
     """Return the same run with our row a tenth slower in every round."""
     table = result.tables[0]
-    rows = [Row(row.name, row.role, row.ours, row.status, limit=row.limit, values=[*row.values]) for row in table.rows]
+    rows = [
+        Row(row.name, row.role, row.ours, status=row.status, limit=row.limit, values=[*row.values])
+        for row in table.rows
+    ]
     rows[1].values = [value * 0.7 for value in rows[1].values * 2]
     table.rows[1].values *= 2
     return made(rows)

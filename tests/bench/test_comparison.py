@@ -33,7 +33,8 @@ def test_a_row_that_begins_to_fail_is_a_regression(result, slower):
 
 def test_a_row_that_is_gone_is_named(result, slower):
     del slower.tables[0].rows[1]
-    assert change_of(bench.compare(result, slower), "shmring spsc put, get").verdict == "is gone"
+    assert change_of(bench.compare(result, slower), "shmring spsc put, get").verdict == "IS GONE"
+    assert change_of(bench.compare(result, slower), "shmring spsc put, get").is_regression
 
 
 def test_the_command_fails_on_a_regression_and_only_then(result, slower, tmp_path):
@@ -55,3 +56,37 @@ def test_a_file_that_is_not_a_result_is_wrong_usage(tmp_path):
     ended = subprocess.run([*COMPARE, path, path], capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert "it is not an object" in ended.stderr
+
+
+def test_one_round_decides_nothing(result, slower):
+    for each in (result, slower):
+        for row in each.tables[0].rows:
+            row.values = row.values[:1]
+    change = change_of(bench.compare(result, slower), "shmring spsc put, get")
+    assert (change.verdict, change.is_regression) == ("too few rounds to tell", False)
+
+
+def test_results_without_a_common_table_are_wrong_usage_and_others_are_listed(result, slower, tmp_path):
+    slower.tables[0].title = "of something else"
+    assert bench.alone(result, slower)[-1].endswith("of something else: only in the second")
+    before, after = tmp_path / "before.json", tmp_path / "after.json"
+    result.tables = result.tables[:1]
+    slower.tables = slower.tables[:1]
+    bench.write(result, before)
+    bench.write(slower, after)
+    ended = subprocess.run([*COMPARE, before, after], capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "nothing can be compared" in ended.stderr
+
+
+def test_hundreds_of_rounds_are_compared(result, slower):
+    for each in (result, slower):
+        for row in each.tables[0].rows:
+            row.values = row.values * 60
+    assert change_of(bench.compare(result, slower), "shmring spsc put, get").verdict == "WORSE"
+
+
+def test_a_file_that_is_missing_is_named(tmp_path):
+    ended = subprocess.run([*COMPARE, tmp_path / "none.json", tmp_path], capture_output=True, text=True, check=False)
+    assert ended.returncode == 3
+    assert "none.json" in ended.stderr

@@ -23,7 +23,7 @@ def test_the_json_says_what_follows_from_the_figures(result):
     ours = table["rows"][1]
     assert (ours["median"], ours["min"], ours["max"]) == (11e6, 10e6, 12e6)
     assert ours["to_best_rival"] == pytest.approx(5.5)
-    assert ours["to_limit"] == pytest.approx(11 / 21)
+    assert ours["to_limit"] == pytest.approx(11 / 22)
     assert table["rows"][3]["median"] is None
 
 
@@ -52,6 +52,10 @@ def test_a_row_says_why_it_is_noisy():
         (lambda plain: plain.update(other=1), "unknown field 'other'"),
         (lambda plain: plain.update(tables={}), "tables is not a list"),
         (lambda plain: plain["tables"][0]["rows"][0].update(values=["x"]), r"rows\[0\].values has something else"),
+        (lambda plain: plain["tables"][0]["rows"][0].update(values=[float("nan")]), r"rows\[0\].values has something"),
+        (lambda plain: plain["tables"][0]["rows"][0].update(foreign=None), r"rows\[0\].foreign is None"),
+        (lambda plain: plain["tables"][0].update(title=7), r"tables\[0\].title is 7"),
+        (lambda plain: plain.update(machine={}), r"machine\.cpu is None"),
         (lambda plain: plain["tables"][0]["rows"][0].update(status="fine"), r"rows\[0\].status is 'fine'"),
         (lambda plain: plain["tables"][0].update(better="more"), r"tables\[0\].better is 'more'"),
         (lambda plain: plain["tables"][0]["rows"][0].pop("name"), r"tables\[0\].rows\[0\] lacks the field 'name'"),
