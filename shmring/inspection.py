@@ -11,7 +11,7 @@ from typing import Any
 from shmring import _core, places, registry
 from shmring.errors import Corrupt, LayoutMismatch, NotReady
 from shmring.places import Place
-from shmring.segment.descriptors import shortage_explained
+from shmring.segment.descriptors import shortage_explained, unreadable_passed_over
 
 _SHUTDOWN = {0: "ready", 1: "shutdown", 2: "shutdown-immediate"}
 
@@ -147,6 +147,6 @@ def list_rings() -> list[RingInfo]:
     """Every named ring that this user may look at, sorted by name. Never blocks; those of others are left out."""
     found = []
     for place in registry.named_places():
-        with contextlib.suppress(FileNotFoundError, PermissionError, NotReady, ValueError):
+        with contextlib.suppress(ValueError), unreadable_passed_over():
             found.append(info_of(place))
     return found

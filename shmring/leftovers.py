@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from shmring import _core, places, registry, semaphores
 from shmring.errors import NotReady
 from shmring.queues import opening
-from shmring.segment.descriptors import is_shortage, shortage_explained
+from shmring.segment.descriptors import is_shortage, shortage_explained, unreadable_passed_over
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +64,7 @@ def _in_rings() -> set[int]:
     """Identities of the named rings there are; their semaphores go with them."""
     known = set()
     for place in registry.named_places():
-        absent = contextlib.suppress(FileNotFoundError, PermissionError, NotReady, ValueError)
-        with absent, registry.mapped(place) as memory:
+        with contextlib.suppress(ValueError), unreadable_passed_over(), registry.mapped(place) as memory:
             known.add(_core.describe(memory)[2])
     return known
 

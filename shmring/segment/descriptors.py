@@ -26,6 +26,16 @@ def is_shortage(error: OSError) -> bool:
 
 
 @contextlib.contextmanager
+def unreadable_passed_over() -> Iterator[None]:
+    """A with block that ends at what cannot be opened, for whatever reason but want of descriptors."""
+    try:
+        yield
+    except OSError as error:
+        if is_shortage(error):
+            raise
+
+
+@contextlib.contextmanager
 def shortage_explained() -> Iterator[None]:
     """A with block, or a decorator, in which want of descriptors is an OSError that says how many there are."""
     try:
