@@ -17,10 +17,13 @@ STATUS = {
 }
 
 
+_ROUNDED_UP = 0.9995  # of a unit: three digits would say 1e+03 of the smaller one
+
+
 def rate(value: float) -> str:
     """A number with a unit: 12.3 M, 4.56 k."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if value >= size:
+        if value >= size * _ROUNDED_UP:
             return f"{value / size:.3g} {unit}"
     return f"{value:.3g}"
 
@@ -28,7 +31,7 @@ def rate(value: float) -> str:
 def span(nanoseconds: float) -> str:
     """A time: 250 ns, 1.2 µs, 3.4 ms."""
     for unit, size in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
-        if nanoseconds >= size:
+        if nanoseconds >= size * _ROUNDED_UP:
             return f"{nanoseconds / size:.3g} {unit}"
     return f"{nanoseconds:.3g} ns"
 
