@@ -39,8 +39,8 @@ warm-up and not counted.
 Content and order are checked while timing: every 64th message, and every 64th round of the pool byte by byte; all are
 counted. Who loses, doubles or tears messages has no figure but says so.
 
-The limits were measured in the same rounds with small C programs. “of limit” is the part of it that is reached, “to
-best rival” how many times as good as the best contestant that is not shmring; above 1 is better.
+The limits were measured in the same rounds with small C programs. “of limit” is the part of its best round that is
+reached, “to best rival” how many times as good as the best contestant that is not shmring; above 1 is better.
 
 A row is marked noisy when its rounds differ by more than 25 % of the median, or when other processes used more than
 10 % of a CPU meanwhile: read it with care.
