@@ -68,8 +68,8 @@ class Route(NamedTuple):
 
 
 HIT = 3  # steps that take as long as to run into a breakpoint
-EVERY_UP_TO = 4000  # moments that an operation has, but for later
-ROUNDS = 16  # of its loops; of longer operations, and of later rounds, so many moments at random:
+EVERY_UP_TO = 2500  # moments that an operation has, but for later
+ROUNDS = 8  # of its loops; of longer operations, and of later rounds, so many moments at random:
 SOME = 200
 TRACES = 8  # of one operation: a message that wraps takes another way
 LONG = 5000  # instructions, and two traces will do
