@@ -133,7 +133,7 @@ enum sr_result sr_retry(struct retry *retry) {
     if (PyErr_CheckSignals() != 0)
         return SR_INTERRUPTED;
     bool waits = retry->timeout_ns != 0;
-    if (retry->timeout_ns == INT64_MAX || (++retry->count < COPIES_IN_VAIN && !waits))
+    if (retry->timeout_ns == INT64_MAX || (!waits && ++retry->count < COPIES_IN_VAIN))
         return SR_OK;
     int64_t now = sr_os_monotonic_ns();
     if (!retry->deadline_ns)
