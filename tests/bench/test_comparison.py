@@ -37,17 +37,20 @@ def test_a_row_that_is_gone_is_named(result, slower):
     assert change_of(bench.compare(result, slower), "shmring spsc put, get").is_regression
 
 
+def compared(folder, before, after, *options):
+    """Store two results and run the command on them."""
+    paths = folder / "before.json", folder / "after.json"
+    for each, path in zip((before, after), paths, strict=True):
+        bench.write(each, path)
+    return subprocess.run([*COMPARE, *options, *paths], capture_output=True, text=True, check=False)
+
+
 def test_the_command_fails_on_a_regression_and_only_then(result, slower, tmp_path):
-    before, after = tmp_path / "before.json", tmp_path / "after.json"
-    bench.write(result, before)
-    bench.write(slower, after)
-    worse = subprocess.run([*COMPARE, before, after], capture_output=True, text=True, check=False)
+    worse = compared(tmp_path, result, slower)
     assert (worse.returncode, worse.stderr) == (1, "")
     assert "WORSE" in worse.stdout
-    assert subprocess.run([*COMPARE, after, before], stdout=subprocess.DEVNULL, check=False).returncode == 0
-    assert (
-        subprocess.run([*COMPARE, "--threshold", "50", before, after], capture_output=True, check=False).returncode == 0
-    )
+    assert compared(tmp_path, slower, result).returncode == 0
+    assert compared(tmp_path, result, slower, "--threshold", "50").returncode == 0
 
 
 def test_a_file_that_is_not_a_result_is_wrong_usage(tmp_path):
@@ -69,12 +72,7 @@ def test_one_round_decides_nothing(result, slower):
 def test_results_without_a_common_table_are_wrong_usage_and_others_are_listed(result, slower, tmp_path):
     slower.tables[0].title = "of something else"
     assert bench.alone(result, slower)[-1].endswith("of something else: only in the second")
-    before, after = tmp_path / "before.json", tmp_path / "after.json"
-    result.tables = result.tables[:1]
-    slower.tables = slower.tables[:1]
-    bench.write(result, before)
-    bench.write(slower, after)
-    ended = subprocess.run([*COMPARE, before, after], capture_output=True, text=True, check=False)
+    ended = compared(tmp_path, result, slower)
     assert ended.returncode == 2
     assert "nothing can be compared" in ended.stderr
 
