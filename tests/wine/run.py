@@ -6,9 +6,11 @@ FLOOR says: tests that silently stopped running would look like success.
 """
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
+import threading
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent.parent
 FLOOR = 1500
+LIMIT = 30 * 60  # seconds for a process: four times what it takes, for a loaded machine
 # What looks at the sources, or at Linux, from outside: the same whatever the package runs on.
 SOURCES_OR_LINUX = {"bench", "core", "crash", "model", "test_layering.py", "test_sync_tags.py", "test_environment.py"}
 RINGS = {"ring"}
@@ -41,24 +44,37 @@ def windows_python(root: Path | None) -> list[str]:
     return [sys.executable] if root is None else ["wine64", str(root / "python/python.exe")]
 
 
-def run_part(root: Path | None, part: str, arguments: list[str]) -> int:
-    """Run pytest in the Windows Python; what it says goes to a file."""
+def run_part(root: Path | None, part: str, arguments: list[str]) -> int | None:
+    """Run pytest in the Windows Python; what it says goes to a file. None if it did not end within LIMIT."""
     where = root or Path(tempfile.gettempdir())
     report = where / f"report-{part}.xml"
     report.unlink(missing_ok=True)
-    command = [*windows_python(root), "-m", "pytest", *arguments]
-    command += ["-q", "-p", "no:cacheprovider", "--timeout-method=thread", f"--junitxml={report}"]
+    command = [*windows_python(root), "-m", "pytest", *arguments, "-v", "-p", "no:cacheprovider"]
+    command += ["--timeout-method=thread", "-o", f"faulthandler_timeout={LIMIT // 4}", f"--junitxml={report}"]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
-    with (where / f"log-{part}.txt").open("wb", buffering=0) as log:
-        # Not the file itself: under Wine a Python cannot start with one as its standard output.
-        pytest = subprocess.Popen(
-            command, cwd=CHECKOUT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        assert pytest.stdout is not None
-        while chunk := os.read(pytest.stdout.fileno(), 65536):
+    # Not the file itself: under Wine a Python cannot start with one as its standard output.
+    pytest = subprocess.Popen(
+        command, cwd=CHECKOUT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    copying = threading.Thread(target=copy_output, args=(pytest, where / f"log-{part}.txt"), daemon=True)
+    copying.start()
+    try:
+        return pytest.wait(LIMIT)
+    except subprocess.TimeoutExpired:
+        pytest.kill()
+        pytest.wait()
+        return None
+    finally:
+        copying.join(10)  # and no longer: a process that a test has left behind has the pipe as well
+
+
+def copy_output(process: "subprocess.Popen[bytes]", path: Path) -> None:
+    """Copy what it says as it comes, until the last process that has the pipe has ended."""
+    assert process.stdout is not None
+    with path.open("wb", buffering=0) as log:
+        while chunk := os.read(process.stdout.fileno(), 65536):
             log.write(chunk)
-    return pytest.wait()
 
 
 def outcomes(report: Path) -> tuple[Counter[str], Counter[str]]:
@@ -73,6 +89,13 @@ def outcomes(report: Path) -> tuple[Counter[str], Counter[str]]:
     return counts, reasons
 
 
+def what_to_read(log: str, *, everything: bool) -> str:
+    """The figures that tests report; or all but the names of those that passed or were skipped."""
+    if not everything:
+        return log[log.rfind("figures") :] if "figures" in log else ""
+    return "\n".join(line for line in log.splitlines() if not re.search(r"^tests\S+::.* (PASSED|SKIPPED)", line))
+
+
 def main() -> int:
     root = None if sys.argv[1] == "--here" else Path(sys.argv[1]).resolve()
     where, chosen = root or Path(tempfile.gettempdir()), sys.argv[2:]
@@ -81,15 +104,15 @@ def main() -> int:
         codes = [*all_of_them.map(lambda part: run_part(root, part, parts[part]), parts)]
     counts, reasons = Counter[str](), Counter[str]()
     for part, code in zip(parts, codes, strict=True):
-        report = where / f"report-{part}.xml"
+        report, log = where / f"report-{part}.xml", (where / f"log-{part}.txt").read_text(errors="replace")
         if code not in (0, 1) or not report.exists():  # 1: some failed
-            print((where / f"log-{part}.txt").read_text(errors="replace")[-8000:])
-            print(f"pytest under Wine ended with {code}")
+            print(log[-8000:])
+            how = f"did not end within {LIMIT // 60} minutes" if code is None else f"ended with {code}"
+            print(f"the tests of {part} under Wine {how}: {' '.join(parts[part])}")
             return 1
         found, why = outcomes(report)
         counts, reasons = counts + found, reasons + why
-        log = (where / f"log-{part}.txt").read_text(errors="replace")
-        print(log if code or chosen else log[log.rfind("figures") :] if "figures" in log else "")
+        print(what_to_read(log, everything=bool(code or chosen)))
     print(f"Windows Python{' under Wine' if root else ''}: {counts['passed']} passed, {counts['skipped']} skipped:")
     for reason, count in reasons.most_common():
         print(f"  {count:4} {reason}")
