@@ -81,7 +81,7 @@ def test_the_first_examples_are_at_most_five_lines(example):
 def output_of(example: str, *arguments: str) -> str:
     command = [sys.executable, EXAMPLES / example, *arguments]
     # Not in the checkout, whose shmring/ would hide the installed one from workers that look where they are started.
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100, cwd=EXAMPLES)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=EXAMPLES)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 

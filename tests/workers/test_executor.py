@@ -164,7 +164,7 @@ with shmring.ProcessPoolExecutor(1) as pool:
 @pytest.mark.parametrize("program", [["-c", NOTEBOOK], ["-"]], ids=["prompt", "standard input"])
 def test_functions_and_classes_of_a_main_without_a_file_are_sent_by_value(program):
     command = [sys.executable, *program]
-    done = subprocess.run(command, input=NOTEBOOK, capture_output=True, text=True, check=False, timeout=100)
+    done = subprocess.run(command, input=NOTEBOOK, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == (f"{os.path.join('a', '3')}\nits own\n", "")
 
 
@@ -178,14 +178,14 @@ def test_what_stands_under_the_main_guard_is_sent_by_value(tmp_path):
         "    with shmring.ProcessPoolExecutor(1) as pool:\n"
         "        print(list(pool.map(inside, range(3))))\n"
     )
-    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False, timeout=100)
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("[1, 2, 3]\n", "")
 
 
 def test_a_program_without_main_guard_is_told_so(tmp_path):
     program = tmp_path / "program.py"
     program.write_text("import shmring\nprint(shmring.ProcessPoolExecutor(1).submit(abs, -1).result())\n")
-    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False, timeout=100)
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "BrokenProcessPool" in done.stderr
     assert "__main__" in done.stderr.splitlines()[-1]
@@ -355,7 +355,7 @@ AT_EXIT = """
 def test_work_that_is_pending_when_the_interpreter_ends_is_done(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(textwrap.dedent(AT_EXIT))
-    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False, timeout=100)
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "499\n", "")
 
 
@@ -430,7 +430,7 @@ def test_a_forked_childs_use_of_its_parents_executor_is_a_clear_error_and_harms_
     program.write_text(textwrap.dedent(IN_A_FORK))
     command = [sys.executable, program, tmp_path / "go"]
     env = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parent)}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100, env=env)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     assert done.stderr == ""
     assert done.stdout.splitlines() == ["RuntimeError True"] * 5 + ["3", "called back", "True 5"]
 
