@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -21,6 +22,7 @@ class Run:
     """One pass of items through all the stages."""
 
     def __init__(self, sources: Sequence[Callable[[], Iterable[Any]]], specs: Sequence[StageSpec]) -> None:
+        self._owner = os.getpid()
         self._changed = threading.Condition()
         self._news = 0
         self._finished: collections.deque[tuple[Stage, Batch]] = collections.deque()
@@ -120,26 +122,39 @@ class Run:
     def results(self) -> Iterator[Any]:
         """The results, until all have come; then everything is given back. Raises what a stage or source raised."""
         try:
-            while True:
-                with self._changed:
-                    self._changed.wait_for(lambda: self._results or self._ended or self._error)
-                    if self._error:
-                        raise self._error
-                    if not self._results:
-                        return
-                    taken = [self._results.popleft() for _ in range(len(self._results))]
-                    self._news += 1
-                    self._changed.notify_all()
-                yield from taken
+            while taken := self._take():
+                for result in taken:
+                    self._refuse_forked_child()
+                    yield result
         finally:
             self.stop()
+
+    def _take(self) -> list[Any]:
+        self._refuse_forked_child()  # before the lock, which a thread that the child does not have may hold
+        with self._changed:
+            self._changed.wait_for(lambda: self._results or self._ended or self._error)
+            if self._error:
+                raise self._error
+            taken = [self._results.popleft() for _ in range(len(self._results))]
+            self._news += 1
+            self._changed.notify_all()
+        return taken
+
+    def _refuse_forked_child(self) -> None:
+        if os.getpid() != self._owner:
+            raise RuntimeError(
+                f"this run of a pipeline is that of process {self._owner}, and this is a forked child without its "
+                "threads: take the results there, or begin another run here"
+            )
 
     def stats(self) -> tuple[StageStats, ...]:
         """What each stage has done so far."""
         return tuple(stage.stats() for stage in self._stages)
 
     def stop(self) -> None:
-        """End everything: gently when all is done, else at once. May be called again."""
+        """End everything: gently when all is done, else at once. May be called again. Nothing in a forked child."""
+        if os.getpid() != self._owner:
+            return
         with self._changed:
             gently = self._ended and not self._error
             self._stopping = True

@@ -11,6 +11,7 @@ import sys
 import textwrap
 import threading
 import time
+import warnings
 
 import pytest
 from stage_functions import (
@@ -30,7 +31,7 @@ from stage_functions import (
 import shmring
 from shmring import Pipeline
 from shmring.workers.failures import KILL
-from tests.ring.conftest import needs_signals
+from tests.ring.conftest import needs_fork, needs_signals
 
 KILLED = f"left with exit code {KILL}" if sys.platform == "win32" else "killed by SIGKILL"
 
@@ -218,6 +219,26 @@ def group_lives(group):
     except ProcessLookupError:
         return False
     return True
+
+
+@needs_fork
+def test_a_forked_child_is_refused_its_parents_run_and_harms_nobody():
+    with Pipeline().source(range(1000)).stage(double) as pipeline:
+        results = iter(pipeline)
+        taken = [next(results)]
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of a fork beside threads
+            child = os.fork()
+        if child == 0:
+            ok = False
+            try:
+                with pipeline:
+                    next(results)
+            except RuntimeError as error:
+                ok = f"that of process {os.getppid()}" in str(error)
+            finally:
+                os._exit(0 if ok else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert [*taken, *results] == [*range(0, 2000, 2)]
 
 
 def test_a_stage_runs_on_any_executor():
