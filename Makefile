@@ -41,7 +41,7 @@ test-windows: $(VENV)/installed $(VENV)/group-test $(VENV)/group-wine
 		winpython -m pip install -q --no-index --no-deps --no-warn-script-location --force-reinstall $(WINE)/wheel/*.whl && \
 		$(PY) tests/wine/run.py $(WINE) $(ARGS) && $(PY) -m pytest -q tests/wine/from_outside.py'
 
-# In two processes, as parts of it wait, or keep one core busy: three minutes less than in one.
+# In two processes side by side: parts of it wait, or keep one core busy.
 VERIFY := $(PY) -m pytest -m verify --durations=5
 verify: $(VENV)/installed $(VENV)/group-test $(VENV)/group-verify
 	bash tests/verify-tools.sh
