@@ -46,9 +46,9 @@ VERIFY := $(PY) -m pytest -m verify --durations=5
 verify: $(VENV)/installed $(VENV)/group-test $(VENV)/group-verify
 	bash tests/verify-tools.sh
 	$(if $(ARGS),$(VERIFY) $(ARGS),$(MAKE) --no-print-directory -j2 --output-sync=target verify-core verify-processes)
-verify-core:
+verify-core: $(VENV)/installed
 	$(VERIFY) tests/core
-verify-processes:
+verify-processes: $(VENV)/installed
 	$(VERIFY) --ignore=tests/core
 
 soak: export SHMRING_EFFORT ?= 3

@@ -28,7 +28,7 @@ export WINEPREFIX=$root/prefix WINEARCH=win64 WINEDEBUG=-all PATH=/usr/lib/wine:
 export WINEDLLOVERRIDES="mscoree,mshtml=;winemenubuilder.exe=d"
 unset DISPLAY
 # A Windows Python cannot start with a regular file as a standard stream: /dev/null in, a pipe out.
-winpython() { wine64 $root/python/python.exe "\$@" </dev/null 2>&1 | cat; return "\${PIPESTATUS[0]}"; }
+winpython() { timeout -k 10 600 wine64 $root/python/python.exe "\$@" </dev/null 2>&1 | cat; return "\${PIPESTATUS[0]}"; }
 ENV
 source "$root/env.sh"
 if [ ! -d "$root/prefix" ]; then
