@@ -91,7 +91,7 @@ class Chain:
             if isinstance(error, Exception) and index < self.control.first:
                 raise Gone from None  # buried as we came: what we saw of it were zeros
             raise
-        link.single, link.index = single, index
+        link._belongs(self.root, index, single)
         if index < self.control.first:  # whoever buries it may not have seen us
             link.close()
             raise Gone
@@ -333,7 +333,7 @@ class Chain:
                     identity=int.from_bytes(os.urandom(8), "little") >> 1 | 1,
                 )
                 link = Link._on(memory, None, self._manner, at=offset, populate=not single)
-                link.single, link.index = single, at + 1
+                link._belongs(self.root, at + 1, single)
                 self._link(at).shutdown()
                 done = "linked"
                 if single and self._room_in_count():

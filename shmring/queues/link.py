@@ -26,6 +26,15 @@ class Link(Ring):
     _noun = "queue"
     single: bool = False
     index: int = 0
+    _name_of_queue: str | None = None
+
+    def _belongs(self, root: Root, index: int, single: bool) -> None:
+        self._name_of_queue, self.index, self.single = root.name, index, single
+
+    @property
+    def name(self) -> str | None:
+        """The queue's name, which errors tell; None for an anonymous one."""
+        return self._name_of_queue if self._name_of_queue is not None else super().name
 
     @classmethod
     def _codec_for(cls, stored: str, manner: Manner) -> codecs.Codec | None:

@@ -61,6 +61,18 @@ def test_a_consumer_survives_poison_in_any_ring_of_a_queue(queue) -> None:
     assert skipped == 10
 
 
+def test_the_error_names_the_queue_also_where_it_has_grown(name) -> None:
+    with shmring.Queue(name=name, capacity="64 KiB") as queue:
+        for _ in range(10):
+            queue.put(bytes(20_000))
+        queue.put(Poison())
+        for _ in range(10):
+            queue.get()
+        with pytest.raises(shmring.DecodeError, match=f"a message of queue '{name}'") as error:
+            queue.get()
+        queue.skip(error.value)
+
+
 def test_a_batch_ends_before_poison(queue) -> None:
     queue.put_many([1, 2, Poison(), 3])
     assert queue.get_many() == [1, 2]
