@@ -103,8 +103,7 @@ class Pool:
             for task in tasks:
                 self.pending.pop(task.number, None)
             self.feed.withdraw(tasks, len(self.pending))
-            if self.ending:
-                self.crew.wake()
+            self._nudge()
         for task in tasks:
             task.future.cancel()
 
@@ -153,8 +152,15 @@ class Pool:
         with self.lock:
             self.pending.pop(task.number, None)
             self.feed.in_flight -= 1
-            if self.ending:
-                self.crew.wake()
+            self._nudge()
+
+    def _nudge(self) -> None:
+        """Fewer are in flight, and no result will say so to the collector: others may wait for that, or the end may.
+
+        Under the lock.
+        """
+        if self.ending or self.feed.backlog:
+            self.crew.wake()
 
     # --- collecting ---
 

@@ -10,6 +10,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+import time
 import weakref
 
 import multiprocess
@@ -266,6 +267,31 @@ def test_a_call_that_has_not_begun_can_be_cancelled(tmp_path):
         assert held.result(60)
         assert waiting[0].result(60) == 2
         assert waiting[-1].cancelled()
+
+
+@pytest.mark.parametrize("why", ["cancelled", "cannot be pickled"])
+def test_what_comes_behind_many_calls_that_are_never_made_is_done(tmp_path, why):
+    with shmring.ProcessPoolExecutor(1) as pool:
+        held = pool.submit(wait_for, str(tmp_path / "go"))
+        last_that_is_made = [pool.submit(double, 1) for _ in range(5)]
+        if why == "cancelled":
+            never = [pool.submit(double, 1) for _ in range(50)]
+            assert [future.cancel() for future in never] == [True] * 50
+        else:
+            never = [pool.submit(double, Unpicklable()) for _ in range(50)]
+        behind = pool.submit(double, 4)
+        (tmp_path / "go").touch()
+        assert held.result(60)
+        assert [future.result(60) for future in last_that_is_made] == [2] * 5
+        assert behind.result(60) == 8
+        assert pool.submit(double, 5).result(60) == 10
+        assert not concurrent.futures.wait(never, 60).not_done
+
+
+def test_the_pool_goes_on_after_a_map_that_timed_out(pool):
+    with pytest.raises(TimeoutError):
+        list(pool.map(time.sleep, [0.05] * 30, timeout=0.01))
+    assert pool.submit(double, 4).result(60) == 8
 
 
 def test_shutdown_can_drop_what_has_not_begun(tmp_path):
