@@ -12,7 +12,7 @@ import click
 
 import shmring
 from shmring.cli import options
-from shmring.cli.messages import write_frame, write_line
+from shmring.cli.messages import binary_output, write_frame, write_line
 
 _LOOK_UP = 0.5  # seconds
 
@@ -88,8 +88,7 @@ else:
 
 def _get_all(ring: shmring.Ring, framed: bool, count: int | None, timeout: float | None) -> None:
     write = write_frame if framed else write_line
-    # Not sys.stdout.buffer, which is unbuffered, and writes in parts, where Python was told so (python -u).
-    output = open(sys.stdout.fileno(), "wb", closefd=False)  # noqa: SIM115 (each message is flushed)
+    output = binary_output()
     done = 0
     while count is None or done < count:
         try:

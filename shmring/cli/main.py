@@ -40,6 +40,8 @@ for _module in (ls, inspect, put, get, tail, rm, clean, doctor, demo, bench):
 def run(arguments: list[str] | None = None) -> int:
     """Run one command; say on standard error what went wrong; return the exit code."""
     words = sys.argv[1:] if arguments is None else arguments
+    if sys.stderr is None:  # closed, and print() would take standard output instead
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for the life of the program
     try:
         # Not commands.main(), which takes every EPIPE for a closed standard output: PeerDied is one too.
         with _terminated_in_order(), commands.make_context("shmring", list(words)) as context:

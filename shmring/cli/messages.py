@@ -6,6 +6,7 @@ message.
 """
 
 import errno
+import io
 import struct
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,23 @@ from shmring.cli.exits import BadInput
 _FRAME_LENGTH = struct.Struct("<I")
 _LONGEST_FRAME = 2**32 - 1
 _CHUNK = 1 << 16
+OUTPUT_MISSING = "standard output is closed; redirect it to a file, or to /dev/null"
 _FRAMES_EXPLAINED = "with --framed each message stands behind its length (u32, little-endian)"
+
+
+def binary_input() -> io.BufferedReader:
+    """Standard input. OSError when there is none."""
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, "standard input is closed; redirect it from a file, or from /dev/null")
+    return open(sys.stdin.fileno(), "rb", closefd=False)  # not ours to close
+
+
+def binary_output() -> BinaryIO:
+    """Standard output. OSError when there is none."""
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, OUTPUT_MISSING)
+    # Not sys.stdout.buffer, which is unbuffered, and writes in parts, where Python was told so (python -u).
+    return open(sys.stdout.fileno(), "wb", closefd=False)  # each message is flushed
 
 
 class Reader(Protocol):

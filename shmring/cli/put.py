@@ -1,13 +1,12 @@
 """`shmring put`: standard input into a ring."""
 
-import sys
 from typing import Any
 
 import click
 
 import shmring
 from shmring.cli import options
-from shmring.cli.messages import read_frames, read_lines
+from shmring.cli.messages import binary_input, read_frames, read_lines
 
 _KINDS = ("mpmc", "spsc", "semaphore")
 
@@ -69,7 +68,7 @@ def command(
 
 def _put_all(ring: shmring.Ring, framed: bool, timeout: float | None) -> None:
     """Put everything that standard input has; say how far it got when the ring stops it."""
-    source = open(sys.stdin.fileno(), "rb", closefd=False)  # noqa: SIM115 (standard input is not ours to close)
+    source = binary_input()
     batches = (read_frames if framed else read_lines)(source, ring.max_message)
     done = 0
     for messages in batches:

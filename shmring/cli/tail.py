@@ -7,7 +7,7 @@ import click
 
 import shmring
 from shmring.cli import options
-from shmring.cli.messages import write_frame, write_line
+from shmring.cli.messages import binary_output, write_frame, write_line
 
 
 def _start(context: click.Context, parameter: click.Parameter, value: str) -> Literal["latest", "oldest"] | int:
@@ -58,8 +58,7 @@ def command(
     write = write_frame if framed else write_line
     dead_peer: Literal["wait", "raise"] = "wait" if follow else "raise"
     owner_id = options.user(owner)
-    # Not sys.stdout.buffer, which is unbuffered, and writes in parts, where Python was told so (python -u).
-    output = open(sys.stdout.fileno(), "wb", closefd=False)  # noqa: SIM115 (each message is flushed)
+    output = binary_output()
     with (
         shmring.Topic.attach(name, timeout=wait, owner=owner_id, on_dead_peer=dead_peer, codec="raw") as topic,
         topic.subscribe(start) as subscription,

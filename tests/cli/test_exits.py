@@ -24,6 +24,34 @@ def test_an_error_that_only_a_bug_raises_has_none():
     assert exits.exit_for(ZeroDivisionError()) is None
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="about a POSIX shell")
+@pytest.mark.parametrize(
+    ("words", "closed", "said"),
+    [
+        ("put {} --create", "<&-", "shmring: standard input is closed; redirect it from a file, or from /dev/null\n"),
+        ("ls", ">&-", "shmring: standard output is closed; redirect it to a file, or to /dev/null\n"),
+        ("ls --json", ">&-", "shmring: standard output is closed; redirect it to a file, or to /dev/null\n"),
+    ],
+)
+def test_a_closed_standard_stream_is_told_of(name, words, closed, said):
+    command = f"{sys.executable} -m shmring {words.format(name)} {closed}"
+    with shmring.Ring.create(name):
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="about a POSIX shell")
+def test_get_keeps_what_it_cannot_write(name):
+    with shmring.Ring.create(name) as ring:
+        ring.put(b"kept")
+        get = f"{sys.executable} -m shmring get {name} --timeout 1"
+        done = subprocess.run(["bash", "-c", f"{get} >&-"], capture_output=True, text=True)
+        assert (done.returncode, done.stderr.partition(";")[0]) == (1, "shmring: standard output is closed")
+        assert ring.stats().messages == 1
+        done = subprocess.run(["bash", "-c", f"{get} 2>&-"], capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (0, "kept\n")
+
+
 def test_exit_codes_are_told_apart():
     codes = [row.code for row in exits.TABLE]
     assert codes == sorted(set(codes))
