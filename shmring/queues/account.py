@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from shmring import _core, segment
-from shmring.errors import ShmringError
+from shmring.errors import Corrupt, NotReady, ShmringError
 from shmring.queues.control import SIZE, Control
 from shmring.segment import growing
 
@@ -59,8 +59,10 @@ def in_flight(memory: segment.Segment, control: Control) -> int:
                 if index >= control.first:  # or it was finished as we looked, and we may have seen its successor there
                     found += held
                 index += 1
-        except ShmringError:
+        except ShmringError as error:
             if index >= control.first:
+                if isinstance(error, NotReady):  # a link is made before it is one
+                    raise Corrupt("the queue's memory was truncated by somebody else; remove the queue") from None
                 raise
             continue  # it was finished as we looked, and its memory freed
         return found

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import posix_ipc
 
 from shmring import _core
-from shmring.errors import NotReady
+from shmring.errors import Corrupt, NotReady, ShmringError
 from shmring.segment import contract, transfer
 from shmring.segment import reserve as storage
 from shmring.segment.names import check_name, check_path, os_name
@@ -62,8 +62,12 @@ class Segment(mmap.mmap):
         private: bool = False,
         huge: bool = False,
         offset: int = 0,
+        too_short: type[ShmringError] = Corrupt,
     ) -> Self:
-        """Map a descriptor (-1: anonymous memory), which the segment then owns; it is closed on failure too."""
+        """Map a descriptor (-1: anonymous memory), which the segment then owns; it is closed on failure too.
+
+        ``too_short`` is raised where the file has been shortened meanwhile.
+        """
         flags = mmap.MAP_PRIVATE if private else mmap.MAP_SHARED
         if fd < 0:
             flags |= mmap.MAP_ANONYMOUS | (_MAP_HUGETLB if huge else 0)
@@ -74,7 +78,7 @@ class Segment(mmap.mmap):
             if fd >= 0:
                 os.close(fd)
             if isinstance(error, ValueError) and fd >= 0:  # all was in range just now
-                raise NotReady(f"{path or name or 'the memory'} was truncated while it was being mapped") from None
+                raise too_short(f"{path or name or 'the memory'} was truncated by somebody else") from None
             raise
         self.fd, self.name, self.path, self.readonly, self.private, self.huge = fd, name, path, readonly, private, huge
         return self
@@ -296,7 +300,7 @@ def attach_named(full: str, *, name: str, readonly: bool = False, private: bool 
     if not size:
         os.close(memory.fd)
         raise NotReady(f"shared memory {name!r} has no size yet; its creator has not finished")
-    return Segment._map(memory.fd, size, name=name, readonly=readonly, private=private)
+    return Segment._map(memory.fd, size, name=name, readonly=readonly, private=private, too_short=NotReady)
 
 
 def unlink(name: str) -> None:
@@ -386,7 +390,8 @@ def file(
         if create:
             os.unlink(where)
         raise
-    return Segment._map(fd, wanted or status.st_size, path=where, readonly=readonly, private=private)
+    size = wanted or status.st_size
+    return Segment._map(fd, size, path=where, readonly=readonly, private=private, too_short=NotReady)
 
 
 def unnamed(directory: str | os.PathLike[str], size: int, *, mode: int, title: str) -> Segment:

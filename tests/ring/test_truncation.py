@@ -177,8 +177,25 @@ def test_a_file_truncated_just_before_it_is_mapped_is_not_ready(name: str, monke
 
     with shmring.Ring.create(name), monkeypatch.context() as patch:
         patch.setattr(os, "fstat", then_truncate)
-        with pytest.raises(shmring.NotReady, match="truncated while"):
+        with pytest.raises(shmring.NotReady, match="truncated"):
             registry.open_segment(registry.place_of(name, None))
+
+
+@pytest.mark.parametrize("left", [0, 100, 4096, 100_000])
+def test_what_maps_truncated_memory_once_more_finds_it_corrupt(name: str, left: int) -> None:
+    with shmring.Topic.create(f"{name}-topic", capacity="256 KiB") as topic:
+        os.truncate(f"/dev/shm/shmring.{name}-topic", left)
+        with pytest.raises(shmring.Corrupt):
+            topic.subscribe()
+    queue = shmring.JoinableQueue(name=name)
+    queue.put(1)
+    os.truncate(f"/dev/shm/shmring.{name}", left)
+    for call in (queue.join, queue.task_done):
+        with pytest.raises(shmring.Corrupt):
+            call()
+    queue.close()
+    Path(f"/dev/shm/shmring.{name}").unlink(missing_ok=True)
+    Path(f"/dev/shm/shmring.{name}-topic").unlink(missing_ok=True)
 
 
 def test_list_and_clean_outlive_truncations_while_they_look(name: str) -> None:
