@@ -325,8 +325,10 @@ class Attachment(_core.Attachment):
         self.close()
 
     def __del__(self) -> None:
-        with contextlib.suppress(Exception):  # half-built, or at interpreter exit: the kernel cleans up after us
+        try:  # noqa: SIM105 - contextlib may be gone
             self.close()
+        except Exception:  # half-built, or at interpreter exit: the kernel cleans up after us
+            pass
 
     # --- travelling ---
 

@@ -96,6 +96,8 @@ def _peer_died(ring: Any, verb: str, length: int, waited: bool) -> BaseException
         for entry in ring._snapshot()["attachments"]
         if entry["alive"] is False and entry["role"] in (wanted, "both")
     )
+    if not dead:  # somebody has taken the place of the last one since
+        return errors.PeerDied(f"every {wanted} of {_title(ring)} had died; another has come since: call again")
     names = ", ".join(
         f"pid {peer.pid} ({peer.role}, last seen {_age(int(peer.last_active * 1e9))} ago, found dead "
         f"{_age(int(peer.when * 1e9))} ago)"

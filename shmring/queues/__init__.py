@@ -6,6 +6,7 @@ import contextlib
 import math
 import operator
 import time
+import types
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from shmring import _core, codecs, registry, segment
 from shmring.attachment import CAPACITY_LIMIT, Manner
 from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
-from shmring.errors import Closed, DecodeError, Empty, Full, PeerDied, ShutDown
+from shmring.errors import Closed, DecodeError, Empty, Full, PeerDied, ShmringError, ShutDown
 from shmring.places import Place
 from shmring.queues.account import Account
 from shmring.queues.asynchronous import AsyncQueueMethods
@@ -104,15 +105,25 @@ class _Base(AsyncQueueMethods):
         """What try_put gave back."""
         if self._closed:
             raise self._end_closed(f"{self!r} is closed")
-        self._chain.take_role(PRODUCING)
-        self._chain.put(parts, deadline)
+        try:
+            self._chain.take_role(PRODUCING)
+            self._chain.put(parts, deadline)
+        except ValueError:  # of memory that is not mapped any more
+            if not self._closed:
+                raise
+            raise self._end_closed(f"{self!r} was closed by another thread") from None
 
     def _get_slowly(self, deadline: float) -> Any:
         """Where get_now would not."""
         if self._closed:
             raise self._end_closed(f"{self!r} is closed")
-        self._chain.take_role(CONSUMING)
-        return self._chain.get(deadline)
+        try:
+            self._chain.take_role(CONSUMING)
+            return self._chain.get(deadline)
+        except ValueError:
+            if not self._closed:
+                raise
+            raise self._end_closed(f"{self!r} was closed by another thread") from None
 
     _end_closed: type[Closed] = Closed  # what put and get raise after close()
 
@@ -136,7 +147,8 @@ class _Base(AsyncQueueMethods):
         OSError; here each is a Closed as well), while ``qsize`` and ``full`` go on to say what there was.
         """
         if not self._closed:
-            with contextlib.suppress(Closed, OSError):  # another thread's close was first; no descriptor is left
+            # Another thread's close was first; the memory was truncated; no descriptor is left.
+            with contextlib.suppress(ShmringError, OSError):
                 self._remember()
         self._leave()
 
@@ -164,8 +176,10 @@ class _Base(AsyncQueueMethods):
         self.close()
 
     def __del__(self) -> None:
-        with contextlib.suppress(Exception):  # half made, or at interpreter exit
+        try:  # noqa: SIM105 - contextlib may be gone
             self._leave()
+        except Exception:  # half made, or at interpreter exit
+            pass
 
     if not TYPE_CHECKING:  # or every name would pass for an attribute
 
@@ -354,6 +368,10 @@ class JoinableQueue(Queue):
 class SimpleQueue(_Base):
     """multiprocessing.SimpleQueue: put, get, empty and close, no bounds and no timeouts. Otherwise as Queue."""
 
+    def __class_getitem__(cls, item: Any) -> types.GenericAlias:
+        """``SimpleQueue[int]``, for annotations."""
+        return types.GenericAlias(cls, item)
+
     _end_closed = ClosedEnd
 
     def __init__(self, *, ctx: Any = None, **options: Any) -> None:
@@ -377,6 +395,8 @@ class SimpleQueue(_Base):
 def _deadline(block: bool, timeout: float | None) -> float:
     if not block:
         return 0.0
+    if timeout is not None and math.isnan(timeout):
+        raise ValueError("timeout is nan; give seconds as a number, or None to wait for ever")
     return math.inf if timeout is None else time.monotonic() + max(0.0, timeout)
 
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 
 import pytest
 
@@ -189,6 +190,38 @@ def test_close_wakes_a_thread_that_waits(queue: shmring.Queue) -> None:
     assert isinstance(raised[0], ValueError)
 
 
+@pytest.mark.parametrize("options", [{"maxsize": 1}, {"capacity": "64 KiB", "max_bytes": "512 KiB"}])
+def test_close_ends_a_put_that_waits_in_another_thread(options: dict[str, object]) -> None:
+    queue, raised = shmring.Queue(**options), []
+    with contextlib.suppress(shmring.Full):
+        while True:
+            queue.put(bytes(1000), timeout=0)
+
+    def put() -> None:
+        with pytest.raises(shmring.Closed) as error:
+            queue.put(bytes(1000))
+        raised.append(error)
+
+    thread = threading.Thread(target=put)
+    thread.start()
+    while "_put_parts(parts, wait)" not in "".join(traceback.format_stack(sys._current_frames().get(thread.ident))):
+        time.sleep(0)
+    queue.close()
+    thread.join()
+    assert raised
+
+
+KEPT_TO_THE_END = """
+import sys, shmring
+sys.kept = shmring.Queue(), shmring.Ring.create(), shmring.SimpleQueue[int]()
+"""
+
+
+def test_what_is_kept_to_the_interpreters_end_says_nothing_there() -> None:
+    done = subprocess.run([sys.executable, "-c", KEPT_TO_THE_END], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 def test_many_go_in_and_come_out(queue: shmring.Queue) -> None:
     assert queue.put_many(range(5)) == 5
     assert queue.get_many() == [0, 1, 2, 3, 4]
@@ -217,6 +250,11 @@ def test_a_simple_queue_has_no_bounds_and_no_timeouts() -> None:
     queue.close()
     with pytest.raises(ValueError, match="is closed"):
         queue.put(1)
+
+
+def test_no_number_is_no_timeout(queue: shmring.Queue) -> None:
+    with pytest.raises(ValueError, match="timeout is nan"):
+        queue.get(timeout=float("nan"))
 
 
 def test_values_out_of_range_are_refused() -> None:
