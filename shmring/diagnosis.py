@@ -89,19 +89,28 @@ def _timed_out(ring: Any, verb: str, length: int, waited: bool) -> BaseException
 
 def _peer_died(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
     wanted = _COUNTERPART[verb]
+    peers = [
+        entry
+        for entry in ring._snapshot()["attachments"]
+        if entry["role"] in (wanted, "both") and entry["slot"] != ring._slot
+    ]
     dead = tuple(
         errors.DeadPeer(
             pid=entry["pid"], role=entry["role"], when=entry["died_ns"] / 1e9, last_active=entry["active_ns"] / 1e9
         )
-        for entry in ring._snapshot()["attachments"]
-        if entry["alive"] is False and entry["role"] in (wanted, "both")
+        for entry in peers
+        if entry["alive"] is False
     )
-    if not dead:  # somebody has taken the place of the last one since
-        return errors.PeerDied(f"every {wanted} of {_title(ring)} had died; another has come since: call again")
-    names = ", ".join(
-        f"pid {peer.pid} ({peer.role}, last seen {_age(int(peer.last_active * 1e9))} ago, found dead "
-        f"{_age(int(peer.when * 1e9))} ago)"
-        for peer in dead
+    if len(dead) < len(peers):
+        return errors.PeerDied(f"every {wanted} of {_title(ring)} had died; another has come since: call again", dead)
+    # Whoever comes takes a dead one's place, and then nothing is known of that one any more.
+    names = (
+        ", ".join(
+            f"pid {peer.pid} ({peer.role}, last seen {_age(int(peer.last_active * 1e9))} ago, found dead "
+            f"{_age(int(peer.when * 1e9))} ago)"
+            for peer in dead
+        )
+        or "their places have been taken since"
     )
     return errors.PeerDied(
         f"every {wanted} of {_title(ring)} has died: {names}; start another, or pass on_dead_peer='wait'", peers=dead

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 import shmring
+from shmring.diagnosis import diagnose
 from tests.ring.conftest import for_ever
 
 
@@ -135,3 +136,13 @@ def test_a_polling_consumer_gets_what_a_killed_one_held(start: Callable, gate) -
             except shmring.Empty:
                 continue
         assert message == b"held"
+
+
+def test_who_has_come_since_every_producer_was_found_dead_is_told_of(name: str) -> None:
+    with shmring.Ring.create(name, capacity=4096) as ring:
+        # as when somebody who does not produce has taken the dead one's place by now
+        assert "their places have been taken since" in str(diagnose(ring, "peer_died", "get", 0, True))
+        with shmring.Ring.attach(name) as other:
+            other.put(b"x")
+            assert "another has come since: call again" in str(diagnose(ring, "peer_died", "get", 0, True))
+        assert ring.get() == b"x"
