@@ -30,7 +30,6 @@ class Pipeline(Generic[T]):
         self._stages: tuple[StageSpec, ...] = ()
         self._sink: Callable[[Any], object] | None = None
         self._run: Run | None = None
-        self._iterator: Iterator[Any] | None = None
 
     def _with(self, **changes: Any) -> Pipeline[Any]:
         if self._run is not None:
@@ -173,16 +172,23 @@ class Pipeline(Generic[T]):
         return self._run.stats() if self._run else ()
 
     def __iter__(self) -> Iterator[T]:
-        """The results, as they come (and not through the sink). One run at a time."""
+        """The results, as they come (and not through the sink). One run at a time: another one closes it.
+
+        An iterator that is dropped ends its run; one whose run was closed raises Closed.
+        """
         if not self._sources:
             raise ValueError("a pipeline begins with source()")
         self.close()
         self._run = Run(self._sources, self._stages)
-        self._iterator = self._run.results()
-        return self._iterator
+        results = self._run.results()
+        next(results)  # begun, so that it ends the run also if it is dropped before anybody takes a result
+        return results
 
     def close(self) -> None:
-        """End a run that is under way, and all its workers; may be called again."""
+        """End a run that is under way, and all its workers; whoever takes its results gets Closed.
+
+        Any thread may call it, a sink too. May be called again.
+        """
         if self._run is not None:
             self._run.stop()
 

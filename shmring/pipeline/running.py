@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from shmring.errors import Closed
 from shmring.pipeline.stages import Batch, Stage, StageSpec, StageStats
 
 _RESULTS = 1024
@@ -28,7 +29,7 @@ class Run:
         self._finished: collections.deque[tuple[Stage, Batch]] = collections.deque()
         self._results: collections.deque[Any] = collections.deque()
         self._error: BaseException | None = None
-        self._ended = self._stopping = False
+        self._ended = self._stopping = self._closed = False
         self._sources = len(sources)
         self._stages: list[Stage] = []
         try:
@@ -79,8 +80,9 @@ class Run:
 
     def _fail(self, error: BaseException) -> None:
         with self._changed:
-            self._error = self._error or error
-            self._stopping = True
+            if not self._stopping:  # or it is a consequence of that
+                self._error = error
+                self._stopping = True
             self._changed.notify_all()
 
     # --- the conductor ---
@@ -120,32 +122,39 @@ class Run:
     # --- whoever takes the results ---
 
     def results(self) -> Iterator[Any]:
-        """The results, until all have come; then everything is given back. Raises what a stage or source raised."""
+        """None at once; then the results, until all have come, and then everything is given back.
+
+        Raises what a stage or source raised; Closed after stop().
+        """
         try:
+            yield None
             while taken := self._take():
                 for result in taken:
-                    self._refuse_forked_child()
+                    self._check_is_open()
                     yield result
         finally:
             self.stop()
 
     def _take(self) -> list[Any]:
-        self._refuse_forked_child()  # before the lock, which a thread that the child does not have may hold
+        self._check_is_open()  # before the lock, which in a forked child may be held for ever
         with self._changed:
-            self._changed.wait_for(lambda: self._results or self._ended or self._error)
+            self._changed.wait_for(lambda: self._results or self._ended or self._stopping)
             if self._error:
                 raise self._error
+            self._check_is_open()
             taken = [self._results.popleft() for _ in range(len(self._results))]
             self._news += 1
             self._changed.notify_all()
         return taken
 
-    def _refuse_forked_child(self) -> None:
+    def _check_is_open(self) -> None:
         if os.getpid() != self._owner:
             raise RuntimeError(
                 f"this run of a pipeline is that of process {self._owner}, and this is a forked child without its "
                 "threads: take the results there, or begin another run here"
             )
+        if self._closed:
+            raise Closed("this run of the pipeline was closed before all results were taken; iterate again for another")
 
     def stats(self) -> tuple[StageStats, ...]:
         """What each stage has done so far."""
@@ -157,7 +166,7 @@ class Run:
             return
         with self._changed:
             gently = self._ended and not self._error
-            self._stopping = True
+            self._stopping = self._closed = True
             self._changed.notify_all()
         if self._conductor is not threading.current_thread():
             self._conductor.join()

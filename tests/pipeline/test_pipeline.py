@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import functools
+import gc
 import itertools
 import os
 import random
@@ -219,6 +220,64 @@ def group_lives(group):
     except ProcessLookupError:
         return False
     return True
+
+
+def closed_by_itself():
+    pipeline = Pipeline().source(lambda: itertools.count()).stage(double)
+    iterator = iter(pipeline)
+    next(iterator)
+    pipeline.close()
+    return iterator
+
+
+def closed_by_a_further_run():
+    pipeline = Pipeline().source(lambda: itertools.count()).stage(double)
+    first, second = iter(pipeline), iter(pipeline)
+    assert next(second) == 0
+    second.close()
+    return first
+
+
+def closed_by_its_sink():
+    pipeline = Pipeline().source(lambda: itertools.count()).stage(double).sink(lambda result: pipeline.close())
+    return (pipeline.run() for _ in range(1))
+
+
+def closed_by_another_thread():
+    pipeline = Pipeline().source(lambda: itertools.count()).stage(double).sink(lambda result: closing.start())
+    closing = threading.Thread(target=pipeline.close)
+    closing.start = functools.cache(closing.start)
+    return (pipeline.run() for _ in range(1))
+
+
+def closed_by_what_handles_errors():
+    begun = Pipeline().source(range(1000)).stage(lambda number: 1 // number, on_error=lambda error: pipeline.close())
+    pipeline = begun.stage(double)
+    return (pipeline.run() for _ in range(1))
+
+
+@pytest.mark.parametrize(
+    "closed",
+    [
+        closed_by_itself,
+        closed_by_a_further_run,
+        closed_by_its_sink,
+        closed_by_another_thread,
+        closed_by_what_handles_errors,
+    ],
+)
+def test_whoever_takes_results_is_told_that_the_run_was_closed(closed):
+    with pytest.raises(shmring.Closed, match="was closed before all results were taken"):
+        list(closed())
+
+
+def test_an_iterator_that_is_dropped_at_once_leaves_no_thread():
+    before = threading.active_count()
+    for _ in range(3):
+        iter(Pipeline().source(lambda: itertools.count()).stage(double))
+    while threading.active_count() > before:
+        gc.collect()
+        time.sleep(0.001)
 
 
 @needs_fork
