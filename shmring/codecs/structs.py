@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import msgspec.inspect
 
 from shmring.codecs.protocol import NamedCodec
 
@@ -41,8 +42,11 @@ class TypedCodec(MsgspecCodec):
         super().__init__()
         self.type = type_
         self.name = name_of(type_)
-        self._decode = msgspec.msgpack.Decoder(type_).decode
-        self._is_class = isinstance(type_, type) and not hasattr(type_, "__origin__")
+        decode = msgspec.msgpack.Decoder(type_).decode
+        # Raw and memoryview would refer to the record, which is used again.
+        refers = _refers(msgspec.inspect.type_info(type_), set())
+        self._decode = (lambda record: decode(bytes(record))) if refers else decode
+        self._is_class = isinstance(type_, type) and type_ is not Any and not hasattr(type_, "__origin__")
 
     def encode(self, value: Any, /) -> Buffer | Sequence[Buffer]:
         if self._is_class and not isinstance(value, self.type):
@@ -64,6 +68,18 @@ def name_of(type_: Any) -> str:
     fingerprint = hashlib.blake2b(schema.encode(), digest_size=8).hexdigest()
     name = re.sub(r"[^A-Za-z0-9_]+", "-", getattr(type_, "__name__", str(type_)))[:32].strip("-")
     return f"msgspec:{name}:{fingerprint}"
+
+
+def _refers(part: Any, seen: set[int]) -> bool:
+    """Does what msgspec decodes as this have views of the bytes in it? ``seen``: a type may have itself in it."""
+    if isinstance(part, (msgspec.inspect.RawType, msgspec.inspect.MemoryViewType)):
+        return True
+    if isinstance(part, tuple):
+        return any(_refers(each, seen) for each in part)
+    if not isinstance(part, (msgspec.inspect.Type, msgspec.inspect.Field)) or id(part) in seen:
+        return False
+    seen.add(id(part))
+    return any(_refers(getattr(part, field), seen) for field in part.__struct_fields__)
 
 
 def _bare(schema: Any) -> Any:

@@ -1,5 +1,7 @@
 """MessagePack by msgspec, with and without a type."""
 
+from typing import Any
+
 import pytest
 
 import shmring
@@ -84,3 +86,31 @@ def test_what_a_type_says_for_people_is_not_part_of_its_schema() -> None:
         price: float
 
     assert shmring.codecs.msgspec(Tick).name == shmring.codecs.msgspec(Same).name
+
+
+class Envelope(msgspec.Struct):
+    """With parts that msgspec leaves where they are."""
+
+    kind: str
+    body: msgspec.Raw
+    parts: list[memoryview]
+    inner: "Envelope | None" = None
+
+
+def test_parts_that_are_decoded_later_are_the_receivers_own(make) -> None:
+    ring = make(shmring.codecs.msgspec(Envelope))
+    sent = Envelope("a", msgspec.Raw(b"\x05"), [memoryview(b"xyz")], Envelope("b", msgspec.Raw(b"\x06"), []))
+    ring.put(sent)
+    got = ring.get()
+    ring.put(Envelope("z" * 100, msgspec.Raw(b"\x07"), []))
+    assert msgspec.msgpack.decode(got.body) == 5
+    assert [bytes(part) for part in got.parts] == [b"xyz"]
+    assert msgspec.msgpack.decode(got.inner.body) == 6
+    ring.get()
+
+
+def test_a_type_may_be_anything(make) -> None:
+    ring = make(shmring.codecs.msgspec(Any))
+    for value in (5, "text", {"a": [1]}, msgspec.msgpack.Ext(1, b"x" * 100)):
+        ring.put(value)
+        assert ring.get() == value
