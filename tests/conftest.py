@@ -54,6 +54,13 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def names_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test that cleans up do it where no other has its names: under Wine they run side by side."""
+    if sys.platform == "win32":
+        monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
+
+
+@pytest.fixture
 def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a wake that is lost be lost for good, where else a waiter looks up every 50 ms."""
     monkeypatch.setattr("shmring.asynchronous.LOOK_UP_SECONDS", 3600)

@@ -12,6 +12,8 @@ import shmring
 from shmring import leftovers, semaphores
 from tests.conftest import file_of
 
+pytestmark = pytest.mark.usefixtures("names_of_its_own")
+
 SHM = Path("/dev/shm")
 POSIX_SEMAPHORES = "shmring.semaphores.posix._BEING_MADE"
 WINDOWS = sys.platform == "win32"

@@ -388,6 +388,7 @@ DAMAGED = [
 ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("names_of_its_own")
 @pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
 def test_a_damaged_entry_is_in_nobody_elses_way(name: str, content: bytes) -> None:
     good, bad = name + "-good", file_of(name)
