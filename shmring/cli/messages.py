@@ -17,7 +17,6 @@ from shmring.cli.exits import BadInput
 _FRAME_LENGTH = struct.Struct("<I")
 _LONGEST_FRAME = 2**32 - 1
 _CHUNK = 1 << 16
-OUTPUT_MISSING = "standard output is closed; redirect it to a file, or to /dev/null"
 _FRAMES_EXPLAINED = "with --framed each message stands behind its length (u32, little-endian)"
 
 
@@ -28,10 +27,15 @@ def binary_input() -> io.BufferedReader:
     return open(sys.stdin.fileno(), "rb", closefd=False)  # not ours to close
 
 
+def check_output() -> None:
+    """OSError when there is no standard output."""
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "standard output is closed; redirect it to a file, or to /dev/null")
+
+
 def binary_output() -> BinaryIO:
     """Standard output. OSError when there is none."""
-    if sys.stdout is None:
-        raise OSError(errno.EBADF, OUTPUT_MISSING)
+    check_output()
     # Not sys.stdout.buffer, which is unbuffered, and writes in parts, where Python was told so (python -u).
     return open(sys.stdout.fileno(), "wb", closefd=False)  # each message is flushed
 

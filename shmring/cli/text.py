@@ -1,6 +1,5 @@
 """Numbers and tables as people read them: on a terminal by rich, in a pipe plain and never cut short."""
 
-import errno
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -8,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from shmring.cli.messages import OUTPUT_MISSING
+from shmring.cli.messages import check_output
 from shmring.segment.sizes import show_size as size
 
 __all__ = ["print_json", "print_table", "size", "span"]
@@ -25,7 +24,7 @@ def span(seconds: float) -> str:
 
 def print_json(value: object) -> None:
     """Print a value as JSON."""
-    _check_output()
+    check_output()
     print(json.dumps(value, indent=2))
 
 
@@ -52,10 +51,5 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
 
 
 def _console() -> Console:
-    _check_output()
+    check_output()
     return Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_A_PIPE)
-
-
-def _check_output() -> None:
-    if sys.stdout is None:
-        raise OSError(errno.EBADF, OUTPUT_MISSING)

@@ -151,8 +151,8 @@ class Pipeline(Generic[T]):
     def run(self, progress: bool = False) -> list[T] | None:
         """Run it all, and block until that is done: the list of results, or None when a sink has taken them.
 
-        Raises StageError for an item that failed, and what a source or the sink raises. ``progress=True`` shows a
-        table of the stages on the terminal meanwhile (needs ``shmring[cli]``).
+        Raises StageError for an item that failed, what a source or the sink raises, and Closed after close().
+        ``progress=True`` shows a table of the stages on the terminal meanwhile (needs ``shmring[cli]``).
         """
         with contextlib.ExitStack() as stack:
             stack.enter_context(self)

@@ -103,29 +103,29 @@ class _Base(AsyncQueueMethods):
 
     def _put_slowly(self, parts: Any, deadline: float) -> None:
         """What try_put gave back."""
-        if self._closed:
-            raise self._end_closed(f"{self!r} is closed")
-        try:
+        with self._still_open():
             self._chain.take_role(PRODUCING)
             self._chain.put(parts, deadline)
-        except ValueError:  # of memory that is not mapped any more
-            if not self._closed:
-                raise
-            raise self._end_closed(f"{self!r} was closed by another thread") from None
 
     def _get_slowly(self, deadline: float) -> Any:
         """Where get_now would not."""
+        with self._still_open():
+            self._chain.take_role(CONSUMING)
+            return self._chain.get(deadline)
+
+    _end_closed: type[Closed] = Closed  # what put and get raise after close()
+
+    @contextlib.contextmanager
+    def _still_open(self) -> Iterator[None]:
+        """Refuse a closed queue, at the door, and where another thread closes it meanwhile and unmaps its memory."""
         if self._closed:
             raise self._end_closed(f"{self!r} is closed")
         try:
-            self._chain.take_role(CONSUMING)
-            return self._chain.get(deadline)
+            yield
         except ValueError:
             if not self._closed:
                 raise
             raise self._end_closed(f"{self!r} was closed by another thread") from None
-
-    _end_closed: type[Closed] = Closed  # what put and get raise after close()
 
     def empty(self) -> bool:
         """True when no message waits to be got. Exact at its moment; does not block. OSError after close()."""

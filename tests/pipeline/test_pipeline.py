@@ -244,9 +244,10 @@ def closed_by_its_sink():
 
 
 def closed_by_another_thread():
-    pipeline = Pipeline().source(lambda: itertools.count()).stage(double).sink(lambda result: closing.start())
+    pipeline = (
+        Pipeline().source(lambda: itertools.count()).stage(double).sink(lambda result: closing.ident or closing.start())
+    )
     closing = threading.Thread(target=pipeline.close)
-    closing.start = functools.cache(closing.start)
     return (pipeline.run() for _ in range(1))
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent.parent
 FLOOR = 1500
-# Seconds for a test and for a process, five and four times what they take: on a loaded machine that is needed.
+# Seconds for a test and for a process. Beside two busy loops they took a quarter and half of that.
 LIMIT_OF_TEST, LIMIT = 300, 30 * 60
 # What looks at the sources, or at Linux, from outside: the same whatever the package runs on.
 SOURCES_OR_LINUX = {"bench", "core", "crash", "model", "test_layering.py", "test_sync_tags.py", "test_environment.py"}
