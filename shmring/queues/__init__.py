@@ -395,9 +395,14 @@ class SimpleQueue(_Base):
 def _deadline(block: bool, timeout: float | None) -> float:
     if not block:
         return 0.0
-    if timeout is not None and math.isnan(timeout):
-        raise ValueError("timeout is nan; give seconds as a number, or None to wait for ever")
-    return math.inf if timeout is None else time.monotonic() + max(0.0, timeout)
+    if timeout is None:
+        return math.inf
+    try:
+        if math.isnan(timeout):
+            raise ValueError("timeout is nan; give seconds as a number, or None to wait for ever")
+    except TypeError:
+        raise TypeError(f"timeout is {timeout!r}; give seconds as a number, or None to wait for ever") from None
+    return time.monotonic() + max(0.0, timeout)
 
 
 @shortage_explained()

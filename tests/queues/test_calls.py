@@ -255,6 +255,8 @@ def test_a_simple_queue_has_no_bounds_and_no_timeouts() -> None:
 def test_no_number_is_no_timeout(queue: shmring.Queue) -> None:
     with pytest.raises(ValueError, match="timeout is nan"):
         queue.get(timeout=float("nan"))
+    with pytest.raises(TypeError, match="timeout is 'soon'; give seconds"):
+        queue.get(timeout="soon")  # type: ignore[arg-type]
 
 
 def test_values_out_of_range_are_refused() -> None:
