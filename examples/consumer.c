@@ -2,7 +2,8 @@
  *
  * Build, with CORE=$(python -c 'import shmring; print(shmring.get_include())'):
  *   gcc -std=gnu11 -O2 -I$CORE consumer.c \
- *       $CORE/{geometry,spsc,mpmc,semaphore,topic,latest,repair,attach,wait,blocking,os_linux,os_posix}.c \
+ *       $CORE/{geometry,spsc,mpmc,line,semaphore,topic,latest,repair,attach,wait,blocking}.c \
+ *       $CORE/os_{linux,linux_locks,posix}.c \
  *       -o consumer -pthread
  * Run: ./consumer greetings
  */
@@ -34,7 +35,8 @@ int main(int argc, char **argv) {
     struct sr_endpoint ring = {0};
     uint32_t holder;
     sr_endpoint_bind(&ring, base, &geometry);
-    if (sr_attach(&ring, fd, false) != SR_OK || sr_take_role(&ring, SR_ROLE_CONSUMER, &holder) != SR_OK)
+    struct sr_arrival arrival = {.segment_fd = fd, .path = path, .patience_ns = 10000000000};
+    if (sr_attach(&ring, &arrival) != SR_OK || sr_take_role(&ring, SR_ROLE_CONSUMER, &holder) != SR_OK)
         return fprintf(stderr, "%s cannot be attached, or has its one consumer\n", path), 1;
 
     struct sr_wait for_ever = {.deadline_ns = INT64_MAX, .spin_ns = SR_SPIN_ADAPTIVE, .hooks = &HOOKS};

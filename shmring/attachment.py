@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from shmring import _core, codecs, registry, segment, semaphores
 from shmring.errors import Closed, DecodeError, LayoutMismatch
+from shmring.handles import Luggage, Sender
 from shmring.places import Place
 from shmring.registry import Wish
 from shmring.segment.descriptors import shortage_explained
@@ -104,6 +105,7 @@ class Attachment(_core.Attachment):
     _slots: int | None
     _manner: Manner
     _hold: semaphores.Hold | None
+    _sender: Sender | None = None  # once a handle was sent
 
     # --- making and finding ---
 
@@ -208,7 +210,10 @@ class Attachment(_core.Attachment):
             hold = registry.hold_semaphores(memory, place, identity)
         try:
             name = place.name if place else None
-            made = cls(memory, memory.fd, name, names, how.spin_ns, how.outlive_peers, codec, at, populate, inherited)
+            path = str(place.path) if place else None
+            made = cls(
+                memory, memory.fd, name, names, how.spin_ns, how.outlive_peers, codec, at, populate, inherited, path
+            )
         except BaseException:
             if hold:
                 hold.close()
@@ -288,9 +293,11 @@ class Attachment(_core.Attachment):
         if self._begin_close():
             self._complete_close()
 
-    def _complete_close(self, unmap: bool = True) -> None:
+    def _complete_close(self) -> None:
         """Called by close, or by the core when the last blocked call has left what is being closed."""
         _open.discard(self)
+        if self._sender is not None:
+            self._sender.leave()
         abandoned = self._detach()
         try:
             if abandoned or self._damaged:  # nobody can use what is left of it
@@ -301,9 +308,8 @@ class Attachment(_core.Attachment):
             elif self._place is not None:
                 registry.keep(self._segment, self._place)
         finally:
-            if unmap:
-                self._finish_close()
-                self._segment.close()
+            self._finish_close()
+            self._segment.close()
             if self._hold:
                 self._hold.close()
 
@@ -335,8 +341,23 @@ class Attachment(_core.Attachment):
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         if self.closed:
             raise Closed(f"{self!r} is closed in this process and cannot be sent to another; attach it again first")
-        memory = self._segment if self._place is None else None
-        return _attach_pickled, (type(self), memory, self._place, self._identity, self._manner, machine())
+        luggage = self._pack()
+        memory = self._sender.memory if self._sender is not None and self._place is None else None
+        return _attach_pickled, (type(self), memory, self._place, self._identity, self._manner, machine(), luggage)
+
+    @property
+    def _reclaim(self) -> Callable[[], object]:
+        place = self._place
+        return (lambda: None) if place is None else (lambda: registry.reclaim(place))
+
+    def _pack(self) -> Luggage:
+        """For a handle of this that is about to travel."""
+        if self._sender is not None and not self._sender.is_mine:  # a forked child: the handles are the parent's
+            self._sender.close()
+            self._sender = None
+        if self._sender is None:
+            self._sender = Sender(self._segment, self._reclaim)
+        return self._sender.pack()
 
 
 def _is_buffer(part: object) -> bool:
@@ -355,6 +376,7 @@ def _attach_pickled(
     identity: int,
     how: Manner,
     origin: str,
+    luggage: Luggage,
 ) -> Attachment:
     if memory is not None:
         made = cls._on(memory, None, how)
@@ -366,15 +388,17 @@ def _attach_pickled(
         made.close()
         title = f"the {place.title}" if place else f"the anonymous {cls._noun}"
         raise FileNotFoundError(f"{title} that this handle was made for is gone; another one has its name now")
+    luggage.unpack(made._segment)
     return made
 
 
 def _close_all() -> None:
+    """At the end of the process. What a claim or a borrow still shows stays as it is: somebody may be writing there, a
+    daemon thread, or code that knows no interpreter; the kernel tells of our end once that is over.
+    """
     for each in [*_open]:
-        with contextlib.suppress(Exception):  # at exit there is nobody left to tell
-            views_alive = each._forsake_leases()
-            if each._begin_close():
-                each._complete_close(unmap=not views_alive)
+        with contextlib.suppress(Exception):  # BufferError, for one; at exit there is nobody left to tell
+            each.close()
 
 
 def _attach_all_after_fork() -> None:

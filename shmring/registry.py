@@ -24,7 +24,7 @@ from shmring.places import Place
 from shmring.segment import growing
 from shmring.segment.names import check_path
 
-_LIFECYCLE_BYTE = 0
+CLAIMED = "a process that was forked or sent it is alive, and may yet attach"
 FLAG_PERSIST, FLAG_NAMED, FLAG_OVERWRITE = 1, 2, 4
 
 assert diagnosis  # imported for its effect: it gives the core its words
@@ -133,17 +133,17 @@ class _StandsStill(NotReady):
 
 @contextlib.contextmanager
 def _lifecycle(memory: segment.Segment) -> Iterator[int]:
-    """Hold the lifecycle lock of a ring; yields the token that holds it."""
-    token = _core.token_open(memory.fd)
+    """Hold the lifecycle lock of a ring; yields the locks that hold it."""
+    locks = _core.locks_open(memory.fd)
     try:
         give_up = time.monotonic() + 10
-        while not _core.token_lock(token, _LIFECYCLE_BYTE):
+        while not _core.locks_take(locks, _core.LIFECYCLE_BYTE):
             if time.monotonic() > give_up:
                 raise _StandsStill(str(diagnosis.diagnose(None, "held_up", "get", 0, True)))
             time.sleep(0.0005)
-        yield token
+        yield locks
     finally:
-        _core.token_close(token)
+        _core.locks_close(locks)
 
 
 def remove_by_force(place: Place) -> str | None:
@@ -173,12 +173,12 @@ def hold_semaphores(memory: segment.Segment, place: Place | None, identity: int)
     """
     with contextlib.suppress(FileNotFoundError):
         return semaphores.Hold(identity)
-    with _lifecycle(memory) as token:
+    with _lifecycle(memory) as locks:
         with contextlib.suppress(FileNotFoundError):
             return semaphores.Hold(identity)
         if _core.check(memory) != "ready":
             raise FileNotFoundError(errno.ENOENT, "this ring was removed while it was being attached")
-        living, _ = _core.count_living(memory, token)
+        living, *_ = _core.count_living(memory, locks)
         if living:
             title = place.title if place else "an anonymous ring"
             raise Corrupt(
@@ -214,13 +214,15 @@ def reclaim(place: Place, *, only_look: bool = False) -> str | None:
             state = _core.check(memory)
             if state not in ("ready", "retired"):
                 return f"what is there is no usable ring ({state}); remove {place.path} if it is yours"
-            with _lifecycle(memory) as token:
+            with _lifecycle(memory) as locks:
                 if not still_there(memory, place):
                     return None
                 kind, _, identity, flags, _ = _core.describe(memory)
-                living, undelivered = _core.count_living(memory, token)
+                living, claimed, undelivered = _core.count_living(memory, locks)
                 if living:
                     return f"{living} attachment(s) are alive"
+                if claimed:
+                    return CLAIMED
                 if undelivered:
                     return f"it holds {undelivered} undelivered message(s)"
                 if flags & FLAG_PERSIST:

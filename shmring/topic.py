@@ -109,7 +109,7 @@ class Topic(Attachment, AsyncTopic, _core.Topic):
         path: str | os.PathLike[str] | None = None,
         persist: bool = False,
         mode: int = 0o600,
-        on_dead_peer: Literal["raise", "wait"] = "raise",
+        on_dead_peer: Literal["raise", "wait"] = "wait",
         spin: float | Literal["auto"] = "auto",
         codec: str | codecs.Codec | None = None,
     ) -> Self:
@@ -135,7 +135,7 @@ class Topic(Attachment, AsyncTopic, _core.Topic):
         *,
         path: str | os.PathLike[str] | None = None,
         owner: int | str | None = None,
-        on_dead_peer: Literal["raise", "wait"] = "raise",
+        on_dead_peer: Literal["raise", "wait"] = "wait",
         spin: float | Literal["auto"] = "auto",
         codec: str | codecs.Codec | None = None,
     ) -> Self:
@@ -157,7 +157,7 @@ class Topic(Attachment, AsyncTopic, _core.Topic):
         persist: bool = False,
         mode: int = 0o600,
         owner: int | str | None = None,
-        on_dead_peer: Literal["raise", "wait"] = "raise",
+        on_dead_peer: Literal["raise", "wait"] = "wait",
         spin: float | Literal["auto"] = "auto",
         codec: str | codecs.Codec | None = None,
     ) -> Self:
@@ -228,6 +228,7 @@ class Topic(Attachment, AsyncTopic, _core.Topic):
                 raise ValueError(f"start is {start!r}; it is 'latest', 'oldest' or the number of a message, from 0")
         if self.closed:
             self._range()  # raises Closed
+        self._note_subscribing()
         memory = self._segment.view()
         try:
             made = Subscription._on(memory, self._place, self._manner, inherited=True)
@@ -264,9 +265,10 @@ class Subscription(Attachment, AsyncSubscription, _core.Subscription):
     becomes a subscription of its own with its first ``get``, and goes on from the same message; what has gone by then
     is ``lost``, so subscribe in the child where that matters.
 
-    ``get`` and its kin wait for the next message. When every publisher has died they raise PeerDied, after everything
-    published was got (``on_dead_peer="wait"`` waits on). A borrowed message of a topic that overwrites may be
-    overwritten while it is looked at: then leaving the block raises Overwritten, and what was made of it is to be
+    ``get`` and its kin wait for the next message, also when every publisher has died: another may come. With
+    ``on_dead_peer="raise"`` they raise PeerDied then, after everything published was received, unless a living process
+    has the topic without subscribing to it, and so may publish yet. A borrowed message of a topic that overwrites may
+    be overwritten while it is looked at: then leaving the block raises Overwritten, and what was made of it is to be
     thrown away; copy with ``get`` where that cannot be done.
     """
 

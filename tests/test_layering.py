@@ -26,6 +26,7 @@ RANK = {
     "places": 3,
     "semaphores": 3,
     "asynchronous": 3,
+    "handles": 3,  # on their way to other processes
     "registry": 4,
     "attachment": 5,
     "inspection": 5,
@@ -46,7 +47,7 @@ RANK = {
 }
 PUBLIC_SUBMODULES = {"segment", "codecs"}
 
-ALGORITHMS = {"geometry.c", "spsc.c", "mpmc.c", "semaphore.c", "repair.c", "topic.c", "latest.c"}
+ALGORITHMS = {"geometry.c", "spsc.c", "mpmc.c", "line.c", "semaphore.c", "repair.c", "topic.c", "latest.c"}
 NOT_IN_ALGORITHMS = {"wait.h", "os.h", "blocking.h", "attach.h", "Python.h"}
 SYSTEM_HEADERS_FOR_ALGORITHMS = {
     "assert.h", "limits.h", "stdalign.h", "stdatomic.h", "stdbool.h", "stddef.h", "stdint.h", "string.h",

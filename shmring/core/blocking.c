@@ -11,6 +11,12 @@ static const int64_t SPIN_FIRST_NS = 20000;
 static const int64_t SPIN_MOST_NS = 50000;
 static const int64_t NAP_NS = 50000;
 enum { NAPS = 4 };
+/* Who was passed over so often, and for so long, stands in line: producers of small messages that take turns as it comes
+ * are faster without. */
+enum { PASSED_OVER_MOST = 4 };
+static const int64_t PASSED_OVER_NS = 5000000;
+static const int64_t CONTENDED_LONG_NS = 100000;
+static const int64_t CONTENDED_NAP_NS = 1000000;
 enum { SPINS_WHILE_HOLDING_THE_INTERPRETER = 64 }; /* one to two microseconds */
 
 struct attempt {
@@ -18,11 +24,53 @@ struct attempt {
     struct sr_record *record;
     uint64_t length; /* of the claim, or the taker's limit */
     bool is_claim;
+    struct sr_standing standing; /* of the claim */
 };
 
-static enum sr_result try_again(const struct attempt *attempt) {
-    return attempt->is_claim ? sr_try_claim(attempt->self, attempt->length, attempt->record)
-                             : sr_try_take(attempt->self, attempt->length, attempt->record);
+static bool has_a_line(const struct sr_endpoint *self) {
+    uint32_t kind = self->geometry.kind;
+    return kind == SR_KIND_MPMC || kind == SR_KIND_SEMAPHORE || (kind == SR_KIND_TOPIC && !self->geometry.overwrite);
+}
+
+/* Where the room that is free now begins. */
+static uint64_t room_begins(const struct sr_endpoint *self) {
+    return self->geometry.kind == SR_KIND_TOPIC ? SR_LOAD(&self->free_position, acquire)
+                                                : SR_LOAD(&self->header->reclaim_position, acquire);
+}
+
+/* Were others served while we were not? Then often and long enough to stand in line? */
+static void note_refusal(struct sr_endpoint *self, struct sr_standing *standing) {
+    uint64_t position = SR_LOAD(&self->header->write_position, relaxed);
+    if (!standing->since)
+        standing->since = sr_os_monotonic_ns();
+    else
+        standing->passed_over += position != standing->seen;
+    standing->seen = position;
+    if (!standing->place.word && standing->passed_over >= PASSED_OVER_MOST &&
+        sr_os_monotonic_ns() - standing->since > PASSED_OVER_NS)
+        sr_line_join(self, &standing->place);
+}
+
+enum sr_result sr_try_claim_again(struct sr_endpoint *self, uint64_t length, struct sr_standing *standing,
+                                  struct sr_record *record) {
+    if (SR_UNLIKELY(standing->place.word))
+        sr_line_look(self, &standing->place, room_begins(self));
+    enum sr_result result = sr_try_claim_in_turn(self, length, standing->place.word, record);
+    if (result == SR_FULL && has_a_line(self))
+        note_refusal(self, standing);
+    return result;
+}
+
+void sr_give_up(struct sr_endpoint *self, struct sr_standing *standing) {
+    if (standing->place.word && sr_line_leave(self, &standing->place))
+        sr_event_notify(&self->header->room, SR_WAKE_ALL); /* the next one's turn, and what it leaves for all */
+    *standing = (struct sr_standing){0};
+}
+
+static enum sr_result try_again(struct attempt *attempt) {
+    if (!attempt->is_claim)
+        return sr_try_take(attempt->self, attempt->length, attempt->record);
+    return sr_try_claim_again(attempt->self, attempt->length, &attempt->standing, attempt->record);
 }
 
 static bool could_change(enum sr_result result) {
@@ -56,12 +104,19 @@ static int64_t spin_budget(const struct sr_wait *wait, struct sr_endpoint *self,
     return learned ? learned : SPIN_FIRST_NS;
 }
 
-static enum sr_result spin(const struct attempt *attempt, int64_t until) {
+/* While it spins a claimer does not look whether it is passed over: that is a matter of milliseconds. */
+static enum sr_result try_at_once(struct attempt *attempt) {
+    if (!attempt->is_claim)
+        return sr_try_take(attempt->self, attempt->length, attempt->record);
+    return sr_try_claim(attempt->self, attempt->length, attempt->record);
+}
+
+static enum sr_result spin(struct attempt *attempt, int64_t until) {
     enum sr_result result;
     do {
         for (int i = 0; i < 32; i++) {
             sr_cpu_relax();
-            result = try_again(attempt);
+            result = try_at_once(attempt);
             if (!could_change(result))
                 return result;
         }
@@ -70,10 +125,26 @@ static enum sr_result spin(const struct attempt *attempt, int64_t until) {
     return result;
 }
 
+/* A turn is given up for whoever has it and does not use it, though there is room for any message: who is stopped, say. */
+static void look_after_line(struct sr_endpoint *self) {
+    const struct sr_geometry *g = &self->geometry;
+    uint64_t turn = SR_LOAD(&self->header->turn, relaxed);
+    uint64_t seen = SR_LOAD(&self->turn_seen, relaxed);
+    SR_STORE(&self->turn_seen, turn, relaxed);
+    if (!turn || turn != seen)
+        return;
+    int64_t used = sr_distance(g, room_begins(self), SR_LOAD(&self->header->write_position, acquire));
+    if (used >= 0 && (uint64_t)used <= g->granules / 2 && sr_line_evict(self, turn))
+        sr_event_notify(&self->header->room, SR_WAKE_ALL);
+}
+
 enum sr_result sr_look_up(struct sr_endpoint *self, bool is_claim, bool outlive_peers) {
     if (SR_LOAD(&self->damaged, relaxed))
         return SR_CORRUPT;
-    sr_reap(self);
+    if (sr_reap_in_turn(self, LOOK_UP_NS) < 0)
+        return SR_SYSTEM_ERROR;
+    if (is_claim && has_a_line(self))
+        look_after_line(self);
     if (self->geometry.kind == SR_KIND_SEMAPHORE)
         sr_semaphore_top_up(self); /* a repair beside live traffic may have counted too few */
     struct sr_peers peers = sr_peers_of(self, is_claim ? SR_ROLE_CONSUMER : SR_ROLE_PRODUCER);
@@ -82,7 +153,7 @@ enum sr_result sr_look_up(struct sr_endpoint *self, bool is_claim, bool outlive_
 }
 
 /* What a waiter does each time it looks up. */
-static enum sr_result look_after_peers(const struct attempt *attempt, const struct sr_wait *wait) {
+static enum sr_result look_after_peers(struct attempt *attempt, const struct sr_wait *wait) {
     if (wait->hooks->interrupted(wait->context))
         return SR_INTERRUPTED;
     enum sr_result verdict = sr_look_up(attempt->self, attempt->is_claim, wait->outlive_peers);
@@ -92,10 +163,11 @@ static enum sr_result look_after_peers(const struct attempt *attempt, const stru
     return could_change(result) ? SR_PEER_DIED : result;
 }
 
-static enum sr_result park_until_done(const struct attempt *attempt, const struct sr_wait *wait) {
+static enum sr_result park_until_done(struct attempt *attempt, const struct sr_wait *wait) {
     struct sr_endpoint *self = attempt->self;
     struct sr_event *event = attempt->is_claim ? &self->header->room : &self->header->items;
     int64_t look_up = sr_os_monotonic_ns() + LOOK_UP_NS;
+    int64_t contended = 0; /* since when */
     for (;;) {
         uint32_t ticket = sr_event_announce(event);
         enum sr_result result = try_again(attempt);
@@ -108,8 +180,14 @@ static enum sr_result park_until_done(const struct attempt *attempt, const struc
             return SR_TIMED_OUT;
         int64_t until = wait->deadline_ns < look_up ? wait->deadline_ns : look_up;
         enum sr_os_wakeup wakeup = SR_OS_WOKEN;
-        if (result == SR_CONTENDED)
-            sr_os_yield(); /* the mutex is held for a few instructions */
+        if (result != SR_CONTENDED)
+            contended = 0;
+        else if (!contended)
+            contended = now;
+        if (result == SR_CONTENDED && now - contended < CONTENDED_LONG_NS)
+            sr_os_yield();               /* the mutex is held for a few instructions */
+        else if (result == SR_CONTENDED) /* or by one that stands still, and tells nobody when it goes on */
+            sr_os_sleep_ns(until - now < CONTENDED_NAP_NS ? until - now : CONTENDED_NAP_NS);
         else if (until > now)
             wakeup = sr_event_park(event, ticket, until - now);
         if (wakeup == SR_OS_INTERRUPTED || sr_os_monotonic_ns() >= look_up) {
@@ -123,7 +201,7 @@ static enum sr_result park_until_done(const struct attempt *attempt, const struc
 
 /* A full ring empties by many messages at a time: a producer that naps finds room for a batch of them, where one that
  * parks is woken for the first, and costs the consumer a call for each. Only when the consumer is slow does it park. */
-static enum sr_result nap_until_done(const struct attempt *attempt, const struct sr_wait *wait) {
+static enum sr_result nap_until_done(struct attempt *attempt, const struct sr_wait *wait) {
     enum sr_result result = SR_FULL;
     for (int nap = 0; nap < NAPS && could_change(result); nap++) {
         int64_t left = wait->deadline_ns - sr_os_monotonic_ns();
@@ -147,14 +225,14 @@ void sr_pass_on(struct sr_endpoint *self, bool is_claim, bool took) {
         sr_event_wake(items, 1);
 }
 
-static enum sr_result wait_for(const struct attempt *attempt, const struct sr_wait *wait) {
+static enum sr_result wait_for(struct attempt *attempt, const struct sr_wait *wait) {
     struct sr_endpoint *self = attempt->self;
     int64_t began = sr_os_monotonic_ns();
     int64_t budget = spin_budget(wait, self, attempt->is_claim);
     enum sr_result result;
     for (int i = 0; budget && i < SPINS_WHILE_HOLDING_THE_INTERPRETER; i++) {
         sr_cpu_relax();
-        result = try_again(attempt);
+        result = try_at_once(attempt);
         if (!could_change(result)) {
             learn(self, attempt->is_claim, sr_os_monotonic_ns() - began);
             return result;
@@ -173,21 +251,23 @@ static enum sr_result wait_for(const struct attempt *attempt, const struct sr_wa
         result = park_until_done(attempt, wait);
         sr_pass_on(self, attempt->is_claim, result == SR_OK);
     }
+    sr_give_up(self, &attempt->standing);
     wait->hooks->resume(wait->context);
     learn(self, attempt->is_claim, sr_os_monotonic_ns() - began);
     return result;
 }
 
 /* A call that may not wait. It still mends, now and then, what the dead left in its way, because its caller may poll for
- * ever; and it outwaits the mutex of the semaphore kind, which is held for a few instructions. */
-static enum sr_result poll(const struct attempt *attempt, enum sr_result result) {
+ * ever; and it outwaits the mutex of the semaphore kind, which is held for a few instructions, but nobody who stands
+ * still with it. */
+static enum sr_result poll(struct attempt *attempt, enum sr_result result) {
     struct sr_endpoint *self = attempt->self;
     int64_t now = sr_os_monotonic_ns();
     if (result == SR_CONTENDED) {
-        int64_t give_up = now + LOOK_UP_NS;
+        int64_t give_up = now + CONTENDED_LONG_NS;
         while (result == SR_CONTENDED && now < give_up) {
             sr_os_yield();
-            result = try_again(attempt);
+            result = try_at_once(attempt);
             now = sr_os_monotonic_ns();
         }
     }
@@ -196,17 +276,20 @@ static enum sr_result poll(const struct attempt *attempt, enum sr_result result)
     uint64_t last = SR_LOAD(&self->last_reap_ns, relaxed);
     if (could_change(result) && now - (int64_t)last > LOOK_UP_NS) {
         SR_STORE(&self->last_reap_ns, (uint64_t)now, relaxed);
-        int reaped = sr_reap(self);
+        int reaped = sr_reap_in_turn(self, LOOK_UP_NS);
+        if (reaped < 0)
+            return SR_SYSTEM_ERROR;
+        if (attempt->is_claim && has_a_line(self))
+            look_after_line(self);
         if (self->geometry.kind == SR_KIND_SEMAPHORE)
             sr_semaphore_top_up(self);
-        if (reaped || self->geometry.kind == SR_KIND_SEMAPHORE)
-            result = try_again(attempt);
+        result = try_at_once(attempt); /* it was mended, perhaps by another */
     }
     return could_change(result) ? SR_TIMED_OUT : result;
 }
 
-static enum sr_result attempt_until(const struct attempt *attempt, const struct sr_wait *wait) {
-    enum sr_result result = try_again(attempt);
+static enum sr_result attempt_until(struct attempt *attempt, const struct sr_wait *wait) {
+    enum sr_result result = try_at_once(attempt);
     if (SR_LIKELY(!could_change(result)))
         return result;
     return wait->deadline_ns == 0 ? poll(attempt, result) : wait_for(attempt, wait);

@@ -25,14 +25,27 @@ struct sr_wait {
 
 enum { SR_SPIN_ADAPTIVE = -1 };
 
+/* What a claimer remembers from one attempt to the next, so that it is not passed over for ever. All zeros at first;
+ * whoever gives up owes sr_give_up. */
+struct sr_standing {
+    struct sr_place place;
+    uint64_t seen;   /* write_position at the last attempt that failed */
+    int64_t since;   /* when the first one did */
+    int passed_over; /* how often others were served since */
+};
+
 /* Block until there is room, or a message, or the reason why there will be none. */
 enum sr_result sr_claim(struct sr_endpoint *self, uint64_t length, const struct sr_wait *wait,
                         struct sr_record *record);
 enum sr_result sr_take(struct sr_endpoint *self, uint64_t limit, const struct sr_wait *wait, struct sr_record *record);
 
 /* The parts of that loop for a waiter which sleeps elsewhere: see watch.h. */
-/* Mends what the dead left, and answers SR_OK, or why there is nothing to wait for: SR_CORRUPT; SR_PEER_DIED once a last
- * attempt finds nothing. To be asked every 50 ms. */
+/* One attempt of several to claim. */
+enum sr_result sr_try_claim_again(struct sr_endpoint *self, uint64_t length, struct sr_standing *standing,
+                                  struct sr_record *record);
+void sr_give_up(struct sr_endpoint *self, struct sr_standing *standing);
+/* Mends what the dead left, and answers SR_OK, or why there is nothing to wait for: SR_CORRUPT, SR_SYSTEM_ERROR;
+ * SR_PEER_DIED once a last attempt finds nothing. To be asked every 50 ms. */
 enum sr_result sr_look_up(struct sr_endpoint *self, bool is_claim, bool outlive_peers);
 /* Whoever was woken, or may have been, owes this to the others who sleep, whether or not it took something. */
 void sr_pass_on(struct sr_endpoint *self, bool is_claim, bool took);
@@ -45,23 +58,28 @@ void sr_wake_for_close(struct sr_endpoint *self);
 /* For a consumer that found nothing: SR_SHUT_DOWN when nothing can come any more, else SR_EMPTY. */
 enum sr_result sr_after_empty(struct sr_endpoint *self);
 
-static inline enum sr_result sr_try_claim(struct sr_endpoint *self, uint64_t length, struct sr_record *record) {
+/* `turn`: the word of a place in the line for room, or 0. */
+static inline enum sr_result sr_try_claim_in_turn(struct sr_endpoint *self, uint64_t length, uint64_t turn,
+                                                  struct sr_record *record) {
     if (SR_UNLIKELY(length > self->geometry.max_message))
         return SR_TOO_LONG;
     enum sr_result result;
     if (self->geometry.kind == SR_KIND_SPSC)
         result = sr_spsc_try_claim(self, length, record);
     else if (self->geometry.kind == SR_KIND_MPMC)
-        result = sr_mpmc_try_claim(self, length, record);
+        result = sr_mpmc_try_claim(self, length, turn, record);
     else if (self->geometry.kind == SR_KIND_TOPIC)
-        result = sr_topic_try_claim(self, length, record);
+        result = sr_topic_try_claim(self, length, turn, record);
     else if (self->geometry.kind == SR_KIND_LATEST)
         result = sr_latest_try_claim(self, length, record);
     else
-        result = sr_semaphore_try_claim(self, length, record);
+        result = sr_semaphore_try_claim(self, length, turn, record);
     if (SR_UNLIKELY(result == SR_SHUT_DOWN))
         sr_event_notify(&self->header->items, SR_WAKE_ALL); /* of a claim given up, for which somebody may wait */
     return result;
+}
+static inline enum sr_result sr_try_claim(struct sr_endpoint *self, uint64_t length, struct sr_record *record) {
+    return sr_try_claim_in_turn(self, length, 0, record);
 }
 
 /* A topic's cursor may move over padding and aborted claims, which is room for somebody, and find no message behind. */

@@ -56,7 +56,8 @@ enum sr_result sr_geometry_read(struct sr_geometry *geometry, const struct sr_he
         return SR_CORRUPT;
     if (sr_geometry_plan(geometry, header->kind, header->capacity, header->slots) != SR_OK)
         return SR_CORRUPT;
-    geometry->overwrite = geometry->kind == SR_KIND_TOPIC && header->flags & SR_FLAG_OVERWRITE;
+    geometry->flags = header->flags;
+    geometry->overwrite = geometry->kind == SR_KIND_TOPIC && geometry->flags & SR_FLAG_OVERWRITE;
     bool same = header->granules == geometry->granules && header->attachment_count == SR_ATTACHMENTS &&
                 header->attachments_offset == geometry->attachments_offset &&
                 header->words_offset == geometry->words_offset && header->arena_offset == geometry->arena_offset &&

@@ -17,7 +17,7 @@
 #else
 #define SR_MAGIC UINT64_C(0x00474E49524D4853)
 #endif
-#define SR_LAYOUT_VERSION 1u
+#define SR_LAYOUT_VERSION 2u
 #define SR_BYTE_ORDER_MARK 0x01020304u
 
 #define SR_GRANULE_SHIFT 6u
@@ -29,12 +29,19 @@
 #define SR_NAME_BYTES 256u
 #define SR_CODEC_BYTES 64u
 #define SR_LATEST_PLACES 4u /* values that a latest segment has room for */
+#define SR_LINE 16u         /* claimers that stand in line for room */
+#define SR_SENT 64u         /* attachments whose handles are on their way to other processes */
+
+/* Bytes of the segment whose locks mean something; further on, the first byte of each attachment entry. */
+#define SR_LIFECYCLE_BYTE 0u /* somebody comes, goes or removes */
+#define SR_CLAIM_BYTE 1u     /* shared: a process that may yet attach */
+#define SR_SENT_BYTES 64u    /* one for each of SR_SENT: a process that has sent handles */
 
 enum sr_kind { SR_KIND_SPSC = 1, SR_KIND_MPMC = 2, SR_KIND_SEMAPHORE = 3, SR_KIND_TOPIC = 4, SR_KIND_LATEST = 5 };
 enum sr_segment_state { SR_SEGMENT_NASCENT = 0, SR_SEGMENT_READY = 1, SR_SEGMENT_RETIRED = 2 };
 enum sr_segment_flag { SR_FLAG_PERSIST = 1, SR_FLAG_NAMED = 2, SR_FLAG_OVERWRITE = 4 };
 enum sr_shutdown { SR_OPEN = 0, SR_DRAINING = 1, SR_STOPPED = 2 };
-enum sr_role { SR_ROLE_PRODUCER = 1, SR_ROLE_CONSUMER = 2 };
+enum sr_role { SR_ROLE_PRODUCER = 1, SR_ROLE_CONSUMER = 2, SR_ROLE_SUBSCRIBES = 4 /* a topic, by way of others */ };
 enum sr_attachment_state { SR_SLOT_FREE = 0, SR_SLOT_ATTACHED = 1, SR_SLOT_DIED = 2 };
 
 /* The state of a record, in the low bits of its word. */
@@ -81,7 +88,11 @@ struct sr_header {
 
     /* Control: each hot field alone on two cache lines, because neighbours are prefetched in pairs. */
     sr_atomic_u32 shutdown; /* enum sr_shutdown; only ever rises */
-    unsigned char pad_shutdown[60];
+    uint32_t pad_shutdown;
+    /* The line for room; beside shutdown, which every claimer looks at. */
+    sr_atomic_u64 turn;       /* the place whose turn it is, as it stands in line; 0: nobody's */
+    sr_atomic_u64 turn_limit; /* the others may claim up to a ring behind this position */
+    unsigned char pad_turn[40];
     sr_atomic_u64
         role_owner[2]; /* spsc: who produces, who consumes; latest: who sets; an owner with bit 63 set, or 0 */
     unsigned char pad_roles[48];
@@ -101,14 +112,19 @@ struct sr_header {
     unsigned char pad_mutex[120];
     sr_atomic_u64 subscribers[SR_ATTACHMENTS / 64]; /* topic: a bit for each entry whose cursor counts */
     sr_atomic_u64 delivered; /* topic: messages up to the newest that a subscriber who left had got */
-    unsigned char pad_subscribers[88];
-    unsigned char reserved[SR_PAGE - 1536];
+    sr_atomic_u64 order;     /* raised by each comer and each repair: tells who came before which death */
+    sr_atomic_u64 looked_ns; /* when somebody last looked whether all live, on the monotonic clock */
+    sr_atomic_u64 tickets;   /* of the line, given out so far */
+    unsigned char pad_subscribers[64];
+    sr_atomic_u64 line[SR_LINE]; /* ticket << 15 | owner << 1 | 1; 0: free */
+    sr_atomic_u64 sent[SR_SENT]; /* number of the sender << 32 | handles on their way; 0: free */
+    unsigned char reserved[SR_PAGE - 2176];
 };
 
 /* One process's entry. Counters are the owner's alone to write and go on from owner to owner, so that their sums over all
  * entries are the ring's totals, whoever has died. */
 struct sr_attachment {
-    sr_atomic_u64 state; /* epoch << 8 | enum sr_attachment_state */
+    sr_atomic_u64 state; /* order << 16 | epoch << 8 | enum sr_attachment_state */
     sr_atomic_u32 pid;
     sr_atomic_u32 roles; /* enum sr_role, or-ed */
     sr_atomic_u64 attached_ns;
@@ -138,6 +154,8 @@ SR_AT(sr_header, creator_pid, 104);
 SR_AT(sr_header, name, 112);
 SR_AT(sr_header, codec, 368);
 SR_AT(sr_header, shutdown, 512);
+SR_AT(sr_header, turn, 520);
+SR_AT(sr_header, turn_limit, 528);
 SR_AT(sr_header, role_owner, 576);
 SR_AT(sr_header, write_position, 640);
 SR_AT(sr_header, read_position, 768);
@@ -147,6 +165,11 @@ SR_AT(sr_header, room, 1152);
 SR_AT(sr_header, mutex_holder, 1280);
 SR_AT(sr_header, subscribers, 1408);
 SR_AT(sr_header, delivered, 1440);
+SR_AT(sr_header, order, 1448);
+SR_AT(sr_header, looked_ns, 1456);
+SR_AT(sr_header, tickets, 1464);
+SR_AT(sr_header, line, 1536);
+SR_AT(sr_header, sent, 1664);
 SR_AT(sr_attachment, messages_put, 64);
 SR_AT(sr_attachment, cursor, 112);
 static_assert(sizeof(struct sr_header) == SR_PAGE, "the header is one page");

@@ -62,7 +62,7 @@ static enum sr_result reclaim(struct sr_endpoint *self, uint64_t position, uint6
 }
 
 /* SR_OK: so many granules and one more message fit at this position. SR_STALE: the position is out of date. */
-static enum sr_result fits(struct sr_endpoint *self, uint64_t position, uint64_t granules) {
+static enum sr_result fits(struct sr_endpoint *self, uint64_t position, uint64_t granules, uint64_t turn) {
     const struct sr_geometry *g = &self->geometry;
     uint64_t reclaimed = SR_LOAD(&self->header->reclaim_position, acquire); /* SYNC: room-reclaimed (acquire) */
     int64_t used = sr_distance(g, reclaimed, position);
@@ -70,24 +70,27 @@ static enum sr_result fits(struct sr_endpoint *self, uint64_t position, uint64_t
         return SR_STALE;
     if (SR_UNLIKELY((uint64_t)used > g->granules || sr_index(g, reclaimed) >= g->granules))
         return SR_CORRUPT;
+    uint64_t begins = sr_line_limited(self, reclaimed, turn);
+    if (SR_UNLIKELY(begins != reclaimed))
+        used = sr_distance(g, begins, position);
     if ((uint64_t)used + granules > g->granules)
         return SR_FULL;
-    if (g->slots && sr_messages_between(g, reclaimed, position) >= g->slots)
+    if (g->slots && sr_messages_between(g, begins, position) >= g->slots)
         return SR_FULL;
     return SR_OK;
 }
 
 /* With a bound on messages, finished ones below the reserve of an eighth must be reclaimed too. */
-static enum sr_result make_room(struct sr_endpoint *self, uint64_t position, uint64_t granules) {
-    enum sr_result result = fits(self, position, granules);
+static enum sr_result make_room(struct sr_endpoint *self, uint64_t position, uint64_t granules, uint64_t turn) {
+    enum sr_result result = fits(self, position, granules, turn);
     if (SR_LIKELY(result != SR_FULL))
         return result;
     uint64_t wanted = self->geometry.slots ? self->geometry.granules : granules;
     result = reclaim(self, position, wanted);
-    return result == SR_OK ? fits(self, position, granules) : result;
+    return result == SR_OK ? fits(self, position, granules, turn) : result;
 }
 
-enum sr_result sr_mpmc_try_claim(struct sr_endpoint *self, uint64_t length, struct sr_record *record) {
+enum sr_result sr_mpmc_try_claim(struct sr_endpoint *self, uint64_t length, uint64_t turn, struct sr_record *record) {
     const struct sr_geometry *g = &self->geometry;
     struct sr_header *header = self->header;
     uint64_t granules = sr_granules_for(length);
@@ -114,8 +117,8 @@ enum sr_result sr_mpmc_try_claim(struct sr_endpoint *self, uint64_t length, stru
         }
         uint64_t to_end = g->granules - index;
         uint64_t padding = granules > to_end ? to_end : 0;
-        enum sr_result result = g->kind == SR_KIND_TOPIC ? sr_topic_make_room(self, position, padding + granules)
-                                                         : make_room(self, position, padding + granules);
+        enum sr_result result = g->kind == SR_KIND_TOPIC ? sr_topic_make_room(self, position, padding + granules, turn)
+                                                         : make_room(self, position, padding + granules, turn);
         if (result == SR_STALE) {
             if (!moved_on(&header->write_position, position))
                 return SR_CORRUPT;

@@ -1,7 +1,7 @@
 /* os_darwin.c - macOS: shared waits on addresses, flock(2), POSIX semaphores. Compiled by the tests; not run by them yet.
  *
  * Byte locks of an open file description are no public interface here, and a POSIX shared memory object takes no locks at
- * all. So a token's lock is a small file of its own in the user's temporary folder, `shmring-IDENTITY.BYTE`, held by flock:
+ * all. So a lock is a small file of its own in the user's temporary folder, `shmring-IDENTITY.BYTE`, held by flock:
  * that belongs to the open file description and is dropped by the kernel with the last copy of it, and every open is another,
  * so that it excludes within a process too. Whoever lets go removes the file first; what a killed process leaves of it is
  * taken over, or swept by the system, which clears that folder.
@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "layout.h"
-#include "os_named_tokens.h"
+#include "os_named_locks.h"
 #include "os_semaphore.h"
 
 bool sr_fences_are_asymmetric; /* stays false: no call of this kernel runs a barrier in other processes */
@@ -70,7 +70,7 @@ int sr_os_unpark(sr_atomic_u32 *word, int count) {
     return answer >= 0;
 }
 
-/* --- the locks of tokens --- */
+/* --- locks --- */
 
 enum { PATH_BYTES = PATH_MAX + 64 };
 
@@ -93,26 +93,38 @@ uint64_t sr_named_lock_identity(int segment_fd) {
 }
 
 /* A descriptor is a lock's number less one, since 0 means none. */
-intptr_t sr_named_lock_try(uint64_t identity, uint64_t byte) {
+enum sr_os_lock sr_named_lock_try(uint64_t identity, uint64_t byte, bool shared, intptr_t *lock) {
     char path[PATH_BYTES];
     path_of(path, identity, byte);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
-        return 0;
+        return SR_OS_LOCK_REFUSED;
     struct stat mine, there;
+    enum sr_os_lock result = SR_OS_LOCKED;
+    if (flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0)
+        result = errno == EWOULDBLOCK ? SR_OS_LOCK_HELD : SR_OS_LOCK_REFUSED;
     /* The file may have been removed between the opening and the locking; then this lock excludes nobody. */
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &mine) == 0 && stat(path, &there) == 0 &&
-        mine.st_ino == there.st_ino && mine.st_dev == there.st_dev)
-        return fd + 1;
-    close(fd);
-    return 0;
+    else if (fstat(fd, &mine) != 0 || stat(path, &there) != 0 || mine.st_ino != there.st_ino ||
+             mine.st_dev != there.st_dev)
+        result = SR_OS_LOCK_HELD;
+    *lock = fd + 1;
+    if (result != SR_OS_LOCKED) {
+        int error = errno;
+        close(fd);
+        errno = error;
+    }
+    return result;
 }
+
+int sr_named_lock_descriptor(intptr_t lock) { return (int)lock - 1; }
 
 void sr_named_lock_release(intptr_t lock, uint64_t identity, uint64_t byte) {
     char path[PATH_BYTES];
     path_of(path, identity, byte);
-    unlink(path);
-    flock((int)lock - 1, LOCK_UN); /* by name: a child forked meanwhile may hold a copy of the descriptor */
+    if (flock((int)lock - 1, LOCK_EX | LOCK_NB) == 0) { /* nobody shares it, so that the file is of no use */
+        unlink(path);
+        flock((int)lock - 1, LOCK_UN); /* by name: a child forked meanwhile may hold a copy of the descriptor */
+    }
     close((int)lock - 1);
 }
 
@@ -122,7 +134,7 @@ enum sr_os_liveness sr_named_lock_probe(uint64_t identity, uint64_t byte) {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return errno == ENOENT ? SR_OS_DEAD : SR_OS_UNKNOWN;
-    enum sr_os_liveness found = flock(fd, LOCK_SH | LOCK_NB) == 0 ? SR_OS_DEAD
+    enum sr_os_liveness found = flock(fd, LOCK_EX | LOCK_NB) == 0 ? SR_OS_DEAD
                                 : errno == EWOULDBLOCK            ? SR_OS_ALIVE
                                                                   : SR_OS_UNKNOWN;
     close(fd);
@@ -130,10 +142,10 @@ enum sr_os_liveness sr_named_lock_probe(uint64_t identity, uint64_t byte) {
 }
 
 static void let_go(intptr_t lock) { close((int)lock - 1); }
-static void forget_tokens(void) { sr_named_tokens_forget(let_go); }
+static void forget_locks(void) { sr_named_locks_forget(let_go); }
 
 bool sr_os_at_fork(void (*child)(void)) {
-    return pthread_atfork(NULL, NULL, child) == 0 && pthread_atfork(NULL, NULL, forget_tokens) == 0;
+    return pthread_atfork(NULL, NULL, child) == 0 && pthread_atfork(NULL, NULL, forget_locks) == 0;
 }
 
 /* --- what os_posix.c lacks: the count of a semaphore, which cannot be read here --- */

@@ -1,7 +1,7 @@
-/* os_windows.c - Windows 10 and later: clocks, tokens and semaphores. Parking is in os_windows_events.c.
+/* os_windows.c - Windows 10 and later: clocks, locks and semaphores. Parking is in os_windows_events.c.
  *
- * A token holds a byte by the existence of a named kernel object, `Global\shmring-IDENTITY.BYTE`: whoever creates it has
- * the lock, whoever finds that it exists does not. The kernel closes a process's handles when it ends, however it ends, and
+ * A byte is locked by the existence of a named kernel object, `Global\shmring-IDENTITY.BYTE`: whoever creates it has
+ * the lock, whoever finds that it exists does not; of a shared one whoever has a handle. The kernel closes a process's handles when it ends, however it ends, and
  * an object goes with its last handle. A handle belongs to the process and not to a thread, so that any thread may let
  * go (a mutex belongs to the thread that took it, and would be abandoned by that thread's end), and creating is
  * exclusive within a process too. Nobody can wait for such a lock, which nobody needs to: attach.c tries again.
@@ -18,7 +18,7 @@
 #include <stdio.h>
 #include <wchar.h>
 
-#include "os_named_tokens.h"
+#include "os_named_locks.h"
 #include "os_semaphore.h"
 
 bool sr_fences_are_asymmetric; /* stays false: FlushProcessWriteBuffers reaches this process's threads only */
@@ -98,7 +98,7 @@ SECURITY_ATTRIBUTES *sr_windows_owner_only(void) {
     return attributes.lpSecurityDescriptor ? &attributes : NULL;
 }
 
-/* --- the locks of tokens --- */
+/* --- locks --- */
 
 static void name_of(WCHAR *name, uint64_t identity, uint64_t byte) {
     swprintf(name, SR_WINDOWS_NAME, L"Global\\shmring-%016llx.%llx", (unsigned long long)identity,
@@ -115,15 +115,24 @@ uint64_t sr_windows_identity(HANDLE section) {
 
 uint64_t sr_named_lock_identity(int segment_fd) { return sr_windows_identity((HANDLE)(intptr_t)segment_fd); }
 
-intptr_t sr_named_lock_try(uint64_t identity, uint64_t byte) {
+enum sr_os_lock sr_named_lock_try(uint64_t identity, uint64_t byte, bool shared, intptr_t *lock) {
     WCHAR name[SR_WINDOWS_NAME];
     name_of(name, identity, byte);
     HANDLE object = CreateEventW(sr_windows_owner_only(), TRUE, FALSE, name);
-    if (!object || GetLastError() != ERROR_ALREADY_EXISTS)
-        return (intptr_t)object;
-    CloseHandle(object);
-    return 0;
+    DWORD error = GetLastError();
+    if (object && (shared || error != ERROR_ALREADY_EXISTS)) {
+        *lock = (intptr_t)object;
+        return SR_OS_LOCKED;
+    }
+    if (object)
+        CloseHandle(object);
+    if (object || error == ERROR_ACCESS_DENIED) /* another user's, but it exists */
+        return SR_OS_LOCK_HELD;
+    errno = error == ERROR_NOT_ENOUGH_MEMORY ? ENOMEM : EIO;
+    return SR_OS_LOCK_REFUSED;
 }
+
+int sr_named_lock_descriptor(intptr_t lock) { return (int)lock; }
 
 void sr_named_lock_release(intptr_t lock, uint64_t identity, uint64_t byte) {
     (void)identity;

@@ -75,6 +75,8 @@ PyMODINIT_FUNC PyInit__core(void) {
         PyModule_AddFunctions(module, sr_control_methods) != 0 ||
         PyModule_AddIntConstant(module, "LAYOUT_VERSION", SR_LAYOUT_VERSION) != 0 ||
         PyModule_AddIntConstant(module, "ATTACHMENTS", SR_ATTACHMENTS) != 0 ||
+        PyModule_AddIntConstant(module, "LIFECYCLE_BYTE", SR_LIFECYCLE_BYTE) != 0 ||
+        PyModule_AddIntConstant(module, "CLAIM_BYTE", SR_CLAIM_BYTE) != 0 ||
         PyModule_AddIntConstant(module, "GRANULE", SR_GRANULE) != 0) {
         Py_XDECREF(view_type);
         Py_DECREF(module);

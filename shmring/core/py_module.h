@@ -20,6 +20,7 @@ struct ring {
     struct sr_endpoint endpoint;
     Py_buffer mapping;
     PyObject *name;
+    char *path; /* where its name stands in the file system, or NULL */
     unsigned gate[2];
     unsigned calls;  /* that have let the interpreter go */
     unsigned leases; /* open claims and borrows */
@@ -67,6 +68,8 @@ bool sr_parse_arguments(const struct arguments *expected, PyObject *const *args,
 PyObject *sr_raise(struct ring *ring, enum sr_result result, enum side side, uint64_t length, int64_t timeout_ns);
 /* OSError from this module's errno, which is not Python's where the two are linked with different C libraries. */
 PyObject *sr_raise_errno(PyObject *path);
+/* Whoever waits for another that comes or goes does it so long. */
+#define SR_PATIENCE_NS INT64_C(10000000000)
 bool sr_set_diagnosis(PyObject *callable);
 bool sr_contiguous_bytes(PyObject *object, Py_buffer *buffer); /* false: an exception is set */
 

@@ -4,6 +4,7 @@
  * The interpreter lock guards everything in struct ring. It is let go while waiting and during long copies; what another
  * thread may find then is told by `calls` and, for spsc, by GATE_BUSY.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "os_memory.h"
@@ -18,6 +19,7 @@ uint32_t sr_fork_generation;
 static void suspend(void *context) {
     struct call *call = context;
     call->ring->calls++;
+    SR_ADD(&call->ring->endpoint.abroad, 1, relaxed);
     if (sr_one_at_a_time(call->ring, call->side))
         call->ring->gate[call->side] |= GATE_BUSY;
     call->thread = PyEval_SaveThread();
@@ -25,6 +27,7 @@ static void suspend(void *context) {
 
 static void resume(void *context) {
     struct call *call = context;
+    SR_ADD(&call->ring->endpoint.abroad, (uint32_t)-1, release); /* pairs with the acquire in sr_leave_all */
     PyEval_RestoreThread(call->thread);
     call->ring->calls--;
     call->ring->gate[call->side] &= ~(unsigned)GATE_BUSY;
@@ -104,8 +107,10 @@ static bool attach_after_fork(struct ring *self) {
     if (!self->attached)
         return true;
     sr_forget(&self->endpoint);
+    SR_STORE(&self->endpoint.abroad, 0, relaxed);
     self->gate[PRODUCING] = self->gate[CONSUMING] = GATE_ROLE | (self->gate[PRODUCING] & GATE_CLOSED);
-    enum sr_result result = sr_attach(&self->endpoint, self->segment_fd, true);
+    const struct sr_arrival arrival = {self->segment_fd, self->path, true, SR_PATIENCE_NS};
+    enum sr_result result = sr_attach(&self->endpoint, &arrival);
     if (result == SR_OK && self->endpoint.subscribed)
         result = sr_topic_subscribe_again(&self->endpoint);
     if (result == SR_OK)
@@ -195,7 +200,7 @@ static PyObject *ring_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
     struct ring *self = (struct ring *)allocate(type, 0);
     if (self) {
         self->gate[PRODUCING] = self->gate[CONSUMING] = GATE_CLOSED; /* until it is attached */
-        self->endpoint.token = -1;
+        self->endpoint.locks = -1;
     }
     return (PyObject *)self;
 }
@@ -226,16 +231,19 @@ static bool open_codec(struct ring *self, PyObject *codec) {
 }
 
 static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
-    static char *keywords[] = {"segment", "fd", "name",     "semaphores", "spin_ns", "outlive_peers",
-                               "codec",   "at", "populate", "inherited",  NULL};
+    static char *keywords[] = {"segment",       "fd",          "name", "semaphores", "spin_ns",
+                               "outlive_peers", "codec",       "at",   "populate",   "inherited",
+                               "path",          "patience_ns", NULL};
     struct ring *self = (struct ring *)object;
     PyObject *segment, *name, *semaphores, *codec = Py_None;
     int fd, outlive_peers, inherited = false; /* by this process: a name that is gone does not matter */
     long long spin_ns;
     unsigned long long at = 0;
     int populate = true;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OiOOLp|OKpp", keywords, &segment, &fd, &name, &semaphores, &spin_ns,
-                                     &outlive_peers, &codec, &at, &populate, &inherited))
+    const char *path = NULL;
+    long long patience_ns = SR_PATIENCE_NS;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OiOOLp|OKppzL", keywords, &segment, &fd, &name, &semaphores,
+                                     &spin_ns, &outlive_peers, &codec, &at, &populate, &inherited, &path, &patience_ns))
         return -1;
     if (self->mapped) {
         PyErr_SetString(PyExc_RuntimeError, "this ring is attached already");
@@ -252,6 +260,7 @@ static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
     self->gate[PRODUCING] = self->gate[CONSUMING] = GATE_ROLE;
     self->generation = sr_fork_generation;
     self->segment_fd = fd;
+    self->path = path ? strdup(path) : NULL;
     self->endpoint.at = at;
     self->populate = populate;
     self->populated = !populate;
@@ -271,7 +280,8 @@ static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
             return -1;
         }
         /* Whoever has the lifecycle lock may be a thread of ours that waits for the interpreter. */
-        Py_BEGIN_ALLOW_THREADS result = sr_attach(&self->endpoint, fd, inherited);
+        const struct sr_arrival arrival = {fd, self->path, inherited, patience_ns};
+        Py_BEGIN_ALLOW_THREADS result = sr_attach(&self->endpoint, &arrival);
         Py_END_ALLOW_THREADS
     }
     if (result != SR_OK) {
@@ -289,11 +299,13 @@ static PyObject *ring_begin_close(PyObject *object, PyObject *unused) {
     struct ring *self = (struct ring *)object;
     if (self->attached && self->generation != sr_fork_generation && self->endpoint.subscribed) {
         sr_forget(&self->endpoint);
+        sr_os_let_go(&self->endpoint.claim);
         self->attached = false; /* the child has not used it */
         Py_RETURN_TRUE;
     }
     if (self->generation != sr_fork_generation && !attach_after_fork(self)) {
         PyErr_Clear(); /* could not attach in this child: there is nothing to leave */
+        sr_os_let_go(&self->endpoint.claim);
         self->attached = false;
     }
     if (self->leases) {
@@ -314,17 +326,6 @@ static PyObject *ring_begin_close(PyObject *object, PyObject *unused) {
     Py_RETURN_TRUE;
 }
 
-/* At the end of the process: open claims are aborted and borrowed messages handed back, as if we had been killed. */
-static PyObject *ring_forsake_leases(PyObject *object, PyObject *unused) {
-    (void)unused;
-    struct ring *self = (struct ring *)object;
-    if (!self->attached || !self->leases || self->generation != sr_fork_generation)
-        Py_RETURN_FALSE;
-    sr_forsake(&self->endpoint);
-    self->leases = 0;
-    Py_RETURN_TRUE;
-}
-
 static PyObject *ring_detach(PyObject *object, PyObject *unused) {
     (void)unused;
     struct ring *self = (struct ring *)object;
@@ -342,8 +343,7 @@ static PyObject *ring_detach(PyObject *object, PyObject *unused) {
 static PyObject *ring_finish_close(PyObject *object, PyObject *unused) {
     (void)unused;
     struct ring *self = (struct ring *)object;
-    if (self->endpoint.token >= 0 && self->mapped)
-        sr_detach_finish(&self->endpoint);
+    sr_detach_finish(&self->endpoint);
     unmap(self);
     Py_RETURN_NONE;
 }
@@ -424,13 +424,13 @@ void sr_attachment_dealloc(PyObject *object) {
         bool abandoned; /* ring.py closes in __del__; without that the name stays for the next one to reclaim */
         (void)sr_detach(&self->endpoint, &abandoned);
     }
-    if (self->mapped && self->endpoint.token >= 0) {
-        if (self->generation == sr_fork_generation)
-            sr_detach_finish(&self->endpoint);
-        else
-            sr_forget(&self->endpoint); /* the parent's locks are not ours to drop */
-    }
+    if (self->generation == sr_fork_generation)
+        sr_detach_finish(&self->endpoint);
+    else
+        sr_forget(&self->endpoint); /* the parent's locks are not ours to drop */
+    sr_os_let_go(&self->endpoint.claim);
     unmap(self);
+    free(self->path);
     PyObject *owned[] = {self->name,    self->encode,       self->decode,      self->view,
                          self->release, self->plain_encode, self->plain_decode};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
@@ -491,7 +491,6 @@ static PyMethodDef attachment_methods[] = {
     {"_snapshot", sr_ring_snapshot, METH_NOARGS, NULL},
     {"_totals", sr_ring_totals, METH_NOARGS, NULL},
     {"_begin_close", ring_begin_close, METH_NOARGS, NULL},
-    {"_forsake_leases", ring_forsake_leases, METH_NOARGS, NULL},
     {"_detach", ring_detach, METH_NOARGS, NULL},
     {"_finish_close", ring_finish_close, METH_NOARGS, NULL},
     {"_after_fork", ring_after_fork, METH_NOARGS, NULL},

@@ -120,20 +120,21 @@ static PyObject *describe(PyObject *module, PyObject *segment) {
 static PyObject *count_living(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *segment;
-    int token;
+    int locks;
     unsigned long long at = 0;
     struct look look;
-    if (!PyArg_ParseTuple(args, "Oi|K", &segment, &token, &at) || !sr_look_begin(&look, segment, PyBUF_SIMPLE))
+    if (!PyArg_ParseTuple(args, "Oi|K", &segment, &locks, &at) || !sr_look_begin(&look, segment, PyBUF_SIMPLE))
         return NULL;
     struct sr_geometry geometry;
-    struct sr_endpoint endpoint = {.token = token, .at = at};
+    struct sr_endpoint endpoint = {.locks = locks, .at = at};
     struct sr_contents contents = {0};
     enum sr_result result = sr_geometry_read(&geometry, look.buffer.buf, (uint64_t)look.buffer.len);
     int living = 0;
-    bool stopped = false;
+    bool stopped = false, claimed = false;
     if (result == SR_OK) {
         sr_endpoint_bind(&endpoint, look.buffer.buf, &geometry);
         living = sr_count_living(&endpoint);
+        claimed = sr_is_claimed(&endpoint);
         result = sr_contents_read(&endpoint, &contents);
         stopped = SR_LOAD(&endpoint.header->shutdown, acquire) == SR_STOPPED;
     }
@@ -141,7 +142,8 @@ static PyObject *count_living(PyObject *module, PyObject *args) {
         result = SR_CORRUPT;
     if (result != SR_OK)
         return sr_raise(NULL, result, CONSUMING, 0, 0);
-    return Py_BuildValue("iK", living, stopped ? 0ULL : (unsigned long long)contents.undelivered);
+    return Py_BuildValue("iOK", living, claimed ? Py_True : Py_False,
+                         stopped ? 0ULL : (unsigned long long)contents.undelivered);
 }
 
 static PyObject *retire(PyObject *module, PyObject *segment) {
@@ -156,51 +158,120 @@ static PyObject *retire(PyObject *module, PyObject *segment) {
     Py_RETURN_NONE;
 }
 
-static PyObject *token_open(PyObject *module, PyObject *fd_object) {
+static PyObject *locks_open(PyObject *module, PyObject *args) {
     (void)module;
-    int fd = PyLong_AsLong(fd_object);
-    if (fd == -1 && PyErr_Occurred())
+    int fd;
+    const char *path = NULL;
+    if (!PyArg_ParseTuple(args, "i|z", &fd, &path))
         return NULL;
-    int token = sr_os_token_open(fd);
-    return token < 0 ? sr_raise_errno(NULL) : PyLong_FromLong(token);
+    int locks = sr_os_locks_open(fd, path);
+    return locks < 0 ? sr_raise_errno(NULL) : PyLong_FromLong(locks);
 }
 
-static PyObject *token_close(PyObject *module, PyObject *token) {
+static PyObject *locks_close(PyObject *module, PyObject *locks_object) {
     (void)module;
-    int fd = (int)PyLong_AsLong(token);
-    if (fd == -1 && PyErr_Occurred())
+    int locks = (int)PyLong_AsLong(locks_object);
+    if (locks == -1 && PyErr_Occurred())
         return NULL;
-    sr_os_token_unlock(fd, 0); /* by name: a child forked meanwhile may hold a copy of the descriptor */
-    sr_os_token_close(fd);
+    sr_os_locks_close(locks);
     Py_RETURN_NONE;
 }
 
-static PyObject *token_lock(PyObject *module, PyObject *args) {
+static PyObject *locks_take(PyObject *module, PyObject *args) {
     (void)module;
-    int token;
+    int locks;
     unsigned long long byte;
-    if (!PyArg_ParseTuple(args, "iK", &token, &byte))
+    if (!PyArg_ParseTuple(args, "iK", &locks, &byte))
         return NULL;
-    return PyBool_FromLong(sr_os_token_lock(token, byte));
+    enum sr_os_lock lock = sr_os_lock(locks, byte);
+    return lock == SR_OS_LOCK_REFUSED ? sr_raise_errno(NULL) : PyBool_FromLong(lock == SR_OS_LOCKED);
 }
 
-static PyObject *token_unlock(PyObject *module, PyObject *args) {
+static PyObject *locks_drop(PyObject *module, PyObject *args) {
     (void)module;
-    int token;
+    int locks;
     unsigned long long byte;
-    if (!PyArg_ParseTuple(args, "iK", &token, &byte))
+    if (!PyArg_ParseTuple(args, "iK", &locks, &byte))
         return NULL;
-    sr_os_token_unlock(token, byte);
+    sr_os_unlock(locks, byte);
     Py_RETURN_NONE;
 }
 
-static PyObject *token_sees_lock(PyObject *module, PyObject *args) {
+static PyObject *locks_seen(PyObject *module, PyObject *args) {
     (void)module;
-    int token;
+    int locks;
     unsigned long long begin, length;
-    if (!PyArg_ParseTuple(args, "iKK", &token, &begin, &length))
+    if (!PyArg_ParseTuple(args, "iKK", &locks, &begin, &length))
         return NULL;
-    return PyBool_FromLong(sr_os_token_sees_lock(token, begin, length));
+    return PyBool_FromLong(sr_os_sees_lock(locks, begin, length));
+}
+
+static PyObject *locks_share(PyObject *module, PyObject *args) {
+    (void)module;
+    int locks;
+    unsigned long long byte;
+    if (!PyArg_ParseTuple(args, "iK", &locks, &byte))
+        return NULL;
+    enum sr_os_lock lock = sr_os_lock_shared(locks, byte);
+    return lock == SR_OS_LOCK_REFUSED ? sr_raise_errno(NULL) : PyBool_FromLong(lock == SR_OS_LOCKED);
+}
+
+static PyObject *locks_descriptor(PyObject *module, PyObject *locks_object) {
+    (void)module;
+    int locks = (int)PyLong_AsLong(locks_object);
+    if (locks == -1 && PyErr_Occurred())
+        return NULL;
+    int fd = sr_os_locks_descriptor(locks);
+    return fd < 0 ? sr_raise_errno(NULL) : PyLong_FromLong(fd);
+}
+
+/* Handles on their way: what to do with the count of a sender, in a segment that one may not be attached to. */
+enum sent_step { SENT_OPEN, SENT_NOTE, SENT_ARRIVED, SENT_IS_AWAITED };
+
+static PyObject *take_step(struct sr_endpoint *endpoint, enum sent_step step, int locks, struct sr_sent sent) {
+    if (step == SENT_OPEN)
+        return sr_sent_open(endpoint, locks, &sent) == SR_OK ? Py_BuildValue("II", sent.index, sent.number)
+                                                             : Py_NewRef(Py_None);
+    if (step == SENT_IS_AWAITED)
+        return PyBool_FromLong(sr_sent_is_awaited(endpoint, &sent));
+    (step == SENT_NOTE ? sr_sent_note : sr_sent_arrived)(endpoint, &sent);
+    return Py_NewRef(Py_None);
+}
+
+static PyObject *sent(PyObject *args, enum sent_step step) {
+    PyObject *segment;
+    int locks = -1;
+    struct sr_sent sent = {0};
+    struct look look;
+    const char *format = step == SENT_OPEN ? "Oi" : "OII";
+    bool fine = step == SENT_OPEN ? PyArg_ParseTuple(args, format, &segment, &locks)
+                                  : PyArg_ParseTuple(args, format, &segment, &sent.index, &sent.number);
+    if (!fine || !sr_look_begin(&look, segment, PyBUF_WRITABLE))
+        return NULL;
+    struct sr_geometry geometry;
+    struct sr_endpoint endpoint = {.locks = -1};
+    enum sr_result result = sr_geometry_read(&geometry, look.buffer.buf, (uint64_t)look.buffer.len);
+    if (result != SR_OK)
+        return sr_look_answer(&look, sr_raise(NULL, result, CONSUMING, 0, 0));
+    sr_endpoint_bind(&endpoint, look.buffer.buf, &geometry);
+    return sr_look_answer(&look, take_step(&endpoint, step, locks, sent));
+}
+
+static PyObject *sent_open(PyObject *module, PyObject *args) {
+    (void)module;
+    return sent(args, SENT_OPEN);
+}
+static PyObject *sent_note(PyObject *module, PyObject *args) {
+    (void)module;
+    return sent(args, SENT_NOTE);
+}
+static PyObject *sent_arrived(PyObject *module, PyObject *args) {
+    (void)module;
+    return sent(args, SENT_ARRIVED);
+}
+static PyObject *sent_is_awaited(PyObject *module, PyObject *args) {
+    (void)module;
+    return sent(args, SENT_IS_AWAITED);
 }
 
 PyMethodDef sr_segment_methods[] = {
@@ -210,12 +281,19 @@ PyMethodDef sr_segment_methods[] = {
      PyDoc_STR("Write a header into a zeroed segment; the ring is born with its last store.")},
     {"check", check, METH_O, PyDoc_STR("'ready', 'retired', 'incomplete', 'not_a_ring', 'other_layout' or 'corrupt'.")},
     {"describe", describe, METH_O, PyDoc_STR("(kind, slots, identity, flags, codec as bytes), from the header alone.")},
-    {"count_living", count_living, METH_VARARGS, PyDoc_STR("(attachments alive, messages undelivered)")},
+    {"count_living", count_living, METH_VARARGS,
+     PyDoc_STR("(attachments alive, whether others may yet attach, messages undelivered)")},
     {"retire", retire, METH_O, PyDoc_STR("Refuse further attachments; under the lifecycle lock.")},
-    {"token_open", token_open, METH_O, PyDoc_STR("A descriptor for byte locks on the segment behind this one.")},
-    {"token_close", token_close, METH_O, PyDoc_STR("Close it, dropping its locks.")},
-    {"token_unlock", token_unlock, METH_VARARGS, PyDoc_STR("Let go of a byte, in the copies of forked children too.")},
-    {"token_sees_lock", token_sees_lock, METH_VARARGS, PyDoc_STR("Does another token hold a byte of this range?")},
-    {"token_lock", token_lock, METH_VARARGS, PyDoc_STR("Try to lock one byte; False when another token holds it.")},
+    {"locks_open", locks_open, METH_VARARGS, PyDoc_STR("A way to lock bytes of the segment behind a descriptor.")},
+    {"locks_close", locks_close, METH_O, PyDoc_STR("Close it, dropping its locks.")},
+    {"locks_take", locks_take, METH_VARARGS, PyDoc_STR("Try to lock one byte; False when somebody else has it.")},
+    {"locks_share", locks_share, METH_VARARGS, PyDoc_STR("The same, beside others who share it.")},
+    {"locks_descriptor", locks_descriptor, METH_O, PyDoc_STR("The descriptor behind them, to go along to a child.")},
+    {"sent_open", sent_open, METH_VARARGS, PyDoc_STR("(index, number) of a sender; None when there are too many.")},
+    {"sent_note", sent_note, METH_VARARGS, PyDoc_STR("One more handle is on its way.")},
+    {"sent_arrived", sent_arrived, METH_VARARGS, PyDoc_STR("One has arrived.")},
+    {"sent_is_awaited", sent_is_awaited, METH_VARARGS, PyDoc_STR("Is one still on its way?")},
+    {"locks_drop", locks_drop, METH_VARARGS, PyDoc_STR("Let go of a byte.")},
+    {"locks_seen", locks_seen, METH_VARARGS, PyDoc_STR("Does anybody else hold a byte of this range?")},
     {NULL, NULL, 0, NULL},
 };

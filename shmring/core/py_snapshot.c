@@ -16,11 +16,11 @@ static PyObject *liveness_object(enum sr_os_liveness liveness) {
 
 static PyObject *attachment_dict(struct sr_endpoint *endpoint, uint32_t slot, uint64_t state) {
     struct sr_attachment *entry = &endpoint->attachments[slot];
-    bool attached = (state & 0xff) == SR_SLOT_ATTACHED;
-    return Py_BuildValue("{sIsKsIsssNsKsKsKsKsK}", "slot", slot, "epoch", (unsigned long long)(state >> 8), "pid",
-                         SR_LOAD(&entry->pid, relaxed), "role", role_name(SR_LOAD(&entry->roles, acquire)), "alive",
-                         attached ? liveness_object(sr_liveness(endpoint, slot)) : Py_NewRef(Py_False), "attached_ns",
-                         load(&entry->attached_ns), "active_ns", load(&entry->active_ns), "died_ns",
+    bool attached = sr_entry_state(state) == SR_SLOT_ATTACHED;
+    return Py_BuildValue("{sIsKsIsssNsKsKsKsKsK}", "slot", slot, "epoch", (unsigned long long)sr_entry_epoch(state),
+                         "pid", SR_LOAD(&entry->pid, relaxed), "role", role_name(SR_LOAD(&entry->roles, acquire)),
+                         "alive", attached ? liveness_object(sr_liveness(endpoint, slot)) : Py_NewRef(Py_False),
+                         "attached_ns", load(&entry->attached_ns), "active_ns", load(&entry->active_ns), "died_ns",
                          load(&entry->died_ns), "messages_put", load(&entry->messages_put) - load(&entry->base_put),
                          "messages_got", load(&entry->messages_got) - load(&entry->base_got));
 }
@@ -29,7 +29,7 @@ static PyObject *attachments(struct sr_endpoint *endpoint) {
     PyObject *list = PyList_New(0);
     for (uint32_t slot = 0; list && slot < SR_ATTACHMENTS; slot++) {
         uint64_t state = SR_LOAD(&endpoint->attachments[slot].state, acquire);
-        if ((state & 0xff) == SR_SLOT_FREE)
+        if (sr_entry_state(state) == SR_SLOT_FREE)
             continue;
         PyObject *entry = attachment_dict(endpoint, slot, state);
         if (!entry || PyList_Append(list, entry) != 0)
@@ -51,7 +51,7 @@ static PyObject *totals(struct sr_endpoint *endpoint) {
         sums[5] += load(&entry->aborted);
     }
     struct sr_contents contents;
-    if (sr_contents_read(endpoint, &contents) != SR_OK)
+    if (sr_contents_by_the_living(endpoint, &contents) != SR_OK)
         return sr_raise(NULL, SR_CORRUPT, CONSUMING, 0, 0);
     if (SR_LOAD(&endpoint->header->shutdown, acquire) == SR_STOPPED)
         contents.ready = 0; /* nobody will get what is left */
@@ -125,18 +125,18 @@ static PyObject *look_at(PyObject *module, PyObject *args) {
     if (!PyArg_ParseTuple(args, "Oi", &segment, &fd) || !sr_look_begin(&look, segment, PyBUF_SIMPLE))
         return NULL;
     struct sr_geometry geometry;
-    struct sr_endpoint endpoint = {.token = -1};
+    struct sr_endpoint endpoint = {.locks = -1};
     enum sr_result result = sr_geometry_read(&geometry, look.buffer.buf, (uint64_t)look.buffer.len);
     PyObject *answer = NULL;
     if (result == SR_OK) {
         sr_endpoint_bind(&endpoint, look.buffer.buf, &geometry);
-        endpoint.token = sr_os_token_open(fd);
-        if (endpoint.token < 0)
+        endpoint.locks = sr_os_locks_open(fd, NULL);
+        if (endpoint.locks < 0)
             result = SR_SYSTEM_ERROR;
     }
     if (result == SR_OK) {
         answer = snapshot(&endpoint);
-        sr_os_token_close(endpoint.token);
+        sr_os_locks_close(endpoint.locks);
     } else {
         sr_raise(NULL, result, CONSUMING, 0, 0);
     }

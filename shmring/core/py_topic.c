@@ -52,6 +52,15 @@ static PyObject *topic_subscribers(PyObject *object, PyObject *unused) {
     return sr_answer(self, CONSUMING, list);
 }
 
+/* Somebody subscribes through this attachment: so it is not here to publish, unless it does. */
+static PyObject *topic_note_subscribing(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct ring *self = (struct ring *)object;
+    if (self->attached && self->generation == sr_fork_generation)
+        sr_note_subscribing(&self->endpoint);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef topic_methods[] = {
     {"publish", SR_METHOD(topic_publish),
      PyDoc_STR("publish($self, /, data, timeout=None)\n--\n\nPublish one message, for every subscriber.")},
@@ -63,6 +72,7 @@ static PyMethodDef topic_methods[] = {
     {"_put_held", sr_ring_put_held, METH_O, NULL},
     {"_range", topic_range, METH_NOARGS, NULL},
     {"_subscribers", topic_subscribers, METH_NOARGS, NULL},
+    {"_note_subscribing", topic_note_subscribing, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

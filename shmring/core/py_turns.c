@@ -35,13 +35,14 @@ PyObject *sr_ring_try_get(PyObject *object, PyObject *in_turn) {
     return sr_answer(self, CONSUMING, message);
 }
 
-static enum sr_result put_now(struct ring *self, const struct message *message) {
+static enum sr_result put_now(struct ring *self, const struct message *message, struct sr_standing *standing) {
     struct sr_record record;
-    enum sr_result result = sr_try_claim(&self->endpoint, message->length, &record);
+    enum sr_result result = sr_try_claim_again(&self->endpoint, message->length, standing, &record);
     if (SR_UNLIKELY(result != SR_OK && result != SR_TOO_LONG))
         result = sr_wait_and_claim(self, message->length, 0, &record);
     if (SR_UNLIKELY(result != SR_OK))
         return result;
+    sr_give_up(&self->endpoint, standing);
     result = sr_message_fill(self, &record, message);
     sr_announce(&self->endpoint, 1);
     count_turn(self, message->length);
@@ -50,27 +51,40 @@ static enum sr_result put_now(struct ring *self, const struct message *message) 
 
 /* A message that waits for room: opened, and encoded, once. */
 static const char HELD[] = "shmring held message";
+struct held {
+    struct message message;
+    struct sr_standing standing;
+    struct ring *ring;
+    uint32_t generation;
+};
 
-static void free_held(PyObject *held) {
-    struct message *message = PyCapsule_GetPointer(held, HELD);
-    sr_message_close(message);
-    PyMem_Free(message);
+static void free_held(PyObject *capsule) {
+    struct held *held = PyCapsule_GetPointer(capsule, HELD);
+    if (held->ring->attached && held->generation == sr_fork_generation)
+        sr_give_up(&held->ring->endpoint, &held->standing);
+    sr_message_close(&held->message);
+    Py_DECREF((PyObject *)held->ring);
+    PyMem_Free(held);
 }
 
 static PyObject *hold(struct ring *self, PyObject *data) {
-    struct message *message = PyMem_Malloc(sizeof *message); /* it has pointers into itself: it cannot move */
-    if (!message)
+    struct held *held = PyMem_Calloc(1, sizeof *held); /* it has pointers into itself: it cannot move */
+    if (!held)
         return PyErr_NoMemory();
-    if (!sr_message_open(self, data, message)) {
-        PyMem_Free(message);
+    if (!sr_message_open(self, data, &held->message)) {
+        PyMem_Free(held);
         return NULL;
     }
-    PyObject *held = PyCapsule_New(message, HELD, free_held);
-    if (!held) {
-        sr_message_close(message);
-        PyMem_Free(message);
+    held->ring = self;
+    held->generation = sr_fork_generation;
+    PyObject *capsule = PyCapsule_New(held, HELD, free_held);
+    if (!capsule) {
+        sr_message_close(&held->message);
+        PyMem_Free(held);
+        return NULL;
     }
-    return held;
+    Py_INCREF((PyObject *)self);
+    return capsule;
 }
 
 /* put_or_hold(data): None when it is put; else the message for put_held, and its length. */
@@ -81,16 +95,20 @@ PyObject *sr_ring_put_or_hold(PyObject *object, PyObject *data) {
     PyObject *held = NULL;
     struct message plain;
     struct message *message = &plain;
+    struct sr_standing none = {0};
+    struct sr_standing *standing = &none;
     if (self->encode) {
         held = hold(self, data);
-        message = held ? PyCapsule_GetPointer(held, HELD) : NULL;
+        struct held *found = held ? PyCapsule_GetPointer(held, HELD) : NULL;
+        message = found ? &found->message : NULL;
+        standing = found ? &found->standing : NULL;
     } else if (!sr_message_open(self, data, &plain)) {
         message = NULL;
     }
     if (!message)
         return NULL;
     size_t length = message->length;
-    enum sr_result result = turn_is_over(self) ? SR_TIMED_OUT : put_now(self, message);
+    enum sr_result result = turn_is_over(self) ? SR_TIMED_OUT : put_now(self, message, standing);
     if (!held)
         sr_message_close(message);
     PyObject *answer = NULL;
@@ -105,17 +123,17 @@ PyObject *sr_ring_put_or_hold(PyObject *object, PyObject *data) {
 }
 
 /* put_held(held): whether there was room. */
-PyObject *sr_ring_put_held(PyObject *object, PyObject *held) {
+PyObject *sr_ring_put_held(PyObject *object, PyObject *capsule) {
     struct ring *self = (struct ring *)object;
-    const struct message *message = PyCapsule_GetPointer(held, HELD);
-    if (!message || (!sr_gate_open(self, PRODUCING) && !sr_pass_gate(self, PRODUCING)))
+    struct held *held = PyCapsule_GetPointer(capsule, HELD);
+    if (!held || (!sr_gate_open(self, PRODUCING) && !sr_pass_gate(self, PRODUCING)))
         return NULL;
     self->turn = 0;
-    enum sr_result result = put_now(self, message);
+    enum sr_result result = put_now(self, &held->message, &held->standing);
     PyObject *answer = NULL;
     if (result == SR_OK || result == SR_TIMED_OUT)
         answer = PyBool_FromLong(result == SR_OK);
     else
-        sr_raise(self, result, PRODUCING, message->length, 0);
+        sr_raise(self, result, PRODUCING, held->message.length, 0);
     return sr_answer(self, PRODUCING, answer);
 }

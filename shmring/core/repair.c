@@ -102,6 +102,34 @@ static enum sr_result count_spsc(struct sr_endpoint *self, struct sr_contents *c
     return SR_OK;
 }
 
+struct holding {
+    uint64_t owner;
+    uint64_t taken;
+};
+
+static void count_taken(struct sr_endpoint *self, uint64_t position, uint64_t word, void *context) {
+    (void)self;
+    (void)position;
+    struct holding *holding = context;
+    holding->taken += sr_state_of(word) == SR_TAKEN && sr_owner_of(word) == holding->owner;
+}
+
+static void count_taken_again(void *context) { ((struct holding *)context)->taken = 0; }
+
+uint64_t sr_contents_taken_by(struct sr_endpoint *self, uint64_t owner) {
+    struct holding holding = {.owner = owner};
+    enum sr_result result = SR_OK;
+    if (self->geometry.kind == SR_KIND_MPMC || self->geometry.kind == SR_KIND_SEMAPHORE)
+        result = walk(self, count_taken, count_taken_again, &holding);
+    else if (self->geometry.kind == SR_KIND_SPSC &&
+             SR_LOAD(&self->header->role_owner[1], acquire) == (owner | SR_HELD)) {
+        struct sr_contents contents = {0};
+        result = count_spsc(self, &contents);
+        holding.taken = contents.taken;
+    }
+    return result == SR_OK ? holding.taken : 0;
+}
+
 enum sr_result sr_contents_read(struct sr_endpoint *self, struct sr_contents *contents) {
     *contents = (struct sr_contents){0};
     if (self->geometry.kind == SR_KIND_LATEST) {

@@ -25,6 +25,14 @@ enum {
 /* Marks an owner as present where 0 means nobody. */
 #define SR_HELD (UINT64_C(1) << 63)
 
+/* The state of an attachment entry, and what stands in one word with it. */
+static inline enum sr_attachment_state sr_entry_state(uint64_t word) { return (enum sr_attachment_state)(word & 0xff); }
+static inline uint64_t sr_entry_epoch(uint64_t word) { return (word >> 8) & ((1u << SR_EPOCH_BITS) - 1); }
+static inline uint64_t sr_entry_order(uint64_t word) { return word >> 16; }
+static inline uint64_t sr_entry_word(uint64_t order, uint64_t epoch, enum sr_attachment_state state) {
+    return order << 16 | epoch << 8 | (uint64_t)state;
+}
+
 /* A validated, process-local copy: the header is not read again, so nobody can change it under us. */
 struct sr_geometry {
     uint64_t granules;
@@ -45,6 +53,7 @@ struct sr_geometry {
     unsigned lap_at;   /* bit of the word where the lap begins */
     unsigned lap_bits; /* in the word; the position's lap is longer */
     uint32_t kind;
+    uint32_t flags; /* enum sr_segment_flag */
     bool overwrite; /* topic: publishers never wait for subscribers */
 };
 
@@ -68,7 +77,9 @@ struct sr_endpoint {
     uint64_t owner; /* epoch << SR_SLOT_BITS | slot */
     uint32_t slot;
     uint32_t roles; /* the ones this endpoint has taken */
-    int token;      /* descriptor whose kernel lock says that we live */
+    int locks;      /* of os.h: through it we hold others off for a moment, and look at their locks */
+    void *token;    /* a hold of our entry's byte: says that we live */
+    void *claim;    /* a shared hold that our forked children inherit: they may yet attach */
     uint64_t at;    /* where in its file the segment begins: locks are on bytes of the file */
     bool redeliver; /* spsc: the message at read_position was handed back */
     struct sr_semaphores semaphores;
@@ -77,6 +88,8 @@ struct sr_endpoint {
     sr_atomic_u32 damaged;      /* pages of the segment were taken away under us: set by the guard of os_memory.h */
     sr_atomic_u64 spin_ns[2];   /* adaptive spin budget of each side, see blocking.c */
     sr_atomic_u64 last_reap_ns; /* of the calls that do not wait */
+    sr_atomic_u64 turn_seen;    /* in the line for room, at the last look-up */
+    sr_atomic_u32 abroad;       /* threads of ours that are in here without the interpreter */
     /* spsc: the producer's and the consumer's own positions, and what each last saw of the other's. */
     uint64_t write_position;
     uint64_t cached_read_position;
@@ -89,6 +102,13 @@ struct sr_endpoint {
     uint64_t headroom; /* twice the granules to stay ahead of publishers who overwrite what is being read */
     bool subscribed;
     sr_atomic_u64 free_position; /* topic that blocks: below it everything is read, by everyone */
+};
+
+/* A claimer's place in the line for room (line.c). All zeros: none. */
+struct sr_place {
+    uint64_t word;
+    uint32_t index;
+    bool has_begun; /* its turn, and the limit for the others is set */
 };
 
 /* A record that this endpoint has claimed or taken. */
@@ -214,7 +234,8 @@ enum sr_result sr_spsc_adopt(struct sr_endpoint *self, uint32_t role);
 /* For a consumer that found nothing after a shutdown: is the producer between its claim and its publication? */
 bool sr_spsc_claim_is_open(struct sr_endpoint *self);
 
-enum sr_result sr_mpmc_try_claim(struct sr_endpoint *self, uint64_t length, struct sr_record *record);
+/* `turn`: the word of the claimer's place in line, or 0. */
+enum sr_result sr_mpmc_try_claim(struct sr_endpoint *self, uint64_t length, uint64_t turn, struct sr_record *record);
 enum sr_result sr_mpmc_commit(struct sr_endpoint *self, struct sr_record *record);
 enum sr_result sr_mpmc_abort(struct sr_endpoint *self, struct sr_record *record);
 enum sr_result sr_mpmc_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record);
@@ -227,7 +248,8 @@ bool sr_mpmc_maybe_ready(struct sr_endpoint *self);
 /* Every record of a dead owner becomes ABORTED or RETURNED; answers how many of the latter in *returned. */
 enum sr_result sr_mpmc_repair(struct sr_endpoint *self, uint64_t dead_owner, uint64_t *returned);
 
-enum sr_result sr_semaphore_try_claim(struct sr_endpoint *self, uint64_t length, struct sr_record *record);
+enum sr_result sr_semaphore_try_claim(struct sr_endpoint *self, uint64_t length, uint64_t turn,
+                                      struct sr_record *record);
 enum sr_result sr_semaphore_commit(struct sr_endpoint *self, struct sr_record *record);
 enum sr_result sr_semaphore_abort(struct sr_endpoint *self, struct sr_record *record);
 enum sr_result sr_semaphore_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record);
@@ -244,9 +266,9 @@ static inline uint64_t sr_semaphore_slots(const struct sr_geometry *g) {
 }
 
 /* topic.c: claims are mpmc's, and so are their commits and aborts; takes go by the endpoint's own cursor. */
-enum sr_result sr_topic_try_claim(struct sr_endpoint *self, uint64_t length, struct sr_record *record);
+enum sr_result sr_topic_try_claim(struct sr_endpoint *self, uint64_t length, uint64_t turn, struct sr_record *record);
 /* For mpmc's claim: SR_OK when so many granules fit at this position, which may take away the oldest messages. */
-enum sr_result sr_topic_make_room(struct sr_endpoint *self, uint64_t position, uint64_t granules);
+enum sr_result sr_topic_make_room(struct sr_endpoint *self, uint64_t position, uint64_t granules, uint64_t turn);
 /* The message at the cursor, to be copied and then acknowledged; nothing changes before that. */
 enum sr_result sr_topic_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record);
 /* Both of these. SR_OVERWRITTEN: take again. */
@@ -283,6 +305,25 @@ enum sr_result sr_latest_try_take(struct sr_endpoint *self, uint64_t known, stru
 /* SR_OVERWRITTEN: what was copied may be of two values; take again. */
 enum sr_result sr_latest_acknowledge(struct sr_endpoint *self, const struct sr_record *record);
 
+/* line.c: who waits for room in an mpmc ring or a topic, in the order of their coming. */
+void sr_line_join(struct sr_endpoint *self, struct sr_place *place);
+/* Before each attempt of one who stands in line. `room_begins`: where the room that is free now has its beginning. */
+void sr_line_look(struct sr_endpoint *self, struct sr_place *place, uint64_t room_begins);
+/* True when it had the turn: another has it now, and should be told that room may be its own. */
+bool sr_line_leave(struct sr_endpoint *self, struct sr_place *place);
+/* Takes the turn, and the place, from one who does not use it. */
+bool sr_line_evict(struct sr_endpoint *self, uint64_t turn);
+void sr_line_repair(struct sr_endpoint *self, uint64_t dead_owner);
+/* Where room begins for a claimer that has this turn: where it does, or where it did as another's turn began. */
+static inline uint64_t sr_line_limited(const struct sr_endpoint *self, uint64_t room_begins, uint64_t turn) {
+    uint64_t holder = SR_LOAD(&self->header->turn, relaxed);
+    if (SR_LIKELY(!holder || holder == turn))
+        return room_begins;
+    uint64_t limit = SR_LOAD(&self->header->turn_limit, relaxed);
+    int64_t held_back = sr_distance(&self->geometry, limit, room_begins);
+    return held_back > 0 && (uint64_t)held_back <= self->geometry.granules ? limit : room_begins;
+}
+
 /* What lies in the ring: committed or returned messages, and records that are claimed or taken. */
 struct sr_contents {
     uint64_t ready;
@@ -292,5 +333,7 @@ struct sr_contents {
     uint64_t used_granules;
 };
 enum sr_result sr_contents_read(struct sr_endpoint *self, struct sr_contents *contents);
+/* How many of the taken messages are this owner's. */
+uint64_t sr_contents_taken_by(struct sr_endpoint *self, uint64_t owner);
 
 #endif

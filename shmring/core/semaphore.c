@@ -28,14 +28,15 @@ static void leave(struct sr_endpoint *self) {
     SR_STORE(&self->header->mutex_holder, 0, release); /* SYNC: mutex-held (release) */
 }
 
-enum sr_result sr_semaphore_try_claim(struct sr_endpoint *self, uint64_t length, struct sr_record *record) {
+enum sr_result sr_semaphore_try_claim(struct sr_endpoint *self, uint64_t length, uint64_t turn,
+                                      struct sr_record *record) {
     if (SR_LOAD(&self->header->shutdown, relaxed))
         return SR_SHUT_DOWN;
     if (!sr_os_semaphore_try_wait(self->semaphores.empty))
         return SR_FULL;
     enum sr_result result = SR_CONTENDED;
     if (enter(self)) {
-        result = sr_mpmc_try_claim(self, length, record);
+        result = sr_mpmc_try_claim(self, length, turn, record);
         leave(self);
     }
     if (result != SR_OK)

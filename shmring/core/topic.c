@@ -173,23 +173,27 @@ static enum sr_result take_oldest_away(struct sr_endpoint *self, uint64_t positi
     return SR_OK;
 }
 
-enum sr_result sr_topic_make_room(struct sr_endpoint *self, uint64_t position, uint64_t granules) {
+enum sr_result sr_topic_make_room(struct sr_endpoint *self, uint64_t position, uint64_t granules, uint64_t turn) {
     const struct sr_geometry *g = &self->geometry;
     sr_atomic_u64 *below = g->overwrite ? &self->header->reclaim_position : &self->free_position;
     for (;;) {
-        int64_t used = sr_distance(g, SR_LOAD(below, acquire), position);
+        uint64_t free = SR_LOAD(below, acquire);
+        uint64_t limit = g->overwrite ? free : sr_line_limited(self, free, turn);
+        int64_t used = sr_distance(g, limit, position);
         if (used < 0)
             return SR_STALE;
         if (SR_LIKELY((uint64_t)used + granules <= g->granules))
             return SR_OK;
+        if (limit != free)
+            return SR_FULL; /* others, whose turn it is, shall find the oldest messages there until they need the room */
         enum sr_result result = take_oldest_away(self, position, granules);
         if (result != SR_OK)
             return result;
     }
 }
 
-enum sr_result sr_topic_try_claim(struct sr_endpoint *self, uint64_t length, struct sr_record *record) {
-    enum sr_result result = sr_mpmc_try_claim(self, length, record);
+enum sr_result sr_topic_try_claim(struct sr_endpoint *self, uint64_t length, uint64_t turn, struct sr_record *record) {
+    enum sr_result result = sr_mpmc_try_claim(self, length, turn, record);
     if (self->geometry.overwrite)
         SR_FENCE(release); /* SYNC: overwritten (release; pairs with the fence in sr_topic_is_whole): reclaim first */
     return result;

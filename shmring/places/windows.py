@@ -109,14 +109,14 @@ def keep(memory: windows.Segment, where: Place) -> None:
     """Put memory that nobody else has, with messages in it, into a file under its name. Under the lifecycle lock."""
     if memory.entry is None:
         return
-    token = _core.token_open(memory.fd)
+    locks = _core.locks_open(memory.fd)
     try:
-        living, undelivered = _core.count_living(memory, token)
+        living, claimed, undelivered = _core.count_living(memory, locks)
     except Corrupt:
         return
     finally:
-        _core.token_close(token)
-    if living or not undelivered or not still_there(memory, where):
+        _core.locks_close(locks)
+    if living or claimed or not undelivered or not still_there(memory, where):
         return
     draft = entries.aside(where.path, "new")
     with windows.file(draft, len(memory), create=True, reserve=False, draft=True) as copy:
@@ -143,11 +143,12 @@ def is_held(memory: windows.Segment) -> bool:
         return True
     if _core.check(memory) not in ("ready", "retired"):
         return False
-    token = _core.token_open(memory.fd)
+    locks = _core.locks_open(memory.fd)
     try:
-        return _core.count_living(memory, token)[0] > 0
+        living, claimed, _ = _core.count_living(memory, locks)
+        return living > 0 or claimed
     finally:
-        _core.token_close(token)
+        _core.locks_close(locks)
 
 
 def _name_in(path: pathlib.Path) -> str | None:

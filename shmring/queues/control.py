@@ -141,38 +141,38 @@ class Control:
         if growing.GIVES_BACK:
             yield
             return
-        token = _core.token_open(self._root.fd)
+        locks = _core.locks_open(self._root.fd)
         try:
-            while not _core.token_lock(token, self.at + _ATTACHING + _APART * slot):  # somebody looks at it right now
+            while not _core.locks_take(locks, self.at + _ATTACHING + _APART * slot):  # somebody looks at it right now
                 time.sleep(_PAUSE)
             yield
         finally:
-            _core.token_close(token)
+            _core.locks_close(locks)
 
     def _is_anybody_attaching(self) -> bool:
-        token = _core.token_open(self._root.fd)
+        locks = _core.locks_open(self._root.fd)
         try:
-            return _core.token_sees_lock(token, self.at + _ATTACHING, _APART * SLOTS)
+            return _core.locks_seen(locks, self.at + _ATTACHING, _APART * SLOTS)
         finally:
-            _core.token_close(token)
+            _core.locks_close(locks)
 
     @contextlib.contextmanager
     def lock(self, patience: float | None = None) -> Iterator[bool]:
         """Alone among all processes and threads, until the with block ends or the process does; False: not in time."""
         give_up = None if patience is None else time.monotonic() + patience
         with shortage_explained():
-            token = _core.token_open(self._root.fd)
+            locks = _core.locks_open(self._root.fd)
         held = False
         try:
-            while not (held := _core.token_lock(token, self.at)):
+            while not (held := _core.locks_take(locks, self.at)):
                 if give_up is not None and time.monotonic() >= give_up:
                     break
                 time.sleep(_PAUSE)
             yield held
         finally:
             if held:
-                _core.token_unlock(token, self.at)
-            _core.token_close(token)
+                _core.locks_drop(locks, self.at)
+            _core.locks_close(locks)
 
     def publish(self, offset: int, length: int, single: bool) -> None:
         """The next link is there. Under the lock."""
@@ -199,13 +199,13 @@ class Control:
             offset, length, _ = self.entry(index)
             if length:
                 with growing.map_range(self._root, offset, KEPT) as memory:
-                    token = _core.token_open(self._root.fd)
+                    locks = _core.locks_open(self._root.fd)
                     try:
-                        if _core.token_sees_lock(token, offset, KEPT):
+                        if _core.locks_seen(locks, offset, KEPT):
                             break
                         growing.give_back(memory, 0, KEPT)
                     finally:
-                        _core.token_close(token)
+                        _core.locks_close(locks)
             index += 1
         self._store(_BURIED, index)
 

@@ -46,14 +46,14 @@ class Root(Link):
 
     control: Control | None = None
 
-    def _complete_close(self, unmap: bool = True) -> None:
+    def _complete_close(self) -> None:
         with contextlib.ExitStack() as stack:
             control = self.control
             if control is not None and self._place is not None:
                 with contextlib.suppress(OSError):  # for want of descriptors, or another user's: the name stays
                     if stack.enter_context(control.lock(patience=1.0)):
                         registry.unlink_at(self._place, self._identity, lambda: self._is_needed(control))
-            super()._complete_close(unmap)
+            super()._complete_close()
 
     def _is_needed(self, control: Control) -> bool:
         return why_needed(self._segment, control, self._slot) is not None

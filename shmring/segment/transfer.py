@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
+from shmring.segment import inheritance
 from shmring.segment.machine import check_machine, machine
-
-
-def _inherit(fd: int) -> Any | None:
-    """A DupFd of whichever package is starting a child right now, or None."""
-    for package in ("multiprocessing", "multiprocess"):
-        context = sys.modules.get(f"{package}.context")
-        reduction = sys.modules.get(f"{package}.reduction")
-        if context is not None and reduction is not None and context.get_spawning_popen() is not None:
-            return reduction.DupFd(fd)
-    return None
 
 
 class Descriptor:
@@ -27,9 +17,8 @@ class Descriptor:
         self._fd = fd
 
     def __reduce__(self) -> tuple[Callable[..., Descriptor], tuple[Any, ...]]:
-        inherited = _inherit(self._fd)
-        if inherited is not None:
-            return _from_inherited, (inherited,)
+        if inheritance.is_starting():
+            return _from_inherited, (inheritance.sent_along(self._fd),)
         status = os.fstat(self._fd)
         return _from_sender, (os.getpid(), self._fd, status.st_dev, status.st_ino, machine())
 
@@ -40,7 +29,7 @@ class Descriptor:
 
 
 def _from_inherited(inherited: Any) -> Descriptor:
-    return Descriptor(inherited.detach())
+    return Descriptor(inheritance.taken(inherited))
 
 
 def _from_sender(pid: int, fd: int, device: int, inode: int, origin: str) -> Descriptor:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from shmring import _core
 from shmring.errors import NoSpace, NotReady
-from shmring.segment import contract, entries, win32
+from shmring.segment import contract, entries, inheritance, win32
 from shmring.segment.machine import check_machine, machine
 from shmring.segment.names import check_path
 from shmring.segment.sizes import parse_size
@@ -292,12 +292,7 @@ class Segment(_core.View):
 
 def inherited(handle: int) -> int | None:
     """For pickling: the handle's copy in the child that a package is starting right now, which outlives the sender."""
-    for package in ("multiprocessing", "multiprocess"):
-        context = sys.modules.get(f"{package}.context")
-        starting = context.get_spawning_popen() if context is not None else None
-        if starting is not None:
-            return int(starting.duplicate_for_child(handle))
-    return None
+    return int(inheritance.sent_along(handle)) if inheritance.is_starting() else None
 
 
 def _from_transfer(entry: entries.Entry, inherited: int | None, origin: str) -> Segment:

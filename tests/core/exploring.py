@@ -15,7 +15,7 @@ EXPLORER = Path(__file__).parent / "explorer"
 # coroutines jump between stacks, which _FORTIFY_SOURCE takes for an error
 FLAGS = ("-O3", "-march=native", "-U_FORTIFY_SOURCE", '-DSR_ATOMICS_REPLACED="explored.h"', f"-I{EXPLORER}")
 
-CONFIGURATIONS = ("rings.c", "topics.c", "latests.c")
+CONFIGURATIONS = ("rings.c", "topics.c", "latests.c", "lines.c")
 
 # These do not end in any reasonable time: so many executions are looked at, in soak more.
 ENDLESS = {

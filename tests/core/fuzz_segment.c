@@ -29,16 +29,25 @@ enum sr_os_wakeup sr_os_park(sr_atomic_u32 *word, uint32_t expected, int64_t tim
     return timeout_ns > 0 && SR_LOAD(word, relaxed) == expected ? SR_OS_TIMED_OUT : SR_OS_WOKEN;
 }
 int sr_os_unpark(sr_atomic_u32 *word, int count) { return SR_LOAD(word, relaxed) && count; }
-int sr_os_token_open(int segment_fd) { return segment_fd; }
-void sr_os_token_close(int token) { (void)token; }
-void sr_os_token_unlock(int token, uint64_t byte) { (void)token, (void)byte; }
-bool sr_os_token_lock(int token, uint64_t byte) {
+int sr_os_locks_open(int segment_fd, const char *path) { return path ? -1 : segment_fd; }
+void sr_os_locks_close(int locks) { (void)locks; }
+void sr_os_unlock(int locks, uint64_t byte) { (void)locks, (void)byte; }
+enum sr_os_lock sr_os_lock(int locks, uint64_t byte) {
     uint64_t entry = (byte - SR_PAGE) / sizeof(struct sr_attachment);
-    return token && (byte < SR_PAGE || !(alive >> entry % 64 & 1));
+    return locks && (byte < SR_PAGE || !(alive >> entry % 64 & 1)) ? SR_OS_LOCKED : SR_OS_LOCK_HELD;
 }
-enum sr_os_liveness sr_os_token_probe(int token, uint64_t byte) {
-    return sr_os_token_lock(token, byte) ? SR_OS_DEAD : SR_OS_ALIVE;
+enum sr_os_liveness sr_os_probe(int locks, uint64_t byte) {
+    return sr_os_lock(locks, byte) == SR_OS_LOCKED ? SR_OS_DEAD : SR_OS_ALIVE;
 }
+bool sr_os_sees_lock(int locks, uint64_t begin, uint64_t length) {
+    return length > 1 && begin < SR_PAGE && locks; /* handles are on their way, perhaps */
+}
+enum sr_os_lock sr_os_hold(void **hold, int segment_fd, uint64_t byte, enum sr_os_holding holding) {
+    static char held;
+    *hold = &held;
+    return holding == SR_OS_ALONE ? sr_os_lock(segment_fd, byte) : SR_OS_LOCKED;
+}
+void sr_os_let_go(void **hold) { *hold = NULL; }
 bool sr_os_semaphore_try_wait(void *semaphore) { return *(int *)semaphore > 0 && (*(int *)semaphore)--; }
 void sr_os_semaphore_post(void *semaphore) { ++*(int *)semaphore; }
 int sr_os_semaphore_value(void *semaphore) { return *(int *)semaphore; }
@@ -112,7 +121,7 @@ static bool enter(struct shape *shape, struct sr_endpoint *self, const struct sr
     struct sr_topic_range range;
     *self = (struct sr_endpoint){.semaphores = {&shape->permits[0], &shape->permits[1], &shape->permits[2]}};
     sr_endpoint_bind(self, shape->base, geometry);
-    if (sr_attach(self, 3, false) != SR_OK)
+    if (sr_attach(self, &(struct sr_arrival){.segment_fd = 3}) != SR_OK)
         return false;
     return !roles ||
            (sr_take_role(self, SR_ROLE_PRODUCER, &holder) == SR_OK &&
@@ -211,7 +220,10 @@ static sr_atomic_u64 *place(const struct sr_endpoint *self, uint64_t where) {
                                     FIELD(returns),        FIELD(returns_searched), FIELD(role_owner[0]),
                                     FIELD(role_owner[1]),  FIELD(shutdown),         FIELD(items),
                                     FIELD(room),           FIELD(mutex_holder),     FIELD(state),
-                                    FIELD(subscribers[0]), FIELD(subscribers[1]),   FIELD(delivered)};
+                                    FIELD(subscribers[0]), FIELD(subscribers[1]),   FIELD(delivered),
+                                    FIELD(turn),           FIELD(turn_limit),       FIELD(order),
+                                    FIELD(line[0]),        FIELD(line[15]),         FIELD(tickets),
+                                    FIELD(looked_ns),      FIELD(sent[0]),          FIELD(sent[63])};
     static const size_t WORDS[8] = {WORD(state),   WORD(pid),          WORD(attached_ns), WORD(active_ns),
                                     WORD(died_ns), WORD(messages_got), WORD(cursor),      WORD(sequence)};
     if (where < 128)
@@ -251,6 +263,7 @@ unsigned char sink[SR_PAGE]; /* not static: nobody reads it, and the copy into i
 /* One operation, or one write behind the ring's back. False: we have left. */
 static bool step(struct sr_endpoint *self, struct input *input, struct sr_record **claimed, struct sr_record **taken) {
     static struct sr_record claim, borrow;
+    static struct sr_standing standing;
     struct sr_contents contents;
     struct sr_topic_range range;
     uint32_t kind = self->geometry.kind;
@@ -274,8 +287,11 @@ static bool step(struct sr_endpoint *self, struct input *input, struct sr_record
         return true;
     case 4:
     case 5:
-        if (*claimed || sr_try_claim(self, eat(input, 1) << more % 3, &claim) != SR_OK)
+        if (more == 9 && kind != SR_KIND_SPSC && kind != SR_KIND_LATEST)
+            sr_line_join(self, &standing.place);
+        if (*claimed || sr_try_claim_again(self, eat(input, 1) << more % 3, &standing, &claim) != SR_OK)
             return true;
+        sr_give_up(self, &standing);
         memset(claim.payload, 0x55, claim.length);
         *claimed = &claim;
         return true;
@@ -304,9 +320,11 @@ static bool step(struct sr_endpoint *self, struct input *input, struct sr_record
     case 12:
         if (kind != SR_KIND_SPSC && kind != SR_KIND_LATEST)
             sr_mpmc_repair(self, more & 1 ? self->owner : eat(input, 2), &returned);
+        sr_line_repair(self, more & 1 ? self->owner : eat(input, 2));
+        sr_look_up(self, more & 2, more & 4);
         return true;
     case 13:
-        sr_contents_read(self, &contents);
+        sr_contents_by_the_living(self, &contents);
         if (kind == SR_KIND_TOPIC)
             return sr_topic_subscribe(self, more % 3, eat(input, 1), &range) != SR_CORRUPT;
         if (kind != SR_KIND_LATEST)
@@ -318,6 +336,7 @@ static bool step(struct sr_endpoint *self, struct input *input, struct sr_record
         sr_reap(self);
         sr_peers_of(self, role);
         sr_count_living(self);
+        sr_is_claimed(self);
         return true;
     default:
         if (*claimed || *taken) /* the binding refuses */

@@ -33,7 +33,7 @@ static _Noreturn void fail(int line, const char *what) {
 /* --- the try-operations under one name each; blocking.h has them too, but needs the operating system --- */
 static bool is_spsc(const struct sr_endpoint *self) { return self->geometry.kind == SR_KIND_SPSC; }
 static enum sr_result claim(struct sr_endpoint *self, uint64_t length, struct sr_record *record) {
-    return is_spsc(self) ? sr_spsc_try_claim(self, length, record) : sr_mpmc_try_claim(self, length, record);
+    return is_spsc(self) ? sr_spsc_try_claim(self, length, record) : sr_mpmc_try_claim(self, length, 0, record);
 }
 static enum sr_result take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record) {
     return is_spsc(self) ? sr_spsc_try_take(self, limit, record) : sr_mpmc_try_take(self, limit, record);
@@ -218,7 +218,7 @@ static void *publish(void *endpoint) {
     struct sr_endpoint *self = endpoint;
     struct sr_record record;
     for (uint64_t number = 0; number < TO_EACH; number++) {
-        for (enum sr_result result; (result = sr_topic_try_claim(self, length_of(self, number), &record)) != SR_OK;
+        for (enum sr_result result; (result = sr_topic_try_claim(self, length_of(self, number), 0, &record)) != SR_OK;
              sched_yield())
             CHECK(result == SR_FULL && !self->geometry.overwrite);
         if (self->geometry.overwrite)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CORE = Path(__file__).resolve().parents[2] / "shmring" / "core"
-ALGORITHMS = ("geometry.c", "spsc.c", "mpmc.c", "repair.c", "semaphore.c", "topic.c", "latest.c")
+ALGORITHMS = ("geometry.c", "spsc.c", "mpmc.c", "line.c", "repair.c", "semaphore.c", "topic.c", "latest.c")
 WAITING = ("wait.c", "blocking.c")
 
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.verify
 
 HERE = Path(__file__).resolve().parent
 CORE = HERE.parents[1] / "shmring" / "core"
-PARTS = ("attach", "blocking", "geometry", "latest", "mpmc", "repair", "semaphore", "spsc", "topic", "wait")
+PARTS = ("attach", "blocking", "geometry", "latest", "line", "mpmc", "repair", "semaphore", "spsc", "topic", "wait")
 # What the two processes run, and how often. One also learns from what is compared with what, which takes half its time.
 UNLEARNED = "-fno-sanitize-coverage=trace-cmp"
 RUNS = {(): 2_850_000, (UNLEARNED,): 7_250_000}

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.verify
 
 HERE = Path(__file__).resolve().parent
 CORE = HERE.parent.parent / "shmring" / "core"
-ALGORITHMS = ("geometry.c", "spsc.c", "mpmc.c", "repair.c", "topic.c", "latest.c")
+ALGORITHMS = ("geometry.c", "spsc.c", "mpmc.c", "line.c", "repair.c", "topic.c", "latest.c")
 COMMON = ("-O2", "-std=gnu11", f"-I{CORE}")
 
 MACHINES = {

@@ -26,10 +26,11 @@ from sources import Weakening, weakenings
 pytestmark = [pytest.mark.verify, pytest.mark.timeout(1800)]
 
 FILES = (
-    "spsc.c", "mpmc.c", "repair.c", "semaphore.c", "topic.c", "latest.c", "wait.c", "wait.h", "blocking.c", "blocking.h"
+    "spsc.c", "mpmc.c", "line.c", "repair.c", "semaphore.c", "topic.c", "latest.c", "wait.c", "wait.h", "blocking.c",
+    "blocking.h",
 )  # fmt: skip
 # The configurations that notice a weakening of these files; rings notice the others'.
-NOTICED_IN = {"topic.c": "topics.c", "latest.c": "latests.c"}
+NOTICED_IN = {"topic.c": "topics.c", "latest.c": "latests.c", "line.c": "lines.c"}
 # A redundant one is held to its entry by so many executions of each configuration, in soak by all that end. Another is
 # tried with as many of each first, as most are noticed early by one configuration or another.
 FEW = 3_000

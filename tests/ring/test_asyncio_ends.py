@@ -150,6 +150,7 @@ def test_a_ring_that_is_truncated_ends_the_wait(run: Callable, name: str) -> Non
         os.truncate(f"/dev/shm/shmring.{name}", 0)
         with pytest.raises(shmring.Corrupt):
             await task
+        shmring.unlink(name)
 
     with shmring.Ring.create(name, capacity=4096) as ring:
         run(main())

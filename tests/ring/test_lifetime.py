@@ -191,13 +191,13 @@ def test_attach_waits_for_a_ring_to_appear(kind: str, name: str, start: Callable
 
 def test_a_lifecycle_lock_that_is_held_is_a_timeout_that_says_so(name: str) -> None:
     with shmring.Ring.create(name) as ring:
-        token = _core.token_open(ring._segment.fd)
-        assert _core.token_lock(token, 0)
+        locks = _core.locks_open(ring._segment.fd)
+        assert _core.locks_take(locks, 0)
         try:
             with pytest.raises(TimeoutError, match="lifecycle lock"):
                 shmring.Ring.attach(name)
         finally:
-            _core.token_close(token)
+            _core.locks_close(locks)
         shmring.Ring.attach(name).close()
 
 

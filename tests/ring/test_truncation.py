@@ -14,6 +14,7 @@ import pytest
 import shmring
 from shmring import _core, registry
 from shmring.segment import Segment
+from tests.conftest import file_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows does not let a mapped file be truncated")
 
@@ -127,6 +128,15 @@ other[0]
 """
 
 
+def test_a_process_whose_pages_were_taken_away_does_not_remove_the_ring(kind: str, name: str) -> None:
+    """Zeros say that it is empty and not persistent; what is read there decides nothing."""
+    with shmring.Ring.create(name, kind=kind, capacity="1 MiB") as ring:
+        ring.put(b"still on the disk, for all that this process knows")
+        os.truncate(file_of(name), 4096)
+    assert file_of(name).exists()
+    shmring.unlink(name)
+
+
 @pytest.fixture
 def looks_at() -> Iterator[Callable[[str], Segment]]:
     """Return a function that maps a named ring without attaching to it."""
@@ -139,7 +149,7 @@ def looks_at() -> Iterator[Callable[[str], Segment]]:
     [
         _core.describe,
         lambda memory: _core.snapshot(memory, memory.fd),
-        lambda memory: _core.count_living(memory, memory.fd),
+        lambda memory: _core.count_living(memory, -1),
     ],
     ids=["describe", "snapshot", "count_living"],
 )
@@ -150,6 +160,7 @@ def test_a_look_at_a_segment_that_is_truncated_meanwhile_is_corrupt(
     with shmring.Ring.create(name, kind=kind):
         memory = looks_at(name)
         os.truncate(f"/dev/shm/shmring.{name}", left)
+        shmring.unlink(name)
         if look is _core.describe and left:
             assert look(memory)[0] == kind  # it needs no more than the first page
             return
@@ -165,6 +176,7 @@ def test_checking_and_retiring_a_segment_that_is_truncated_meanwhile(
         os.truncate(f"/dev/shm/shmring.{name}", 0)
         assert _core.check(one) == "corrupt"
         _core.retire(other)
+        shmring.unlink(name)
 
 
 def test_a_file_truncated_just_before_it_is_mapped_is_not_ready(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,6 +191,8 @@ def test_a_file_truncated_just_before_it_is_mapped_is_not_ready(name: str, monke
         patch.setattr(os, "fstat", then_truncate)
         with pytest.raises(shmring.NotReady, match="truncated"):
             registry.open_segment(registry.place_of(name, None))
+        patch.undo()
+        shmring.unlink(name)
 
 
 @pytest.mark.parametrize("left", [0, 100, 4096, 100_000])
@@ -217,6 +231,7 @@ def test_list_and_clean_outlive_truncations_while_they_look(name: str) -> None:
         finally:
             over.set()
             truncating.join()
+            shmring.unlink(name)
 
 
 COVERED_HANDLER = """

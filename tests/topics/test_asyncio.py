@@ -90,7 +90,7 @@ def test_a_lapped_subscriber_learns_in_a_loop_what_it_lost() -> None:
 
 def test_a_subscriber_whose_publishers_were_killed_is_told(start) -> None:
     async def main() -> None:
-        with shmring.Topic.create() as topic, topic.subscribe() as subscription:
+        with shmring.Topic.create(on_dead_peer="raise") as topic, topic.subscribe() as subscription:
 
             def publish_and_die() -> None:
                 topic.publish(b"the last")

@@ -3,13 +3,13 @@
 import multiprocessing
 import operator
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 import shmring
 from tests.conftest import file_of
-from tests.ring.conftest import METHODS, for_ever, needs_fork
+from tests.ring.conftest import METHODS, Gate, for_ever, needs_fork
 
 
 def there(name: str) -> bool:
@@ -116,19 +116,64 @@ def test_a_publisher_killed_in_a_claim_blocks_nobody(topic: shmring.Topic, start
             assert subscription.get() == b"%d" % number
 
 
-def test_when_every_publisher_has_died_a_subscriber_is_told(topic: shmring.Topic, start: Callable, gate) -> None:
+@pytest.fixture(params=["block", "overwrite"])
+def told_of_death(request: pytest.FixtureRequest) -> Iterator[shmring.Topic]:
+    with shmring.Topic.create(capacity=4096, overflow=request.param, on_dead_peer="raise") as made:
+        yield made
+
+
+def publishes_and_dies(topic: shmring.Topic, start: Callable, gate) -> int:
+    """Return the pid of a publisher that was killed after its one message."""
+
     def publish() -> None:
         topic.publish(b"last words")
         gate.open()
         for_ever()
 
-    with topic.subscribe() as subscription:
-        child = start(publish)
-        gate.wait()
-        child.kill()
+    child = start(publish)
+    gate.wait()
+    child.kill()
+    return child.pid
+
+
+def test_when_every_publisher_has_died_a_subscriber_may_be_told(told_of_death, start: Callable, gate) -> None:
+    with told_of_death.subscribe() as subscription:
+        pid = publishes_and_dies(told_of_death, start, gate)
         assert subscription.get() == b"last words"
-        with pytest.raises(shmring.PeerDied, match=f"pid {child.pid}"):
+        with pytest.raises(shmring.PeerDied, match=f"pid {pid}"):
             subscription.get()
+
+
+def test_a_subscriber_waits_for_who_may_publish_yet(told_of_death, start: Callable, gate) -> None:
+    """Another has the topic, and has not published so far: nobody's death makes the topic fall silent."""
+    other = Gate()
+
+    def publish_later() -> None:
+        gate.open()
+        other.wait()
+        told_of_death.publish(b"from another")
+
+    with told_of_death.subscribe() as subscription:
+        living = start(publish_later)
+        gate.wait()
+        publishes_and_dies(told_of_death, start, gate)
+        assert subscription.get() == b"last words"
+        with pytest.raises(shmring.Empty):
+            subscription.get(timeout=0.2)
+        other.open()
+        assert subscription.get() == b"from another"
+        living.result()
+    other.close()
+
+
+def test_a_subscriber_waits_on_when_its_publishers_have_died(topic: shmring.Topic, start: Callable, gate) -> None:
+    with topic.subscribe() as subscription:
+        publishes_and_dies(topic, start, gate)
+        assert subscription.get() == b"last words"
+        with pytest.raises(shmring.Empty):
+            subscription.get(timeout=0.2)
+        start(lambda: topic.publish(b"from a successor")).result()
+        assert subscription.get() == b"from a successor"
 
 
 @needs_fork

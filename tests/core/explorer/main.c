@@ -20,7 +20,7 @@ enum sr_os_wakeup sr_os_park(sr_atomic_u32 *word, uint32_t expected, int64_t tim
     explore_park(word, expected);
     return SR_OS_WOKEN;
 }
-int sr_reap(struct sr_endpoint *self) { return self == NULL; }
+int sr_reap_in_turn(struct sr_endpoint *self, int64_t interval_ns) { return self == NULL && interval_ns; }
 struct sr_peers sr_peers_of(const struct sr_endpoint *self, uint32_t role) {
     return (struct sr_peers){.alive = self != NULL && role};
 }
@@ -47,9 +47,9 @@ static bool run(const struct configuration *one, uint64_t limit) {
 }
 
 int main(int argc, char **argv) {
-    const struct configuration *files[] = {RINGS, TOPICS, LATESTS};
-    const size_t *counts[] = {&RING_COUNT, &TOPIC_COUNT, &LATEST_COUNT};
-    for (int file = 0; file < 3; file++)
+    const struct configuration *files[] = {RINGS, TOPICS, LATESTS, LINES};
+    const size_t *counts[] = {&RING_COUNT, &TOPIC_COUNT, &LATEST_COUNT, &LINE_COUNT};
+    for (int file = 0; file < 4; file++)
         for (size_t i = 0; counts[file] && i < *counts[file]; i++) {
             if (argc < 2)
                 printf("%s\n", files[file][i].name);

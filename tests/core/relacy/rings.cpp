@@ -242,7 +242,7 @@ struct mpmc : ring_suite<mpmc<granules, slots, producers, consumers, messages, h
         for (int message = 0; message < messages; message++) {
             sr_record record;
             auto attempt = [&] {
-                return done_or_to_wait(sr_mpmc_try_claim(self, this->length_of(producer, message), &record));
+                return done_or_to_wait(sr_mpmc_try_claim(self, this->length_of(producer, message), 0, &record));
             };
             sr_result result = attempt();
             if (result != SR_OK)
