@@ -14,8 +14,8 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from shmring import _core, codecs, registry, segment, semaphores
-from shmring.errors import Closed, DecodeError, LayoutMismatch
+from shmring import _core, codecs, interruption, registry, segment, semaphores
+from shmring.errors import Closed, DecodeError, LayoutMismatch, ShmringError
 from shmring.handles import Luggage, Sender
 from shmring.places import Place
 from shmring.registry import Wish
@@ -219,6 +219,7 @@ class Attachment(_core.Attachment):
                 hold.close()
             raise
         made._segment, made._place, made._manner, made._hold = memory, place, how, hold
+        memory.users += 1
         made._identity, made._kind, made._slots, made._codec = identity, kind, slots or None, stored
         made._flags = flags
         _open.add(made)
@@ -254,7 +255,19 @@ class Attachment(_core.Attachment):
         closed = " closed" if self.closed else ""
         return f"<{type(self).__name__} {self._where_shown} {self._kind} capacity={self.capacity}{closed}>"
 
-    # --- messages that cannot be encoded or decoded ---
+    # --- messages that cannot be put, encoded or decoded ---
+
+    def _tell_how_many(self, error: BaseException, sent: int, holds: bool, unsent: object) -> None:
+        """Called by the core, for what ended a put_many: it says how many went in, and has the item that did not."""
+        words = f"{sent} message(s) of this call went in before"
+        if isinstance(error, ShmringError) and error.args and isinstance(error.args[0], str):
+            error.args = (f"{error.args[0]}; {words}", *error.args[1:])
+        else:
+            error.add_note(words)
+        with contextlib.suppress(AttributeError):  # somebody else's, which takes none
+            error.sent = sent  # type: ignore[attr-defined]
+            if holds:
+                error.unsent = unsent  # type: ignore[attr-defined]
 
     def _unencodable(self, made: object) -> TypeError:
         """Called by the core, for what its codec's encode returned."""
@@ -267,9 +280,17 @@ class Attachment(_core.Attachment):
             "tuple of buffers, which are put one behind the other"
         )
 
+    def _came_between(self, error: BaseException) -> bool:
+        """Called by the core, for what a codec raised: is it a signal handler's, and so nothing about the message?
+
+        The frames that ended with it must not go on referring to the record, whosever it is.
+        """
+        came_between = interruption.is_raised_by_handler(error)
+        traceback.clear_frames(error.__traceback__)
+        return came_between
+
     def _undecodable(self, cause: BaseException, position: int, length: int) -> DecodeError:
-        """Called by the core. The frames that failed must not go on referring to the record."""
-        traceback.clear_frames(cause.__traceback__)
+        """Called by the core, for what a codec raised of itself."""
         title = f"{self._noun} {self.name!r}" if self.name is not None else f"an anonymous {self._noun}"
         error = DecodeError(
             f"a message of {title} ({length} bytes at position {position}, codec {self.codec!r}) cannot be decoded "
@@ -300,16 +321,18 @@ class Attachment(_core.Attachment):
             self._sender.leave()
         abandoned = self._detach()
         try:
-            if abandoned or self._damaged:  # nobody can use what is left of it
+            if abandoned:
                 semaphores.remove(self._kind, self._identity)
-                if self._place is not None and abandoned:
+                if self._place is not None:
                     with contextlib.suppress(PermissionError):  # another user's: its next create takes the place over
                         registry.remove_name(self._segment, self._place)
             elif self._place is not None:
                 registry.keep(self._segment, self._place)
         finally:
-            self._finish_close()
-            self._segment.close()
+            self._segment.users -= 1
+            self._finish_close(not self._segment.users)
+            if not self._segment.users:
+                self._segment.close()
             if self._hold:
                 self._hold.close()
 

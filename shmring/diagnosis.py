@@ -256,4 +256,4 @@ def diagnose(ring: _core.Attachment | None, result: str, verb: str, length: int,
     return build(ring, verb, length, waited)
 
 
-_core.set_diagnosis(diagnose)
+_core.set_diagnosis(diagnose, errors.DecodeError)

@@ -96,6 +96,7 @@ class Topic(Attachment, AsyncTopic, _core.Topic):
 
     _noun: ClassVar[str] = "topic"
     _kinds: ClassVar[tuple[str, ...]] = ("topic",)
+    _subscribed = False  # once: its pages are mapped then
 
     # --- making and finding ---
 
@@ -229,12 +230,8 @@ class Topic(Attachment, AsyncTopic, _core.Topic):
         if self.closed:
             self._range()  # raises Closed
         self._note_subscribing()
-        memory = self._segment.view()
-        try:
-            made = Subscription._on(memory, self._place, self._manner, inherited=True)
-        except BaseException:
-            memory.close()
-            raise
+        made = Subscription._on(self._segment, self._place, self._manner, populate=not self._subscribed, inherited=True)
+        self._subscribed = True
         there = made._subscribe(code, sequence)
         if there is None:
             return made

@@ -26,6 +26,7 @@ RANK = {
     "places": 3,
     "semaphores": 3,
     "asynchronous": 3,
+    "interruption": 3,
     "handles": 3,  # on their way to other processes
     "registry": 4,
     "attachment": 5,

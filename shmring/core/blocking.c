@@ -21,8 +21,8 @@ enum { SPINS_WHILE_HOLDING_THE_INTERPRETER = 64 }; /* one to two microseconds */
 
 struct attempt {
     struct sr_endpoint *self;
-    struct sr_record *record;
-    uint64_t length; /* of the claim, or the taker's limit */
+    struct sr_record *record; /* NULL: only for room */
+    uint64_t length;          /* of the claim, or the taker's limit */
     bool is_claim;
     struct sr_standing standing; /* of the claim */
 };
@@ -67,9 +67,18 @@ void sr_give_up(struct sr_endpoint *self, struct sr_standing *standing) {
     *standing = (struct sr_standing){0};
 }
 
-static enum sr_result try_again(struct attempt *attempt) {
+/* Without a look whether it is passed over: that is a matter of milliseconds. */
+static enum sr_result try_at_once(struct attempt *attempt) {
     if (!attempt->is_claim)
         return sr_try_take(attempt->self, attempt->length, attempt->record);
+    if (!attempt->record)
+        return sr_try_room(attempt->self, attempt->length);
+    return sr_try_claim(attempt->self, attempt->length, attempt->record);
+}
+
+static enum sr_result try_again(struct attempt *attempt) {
+    if (!attempt->is_claim || !attempt->record)
+        return try_at_once(attempt);
     return sr_try_claim_again(attempt->self, attempt->length, &attempt->standing, attempt->record);
 }
 
@@ -102,13 +111,6 @@ static int64_t spin_budget(const struct sr_wait *wait, struct sr_endpoint *self,
         return 0; /* whoever we wait for needs this very CPU */
     int64_t learned = (int64_t)SR_LOAD(&self->spin_ns[is_claim], relaxed);
     return learned ? learned : SPIN_FIRST_NS;
-}
-
-/* While it spins a claimer does not look whether it is passed over: that is a matter of milliseconds. */
-static enum sr_result try_at_once(struct attempt *attempt) {
-    if (!attempt->is_claim)
-        return sr_try_take(attempt->self, attempt->length, attempt->record);
-    return sr_try_claim(attempt->self, attempt->length, attempt->record);
 }
 
 static enum sr_result spin(struct attempt *attempt, int64_t until) {
@@ -298,6 +300,11 @@ static enum sr_result attempt_until(struct attempt *attempt, const struct sr_wai
 enum sr_result sr_claim(struct sr_endpoint *self, uint64_t length, const struct sr_wait *wait,
                         struct sr_record *record) {
     struct attempt attempt = {.self = self, .record = record, .length = length, .is_claim = true};
+    return attempt_until(&attempt, wait);
+}
+
+enum sr_result sr_wait_for_room(struct sr_endpoint *self, uint64_t length, const struct sr_wait *wait) {
+    struct attempt attempt = {.self = self, .length = length, .is_claim = true};
     return attempt_until(&attempt, wait);
 }
 

@@ -38,6 +38,8 @@ struct sr_standing {
 enum sr_result sr_claim(struct sr_endpoint *self, uint64_t length, const struct sr_wait *wait,
                         struct sr_record *record);
 enum sr_result sr_take(struct sr_endpoint *self, uint64_t limit, const struct sr_wait *wait, struct sr_record *record);
+/* Until a claim of this length would find room; another may be faster then. */
+enum sr_result sr_wait_for_room(struct sr_endpoint *self, uint64_t length, const struct sr_wait *wait);
 
 /* The parts of that loop for a waiter which sleeps elsewhere: see watch.h. */
 /* One attempt of several to claim. */
@@ -82,6 +84,19 @@ static inline enum sr_result sr_try_claim(struct sr_endpoint *self, uint64_t len
     return sr_try_claim_in_turn(self, length, 0, record);
 }
 
+/* Would a claim of this length find room at this moment? */
+static inline enum sr_result sr_try_room(struct sr_endpoint *self, uint64_t length) {
+    if (length > self->geometry.max_message)
+        return SR_TOO_LONG;
+    if (self->geometry.kind == SR_KIND_SPSC)
+        return sr_spsc_try_room(self, length);
+    if (self->geometry.kind == SR_KIND_SEMAPHORE)
+        return sr_semaphore_try_room(self, length);
+    if (self->geometry.kind != SR_KIND_LATEST)
+        return sr_mpmc_try_room(self, length);
+    return SR_LOAD(&self->header->shutdown, relaxed) ? SR_SHUT_DOWN : SR_OK;
+}
+
 /* A topic's cursor may move over padding and aborted claims, which is room for somebody, and find no message behind. */
 static inline enum sr_result sr_try_take_of_topic(struct sr_endpoint *self, uint64_t limit, struct sr_record *record) {
     uint64_t before = self->read_position;
@@ -110,6 +125,16 @@ static inline enum sr_result sr_try_take(struct sr_endpoint *self, uint64_t limi
     if (SR_UNLIKELY(result == SR_EMPTY && shutdown))
         return sr_after_empty(self);
     return result;
+}
+
+/* A further record, where those before it are taken and not settled yet: they are settled, or handed back, in order. */
+static inline enum sr_result sr_try_take_next(struct sr_endpoint *self, const struct sr_record *before,
+                                              struct sr_record *record) {
+    if (self->geometry.kind == SR_KIND_SPSC)
+        return sr_spsc_try_take_next(self, before, UINT64_MAX, record);
+    if (self->geometry.kind == SR_KIND_TOPIC)
+        return sr_topic_try_take_next(self, before, UINT64_MAX, record);
+    return sr_try_take(self, UINT64_MAX, record);
 }
 
 /* The record at this position, which this endpoint took and handed back; SR_EMPTY when somebody else has it by now. */

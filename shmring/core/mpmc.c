@@ -90,20 +90,22 @@ static enum sr_result make_room(struct sr_endpoint *self, uint64_t position, uin
     return result == SR_OK ? fits(self, position, granules, turn) : result;
 }
 
-enum sr_result sr_mpmc_try_claim(struct sr_endpoint *self, uint64_t length, uint64_t turn, struct sr_record *record) {
+/* Where a claim may begin. */
+struct room {
+    uint64_t position;
+    uint64_t seen;    /* the word there */
+    uint64_t padding; /* granules to the end of the arena, where the record does not fit before it; else 0 */
+};
+
+static enum sr_result find_room(struct sr_endpoint *self, uint64_t granules, uint64_t turn, struct room *room) {
     const struct sr_geometry *g = &self->geometry;
     struct sr_header *header = self->header;
-    uint64_t granules = sr_granules_for(length);
-
-    if (SR_UNLIKELY(SR_LOAD(&header->shutdown, relaxed)))
-        return SR_SHUT_DOWN;
     for (;;) {
         uint64_t position = SR_LOAD(&header->write_position, acquire); /* SYNC: position-moved (acquire) */
         uint64_t index = sr_index(g, position);
         if (SR_UNLIKELY(index >= g->granules))
             return SR_CORRUPT;
-        sr_atomic_u64 *at = &self->words[index];
-        uint64_t seen = SR_LOAD(at, acquire);
+        uint64_t seen = SR_LOAD(&self->words[index], acquire);
         int64_t age = sr_age(g, position, seen);
         if (age == 0 && sr_state_of(seen) != SR_FREE) { /* somebody claimed here: help */
             if (!help(self, &header->write_position, position, seen))
@@ -124,21 +126,44 @@ enum sr_result sr_mpmc_try_claim(struct sr_endpoint *self, uint64_t length, uint
                 return SR_CORRUPT;
             continue;
         }
+        *room = (struct room){position, seen, padding};
+        return result;
+    }
+}
+
+enum sr_result sr_mpmc_try_room(struct sr_endpoint *self, uint64_t length) {
+    struct room room;
+    return SR_LOAD(&self->header->shutdown, relaxed) ? SR_SHUT_DOWN
+                                                     : find_room(self, sr_granules_for(length), 0, &room);
+}
+
+enum sr_result sr_mpmc_try_claim(struct sr_endpoint *self, uint64_t length, uint64_t turn, struct sr_record *record) {
+    const struct sr_geometry *g = &self->geometry;
+    struct sr_header *header = self->header;
+    uint64_t granules = sr_granules_for(length);
+
+    if (SR_UNLIKELY(SR_LOAD(&header->shutdown, relaxed)))
+        return SR_SHUT_DOWN;
+    for (;;) {
+        struct room room;
+        enum sr_result result = find_room(self, granules, turn, &room);
         if (result != SR_OK)
             return result;
-        sr_scrub(self, position, padding ? padding : granules);
-        uint64_t word = padding ? sr_word(g, position, padding << SR_GRANULE_SHIFT, self->owner, SR_PADDING)
-                                : sr_word(g, position, length, self->owner, SR_CLAIMED);
+        sr_scrub(self, room.position, room.padding ? room.padding : granules);
+        uint64_t word = room.padding
+                            ? sr_word(g, room.position, room.padding << SR_GRANULE_SHIFT, self->owner, SR_PADDING)
+                            : sr_word(g, room.position, length, self->owner, SR_CLAIMED);
+        sr_atomic_u64 *at = &self->words[sr_index(g, room.position)];
         /* Release: a helper that sees our word must see the laps before it. */
-        if (!SR_CAS(at, &seen, word, acq_rel))
+        if (!SR_CAS(at, &room.seen, word, acq_rel))
             continue;
-        help(self, &header->write_position, position, word);
-        if (padding)
+        help(self, &header->write_position, room.position, word);
+        if (room.padding)
             continue;
-        record->position = position;
+        record->position = room.position;
         record->word = word;
         record->length = length;
-        record->payload = sr_payload_at(self, position);
+        record->payload = sr_payload_at(self, room.position);
         sr_light_fence(); /* claim before the second look at shutdown; other side: sr_take in blocking.c */
         if (SR_UNLIKELY(SR_LOAD(&header->shutdown, relaxed))) {
             sr_mpmc_abort(self, record);
@@ -275,10 +300,8 @@ enum sr_result sr_mpmc_try_take(struct sr_endpoint *self, uint64_t limit, struct
                 return SR_CORRUPT;
             continue;
         }
-        if (sr_state_of(seen) == SR_CLAIMED) {
-            record->word = seen; /* whom we wait for */
+        if (sr_state_of(seen) == SR_CLAIMED)
             return SR_EMPTY;
-        }
         if (SR_UNLIKELY(!sr_span(g, position, seen)))
             return SR_CORRUPT;
         if (sr_state_of(seen) != SR_COMMITTED) {

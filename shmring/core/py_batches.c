@@ -21,6 +21,27 @@ static void announce_puts(struct batch *batch) {
     batch->unannounced = 0;
 }
 
+static const struct sr_wait *wait_of(struct batch *batch) {
+    announce_puts(batch);
+    if (!batch->call_begun)
+        sr_call_begin(&batch->call, batch->ring, PRODUCING, batch->timeout_ns);
+    batch->call_begun = true;
+    return &batch->call.wait;
+}
+
+/* The exception that is set says how many went in; `unsent` is the item that did not, or NULL. */
+static void tell_how_many(struct batch *batch, PyObject *unsent) {
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    PyObject *answer = PyObject_CallMethod((PyObject *)batch->ring, "_tell_how_many", "OnOO", error, batch->done,
+                                           unsent ? Py_True : Py_False, unsent ? unsent : Py_None);
+    if (!answer)
+        PyErr_WriteUnraisable((PyObject *)batch->ring); /* without the words, then */
+    Py_XDECREF(answer);
+    PyErr_Restore(type, error, traceback);
+}
+
 /* SR_OK, or why this item did not go in. -1 with an exception set for an item that is no message. */
 static int put_item(struct batch *batch, PyObject *item) {
     struct ring *self = batch->ring;
@@ -29,57 +50,83 @@ static int put_item(struct batch *batch, PyObject *item) {
         return -1;
     struct sr_record record;
     enum sr_result result = sr_try_claim(&self->endpoint, message.length, &record);
-    if (SR_UNLIKELY(result != SR_OK)) {
-        announce_puts(batch);
-        if (!batch->call_begun)
-            sr_call_begin(&batch->call, self, PRODUCING, batch->timeout_ns);
-        batch->call_begun = true;
-        result = result == SR_TOO_LONG ? result : sr_claim(&self->endpoint, message.length, &batch->call.wait, &record);
-    }
+    if (SR_UNLIKELY(result != SR_OK && result != SR_TOO_LONG))
+        result = sr_claim(&self->endpoint, message.length, wait_of(batch), &record);
     if (SR_LIKELY(result == SR_OK)) {
         result = sr_message_fill(self, &record, &message);
-        batch->done++;
+        batch->done += result == SR_OK;
         if (++batch->unannounced == BATCH_BETWEEN_ANNOUNCEMENTS)
             announce_puts(batch);
-    } else if (result != SR_TIMED_OUT || !batch->done) {
-        sr_raise(self, result, PRODUCING, message.length, batch->timeout_ns);
-        sr_message_close(&message);
-        return -1;
     }
+    if (SR_UNLIKELY(result != SR_OK && result != SR_TIMED_OUT))
+        sr_raise(self, result, PRODUCING, message.length, batch->timeout_ns);
+    size_t length = message.length;
     sr_message_close(&message);
-    return (int)result;
+    if (SR_UNLIKELY(result == SR_TIMED_OUT))
+        batch->call.length = length;
+    return result == SR_OK || result == SR_TIMED_OUT ? (int)result : -1;
 }
 
-/* A list or tuple: its items are at hand, so that announcements can be saved. */
+/* A list or tuple: its items are at hand, so that announcements can be saved; the count tells which did not go in. */
 static bool put_sequence(struct batch *batch, PyObject *sequence) {
     /* A list may change while the interpreter is let go: ask for its length each time, and hold on to the item. */
     bool is_list = PyList_CheckExact(sequence);
     for (Py_ssize_t i = 0; i < (is_list ? PyList_Size(sequence) : PyTuple_Size(sequence)); i++) {
         PyObject *item = Py_NewRef(is_list ? PyList_GetItem(sequence, i) : PyTuple_GetItem(sequence, i));
         int result = put_item(batch, item);
+        if (SR_UNLIKELY(result != SR_OK)) {
+            announce_puts(batch);
+            bool some_went = result == SR_TIMED_OUT && batch->done;
+            if (result == SR_TIMED_OUT && !some_went)
+                sr_raise(batch->ring, SR_TIMED_OUT, PRODUCING, batch->call.length, batch->timeout_ns);
+            if (!some_went)
+                tell_how_many(batch, item);
+            Py_DECREF(item);
+            return some_went;
+        }
         Py_DECREF(item);
-        if (result != SR_OK)
-            return result > 0;
     }
     return true;
 }
 
+/* Room for some message: an item that is taken from an iterator cannot be given back to it. */
+static int wait_for_room(struct batch *batch) {
+    struct ring *self = batch->ring;
+    if (!sr_gate_open(self, PRODUCING) && !sr_pass_gate(self, PRODUCING))
+        return -1;
+    enum sr_result result = sr_try_room(&self->endpoint, 0);
+    if (SR_UNLIKELY(result != SR_OK))
+        result = sr_wait_for_room(&self->endpoint, 0, wait_of(batch));
+    if (result == SR_OK || (result == SR_TIMED_OUT && batch->done))
+        return (int)result;
+    sr_raise(self, result, PRODUCING, 0, batch->timeout_ns);
+    return -1;
+}
+
 /* Any other iterable: its next item may be long in coming, so what went in is announced first. Its code may also close
- * this ring, or use it. */
+ * this ring, or use it. An item that it gave and that does not go in is in the exception. */
 static bool put_iterable(struct batch *batch, PyObject *iterable) {
     PyObject *iterator = PyObject_GetIter(iterable);
     if (!iterator)
         return false;
-    int result = SR_OK;
-    PyObject *item;
-    while (result == SR_OK && (item = PyIter_Next(iterator))) {
-        struct ring *self = batch->ring;
+    struct ring *self = batch->ring;
+    int result;
+    PyObject *item = NULL;
+    while ((result = wait_for_room(batch)) == SR_OK && (item = PyIter_Next(iterator))) {
         result = sr_gate_open(self, PRODUCING) || sr_pass_gate(self, PRODUCING) ? put_item(batch, item) : -1;
         announce_puts(batch);
-        Py_DECREF(item);
+        if (result != SR_OK)
+            break;
+        Py_CLEAR(item);
     }
     Py_DECREF(iterator);
-    return result >= 0 && !PyErr_Occurred();
+    if (item && result == SR_TIMED_OUT)
+        sr_raise(self, SR_TIMED_OUT, PRODUCING, batch->call.length, batch->timeout_ns);
+    bool fine = !PyErr_Occurred();
+    if (!fine)
+        tell_how_many(batch, item);
+    Py_XDECREF(item);
+    return fine;
 }
 
 PyObject *sr_put_many_as(const struct arguments *expected, struct ring *self, PyObject *const *args, Py_ssize_t count,
@@ -106,68 +153,168 @@ PyObject *sr_ring_put_many(PyObject *object, PyObject *const *args, Py_ssize_t c
     return sr_put_many_as(&EXPECTED, (struct ring *)object, args, count, names);
 }
 
-/* Messages on their way into a list. A chunk at a time, because a list with gaps must not be seen by other threads. */
+/* Messages on their way into a list. It has room for them before they are taken, filled with None: a list with gaps must
+ * not be seen by other threads, and nothing may fail once a message is acknowledged. */
 struct harvest {
     PyObject *list;
-    PyObject *chunk[BATCH_BETWEEN_ANNOUNCEMENTS];
-    int count;
-    uint64_t messages; /* of these, not yet counted */
-    uint64_t bytes;
-    uint64_t redelivered;
+    Py_ssize_t room, count;
 };
 
-/* Moves the chunk into the list, counts it and tells producers of the room. */
-static bool store(struct ring *self, struct harvest *harvest) {
-    if (!harvest->count)
-        return true;
-    if (harvest->messages)
-        sr_count_got(self, harvest->messages, harvest->bytes, harvest->redelivered);
-    sr_announce_room(&self->endpoint);
-    PyObject *more = PyList_New(harvest->count);
-    for (int i = 0; i < harvest->count; i++) {
-        if (more)
-            PyList_SetItem(more, i, harvest->chunk[i]);
-        else
-            Py_DECREF(harvest->chunk[i]);
-    }
-    harvest->count = 0;
-    harvest->messages = harvest->bytes = harvest->redelivered = 0;
-    if (!harvest->list) {
-        harvest->list = more;
-        return more != NULL;
-    }
-    Py_ssize_t end = PyList_Size(harvest->list);
-    bool fine = more && PyList_SetSlice(harvest->list, end, end, more) == 0;
-    Py_XDECREF(more);
+static bool make_room_in(struct harvest *harvest, Py_ssize_t more) {
+    PyObject *blank = PyList_New(more);
+    for (Py_ssize_t i = 0; blank && i < more; i++)
+        PyList_SetItem(blank, i, Py_NewRef(Py_None));
+    bool fine = blank != NULL;
+    if (fine && !harvest->list)
+        harvest->list = Py_NewRef(blank);
+    else if (fine)
+        fine = PyList_SetSlice(harvest->list, harvest->room, harvest->room, blank) == 0;
+    Py_XDECREF(blank);
+    harvest->room += fine ? more : 0;
     return fine;
 }
 
-/* From the first record on; NULL with an exception set when not even one could be stored. *again: that one was
- * overwritten, and none is set. */
-static PyObject *take_what_is_there(struct ring *self, Py_ssize_t limit, struct sr_record *record, bool *again) {
+/* The list without what it has too much; a few at a time, which takes no memory. */
+static PyObject *finished(struct harvest *harvest) {
+    enum { A_FEW = 4 };
+    while (harvest->room > harvest->count) {
+        Py_ssize_t begin = harvest->room - A_FEW < harvest->count ? harvest->count : harvest->room - A_FEW;
+        PyList_SetSlice(harvest->list, begin, harvest->room, NULL);
+        harvest->room = begin;
+    }
+    return harvest->list;
+}
+
+/* From the first record on, each acknowledged as it is copied: no code but ours runs in between. NULL with an exception set
+ * when not even one was; or *again: that one was overwritten, and none is set. */
+static PyObject *take_bytes(struct ring *self, Py_ssize_t limit, struct sr_record *record, bool *again) {
     struct harvest harvest = {.list = NULL};
-    uint64_t granules = 0;
-    bool fine = true;
+    uint64_t granules = 0, bytes = 0, redelivered = 0;
+    Py_ssize_t uncounted = 0;
     do {
-        granules += sr_granules_for(record->length);
-        PyObject *message = self->decode ? sr_receive(self, record, again) : sr_deliver(self, record, again);
+        if (harvest.count == harvest.room && !make_room_in(&harvest, limit - harvest.count < BATCH_BETWEEN_ANNOUNCEMENTS
+                                                                         ? limit - harvest.count
+                                                                         : BATCH_BETWEEN_ANNOUNCEMENTS)) {
+            sr_hand_back(&self->endpoint, record);
+            break;
+        }
+        PyObject *message = sr_deliver(self, record, again);
         if (!message)
             break;
-        harvest.chunk[harvest.count++] = message;
-        if (!self->decode) {
-            harvest.messages++;
-            harvest.bytes += record->length;
-            harvest.redelivered += record->redelivered;
+        PyList_SetItem(harvest.list, harvest.count++, message);
+        granules += sr_granules_for(record->length);
+        bytes += record->length;
+        redelivered += record->redelivered;
+        if (++uncounted == BATCH_BETWEEN_ANNOUNCEMENTS) {
+            sr_count_got(self, (uint64_t)uncounted, bytes, redelivered);
+            sr_announce_room(&self->endpoint);
+            uncounted = 0;
+            bytes = redelivered = 0;
         }
-        if (harvest.count == BATCH_BETWEEN_ANNOUNCEMENTS)
-            fine = store(self, &harvest);
         /* One ring's worth at most: a fast producer must not keep us for ever. */
-        fine = fine && --limit && granules < self->endpoint.geometry.granules && !self->gate[CONSUMING];
-    } while (fine && sr_try_take(&self->endpoint, UINT64_MAX, record) == SR_OK);
-    store(self, &harvest);
-    if (harvest.list)
-        PyErr_Clear(); /* out of memory, or undecodable, after some: those first; the message was handed back */
-    return harvest.list;
+    } while (harvest.count < limit && granules < self->endpoint.geometry.granules && !self->gate[CONSUMING] &&
+             sr_try_take(&self->endpoint, UINT64_MAX, record) == SR_OK);
+    if (uncounted)
+        sr_count_got(self, (uint64_t)uncounted, bytes, redelivered);
+    sr_announce_room(&self->endpoint);
+    if (!harvest.count) {
+        Py_XDECREF(harvest.list);
+        return NULL;
+    }
+    PyErr_Clear(); /* out of memory after some: those first; the message was handed back, and says it again */
+    return finished(&harvest);
+}
+
+/* Records that are taken, and decoded, and not settled. */
+struct taken {
+    struct sr_record *records;
+    size_t count, room;
+};
+
+static bool remember(struct taken *taken, const struct sr_record *record) {
+    if (taken->count == taken->room) {
+        size_t room = taken->room ? 2 * taken->room : 16;
+        struct sr_record *more = PyMem_Realloc(taken->records, room * sizeof *more);
+        if (!more) {
+            PyErr_NoMemory();
+            return false;
+        }
+        taken->records = more;
+        taken->room = room;
+    }
+    taken->records[taken->count++] = *record;
+    return true;
+}
+
+static bool settle_all(struct ring *self, const struct taken *taken) {
+    enum sr_result result = SR_OK;
+    for (size_t i = 0; i < taken->count; i++) {
+        struct sr_record *record = &taken->records[i];
+        enum sr_result one = sr_settle(&self->endpoint, record);
+        if (one == SR_OK)
+            sr_count_got(self, 1, record->length, record->redelivered);
+        else
+            result = one;
+    }
+    sr_announce_room(&self->endpoint);
+    if (result != SR_OK)
+        sr_raise(self, result, CONSUMING, 0, 0); /* we were taken for dead: they are delivered elsewhere */
+    return result == SR_OK;
+}
+
+static void hand_all_back(struct ring *self, const struct taken *taken) {
+    for (size_t i = 0; i < taken->count; i++)
+        (void)sr_hand_back(&self->endpoint, &taken->records[i]);
+    sr_announce_room(&self->endpoint);
+}
+
+/* Decodes records from this one on until one fails; what was remembered is in the list. True when the last is to be handed
+ * back. */
+static bool decode_some(struct ring *self, Py_ssize_t limit, struct sr_record *record, PyObject *list,
+                        struct taken *taken, bool *again) {
+    uint64_t granules = 0;
+    for (;;) {
+        bool settled;
+        PyObject *object = sr_read_taken(self, record, again, &settled);
+        if (!object)
+            return !settled && !*again;
+        bool stored = remember(taken, record) && PyList_Append(list, object) == 0;
+        Py_DECREF(object);
+        if (!stored)
+            return true;
+        granules += sr_granules_for(record->length);
+        struct sr_record before = *record;
+        if ((Py_ssize_t)taken->count >= limit || granules >= self->endpoint.geometry.granules ||
+            self->gate[CONSUMING] || sr_try_take_next(&self->endpoint, &before, record) != SR_OK)
+            return false;
+    }
+}
+
+/* The same for objects. Their codec runs code, and so do signals then: so all are settled at the end, or handed back. One
+ * that cannot be decoded ends the batch; with whatever came between, nothing was taken at all. */
+static PyObject *take_objects(struct ring *self, Py_ssize_t limit, struct sr_record *record, bool *again) {
+    uint32_t generation = sr_fork_generation;
+    struct taken taken = {.records = NULL};
+    PyObject *list = PyList_New(0);
+    bool unsettled = !list || decode_some(self, limit, record, list, &taken, again);
+    if (generation == sr_fork_generation) { /* or we are a child that was forked by the codec: nothing is ours */
+        bool is_last_alone = (Py_ssize_t)taken.count > (list ? PyList_Size(list) : 0); /* remembered, and not stored */
+        if (is_last_alone)
+            taken.count--;
+        bool some_are_good = taken.count && (!PyErr_Occurred() || sr_is_decode_error());
+        if (some_are_good)
+            PyErr_Clear(); /* the undecodable one is for the next call to tell of */
+        else
+            hand_all_back(self, &taken);
+        if (unsettled)
+            (void)sr_hand_back(&self->endpoint, record);
+        if (!some_are_good || !settle_all(self, &taken))
+            Py_CLEAR(list);
+    } else {
+        Py_CLEAR(list);
+    }
+    PyMem_Free(taken.records);
+    return list;
 }
 
 PyObject *sr_ring_get_many(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
@@ -200,7 +347,7 @@ PyObject *sr_ring_get_many(PyObject *object, PyObject *const *args, Py_ssize_t c
         if (result != SR_OK)
             result = sr_wait_and_take(self, UINT64_MAX, timeout_ns, &record);
         if (result == SR_OK)
-            messages = take_what_is_there(self, limit, &record, &again);
+            messages = (self->decode ? take_objects : take_bytes)(self, limit, &record, &again);
     } while (again && !messages && (result = sr_retry(&retry)) == SR_OK);
     if (result != SR_OK)
         sr_raise(self, result, CONSUMING, 0, timeout_ns);

@@ -6,20 +6,28 @@ PyObject *sr_lease_type;
 PyObject *sr_release_name;
 PyObject *sr_watch_type;
 PyObject *sr_nothing;
+PyObject *sr_decode_error;
 
 static void after_fork_in_child(void) {
     sr_fork_generation++;
     sr_watch_after_fork();
 }
 
-static PyObject *set_diagnosis(PyObject *module, PyObject *callable) {
+static PyObject *set_diagnosis(PyObject *module, PyObject *args) {
     (void)module;
+    PyObject *callable, *decode_error;
+    if (!PyArg_ParseTuple(args, "OO", &callable, &decode_error))
+        return NULL;
     sr_set_diagnosis(callable);
+    PyObject *before = sr_decode_error;
+    sr_decode_error = Py_NewRef(decode_error);
+    Py_XDECREF(before);
     Py_RETURN_NONE;
 }
 
 static PyMethodDef core_methods[] = {
-    {"set_diagnosis", set_diagnosis, METH_O, PyDoc_STR("The callable that turns a core result into an exception.")},
+    {"set_diagnosis", set_diagnosis, METH_VARARGS,
+     PyDoc_STR("The callable that turns a core result into an exception, and the class DecodeError.")},
     {NULL, NULL, 0, NULL},
 };
 

@@ -113,9 +113,8 @@ static void release(PyObject *view) {
 /* Steals the view; what the codec makes of it takes its place. */
 static PyObject *view_of_codec(struct lease *self, PyObject *view) {
     struct ring *ring = self->ring;
-    PyObject *value = PyObject_CallFunctionObjArgs(ring->view, view, NULL);
+    PyObject *value = sr_read_record(ring, &self->record, ring->view, view);
     if (!value) {
-        sr_undecodable(ring, &self->record);
         PyObject *type, *error, *traceback;
         PyErr_Fetch(&type, &error, &traceback);
         release(view);
@@ -133,16 +132,6 @@ static PyObject *view_of_codec(struct lease *self, PyObject *view) {
     return value;
 }
 
-/* The room of a message that was got must not hang on what somebody keeps of it. */
-static void refuse_reference(struct ring *ring, const struct sr_record *record, PyObject *value) {
-    PyErr_Format(
-        PyExc_BufferError,
-        "decode() made a %R that refers to the record, whose room is used again after get(): it must copy what "
-        "it keeps, as in bytes(record); for a look without a copy there is view(), in `with ring.borrow()`",
-        (PyObject *)Py_TYPE(value));
-    sr_undecodable(ring, record);
-}
-
 PyObject *sr_lease_read(struct ring *ring, const struct sr_record *record, PyObject *reader, bool *kept) {
     bool alone = sr_one_at_a_time(ring, CONSUMING);
     *kept = false;
@@ -156,10 +145,9 @@ PyObject *sr_lease_read(struct ring *ring, const struct sr_record *record, PyObj
     if (alone)
         ring->gate[CONSUMING] |= GATE_BUSY;
     PyObject *view = PyMemoryView_FromObject((PyObject *)self);
-    PyObject *value = view ? PyObject_CallFunctionObjArgs(reader, view, NULL) : NULL;
+    PyObject *value = view ? sr_read_record(ring, record, reader, view) : NULL;
     PyObject *type = NULL, *error = NULL, *traceback = NULL;
     if (SR_UNLIKELY(!value)) {
-        sr_undecodable(ring, record);
         PyErr_Fetch(&type, &error, &traceback);
         if (view)
             release(view);
@@ -168,7 +156,7 @@ PyObject *sr_lease_read(struct ring *ring, const struct sr_record *record, PyObj
     if (SR_UNLIKELY(self->exports) && value && self->generation == sr_fork_generation) {
         PyGC_Collect(); /* it may be in garbage only: a cycle that the codec left behind */
         if (self->exports && self->generation == sr_fork_generation) {
-            refuse_reference(ring, record, value);
+            sr_refuse_reference(ring, record, value);
             PyErr_Fetch(&type, &error, &traceback);
             Py_CLEAR(value);
         }

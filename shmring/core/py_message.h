@@ -71,8 +71,16 @@ static inline PyObject *sr_deliver(struct ring *self, struct sr_record *record, 
         sr_hand_back(&self->endpoint, record);
         return NULL;
     }
-    if (SR_UNLIKELY(!is_short))
+    if (SR_UNLIKELY(!is_short)) {
+        bool ours;
         sr_copy(self, CONSUMING, PyBytes_AsString(message), record->payload, record->length);
+        if (sr_serve_signals(self, &ours) != 0) { /* it took long enough for one to come */
+            Py_DECREF(message);
+            if (ours)
+                sr_hand_back(&self->endpoint, record);
+            return NULL;
+        }
+    }
     enum sr_result result = sr_acknowledge(&self->endpoint, record);
     if (SR_UNLIKELY(result != SR_OK)) {
         Py_DECREF(message);

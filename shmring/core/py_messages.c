@@ -220,6 +220,7 @@ PyObject *sr_ring_get_into(PyObject *object, PyObject *const *args, Py_ssize_t c
     struct sr_record record;
     struct retry retry = {.timeout_ns = timeout_ns};
     enum sr_result result;
+    bool ours;
     do {
         result = sr_try_take(&self->endpoint, (uint64_t)buffer.len, &record);
         if (SR_UNLIKELY(result != SR_OK && result != SR_TOO_LONG))
@@ -227,6 +228,12 @@ PyObject *sr_ring_get_into(PyObject *object, PyObject *const *args, Py_ssize_t c
         if (SR_UNLIKELY(result != SR_OK))
             break;
         sr_copy(self, CONSUMING, buffer.buf, record.payload, record.length);
+        if (SR_UNLIKELY(record.length >= LONG_ENOUGH_TO_LET_OTHERS_RUN) && sr_serve_signals(self, &ours) != 0) {
+            if (ours)
+                sr_hand_back(&self->endpoint, &record);
+            PyBuffer_Release(&buffer);
+            return sr_answer(self, CONSUMING, NULL);
+        }
         result = sr_still_whole(&self->endpoint, &record) ? SR_OK : SR_OVERWRITTEN;
     } while (SR_UNLIKELY(result == SR_OVERWRITTEN) && (result = sr_retry(&retry)) == SR_OK);
     PyObject *answer = NULL;

@@ -36,6 +36,7 @@ struct ring {
     /* Short cuts of a codec that has them: for objects of plain types, and for short records that begin with the mark. */
     PyObject *plain_encode, *plain_decode;
     int plain_mark;
+    PyObject *scratch;   /* a bytearray, for copies that are thrown away; or NULL */
     uint32_t generation; /* of forks; differs in a child until it has an attachment of its own */
     int64_t spin_ns;
 };
@@ -44,7 +45,8 @@ extern uint32_t sr_fork_generation;
 extern PyObject *sr_lease_type;
 extern PyObject *sr_release_name; /* "release", interned */
 extern PyObject *sr_watch_type;
-extern PyObject *sr_nothing; /* what there is where no message is: any other object may be one */
+extern PyObject *sr_decode_error; /* the class; NULL until the package has told us */
+extern PyObject *sr_nothing;      /* what there is where no message is: any other object may be one */
 
 /* One blocking call: what blocking.c needs, and the interpreter's state while it is let go. */
 struct call {
@@ -52,6 +54,7 @@ struct call {
     PyThreadState *thread;
     struct sr_wait wait;
     enum side side;
+    size_t length; /* of the message that waits */
 };
 
 /* py_convert.c */
@@ -188,8 +191,17 @@ void sr_close_parts(struct parts *parts);
 /* The object in a taken record, which is settled and counted in any case; the caller announces the room. NULL: an
  * exception is set, and the message was handed back; or it was overwritten: *again. */
 PyObject *sr_receive(struct ring *self, struct sr_record *record, bool *again);
+/* The same without settling: the caller does, unless *settled. */
+PyObject *sr_read_taken(struct ring *self, struct sr_record *record, bool *again, bool *settled);
 PyObject *sr_decode_copy(struct ring *self, const struct sr_record *record, bool *again);
-PyObject *sr_undecodable(struct ring *self, const struct sr_record *record); /* words for the exception set; NULL */
+/* What a reader of the codec, decode or view, makes of a message. NULL: an exception is set, DecodeError if it is the
+ * message's fault. */
+PyObject *sr_read_record(struct ring *self, const struct sr_record *record, PyObject *reader, PyObject *argument);
+bool sr_is_decode_error(void); /* is the exception that is set one? */
+/* Signals, while the message at hand can be handed back. 0; or -1 with an exception set, and *ours false in a child that a
+ * handler has forked: there nothing is to be handed back. */
+int sr_serve_signals(struct ring *self, bool *ours);
+void sr_refuse_reference(struct ring *self, const struct sr_record *record, PyObject *value);
 
 /* py_lease.c */
 extern PyType_Spec sr_lease_spec;

@@ -103,100 +103,207 @@ void sr_close_parts(struct parts *parts) {
     parts->each = parts->few;
 }
 
-PyObject *sr_undecodable(struct ring *self, const struct sr_record *record) {
-    if (!PyErr_ExceptionMatches(PyExc_Exception) || PyErr_ExceptionMatches(PyExc_MemoryError))
-        return NULL; /* Ctrl-C and the like are nothing about this message */
-    PyObject *type, *cause, *traceback;
-    PyErr_Fetch(&type, &cause, &traceback);
-    PyErr_NormalizeException(&type, &cause, &traceback);
-    if (traceback)
-        PyException_SetTraceback(cause, traceback);
-    /* ring.py: the words, and an end to what the traceback's frames still refer to. */
+/* attachment.py: DecodeError in place of what its codec raised. */
+static void refuse_record(struct ring *self, const struct sr_record *record, PyObject *cause) {
     PyObject *error = PyObject_CallMethod((PyObject *)self, "_undecodable", "OKK", cause,
                                           (unsigned long long)record->position, (unsigned long long)record->length);
     if (error)
         PyErr_SetObject((PyObject *)Py_TYPE(error), error);
     Py_XDECREF(error);
+}
+
+/* The exception that is set, normalized, or NULL for one that is nothing about any message, as Ctrl-C. */
+static PyObject *take_exception(void) {
+    PyObject *type, *error, *traceback;
+    if (!PyErr_ExceptionMatches(PyExc_Exception))
+        return NULL;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    if (traceback)
+        PyException_SetTraceback(error, traceback);
     Py_DECREF(type);
-    Py_XDECREF(cause);
     Py_XDECREF(traceback);
-    return NULL;
+    return error;
+}
+
+static void put_exception(PyObject *error) { /* steals it */
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(error)), error, PyException_GetTraceback(error));
+}
+
+/* attachment.py: did this come out of a signal handler? Also lets go of what the frames that it ended refer to. -1: now
+ * another exception is set. */
+static int came_between(struct ring *self, PyObject *error) {
+    PyObject *answer = PyObject_CallMethod((PyObject *)self, "_came_between", "O", error);
+    int found = answer ? answer == Py_True : -1;
+    Py_XDECREF(answer);
+    return found;
+}
+
+/* A reader has raised: because of the message, or because of something that came between, a signal's handler or an exception
+ * that another thread sent? A handler's frames tell; what else came between does not come again when the message is read
+ * once more. Only what its codec raises of itself, twice, is a DecodeError. */
+static void judge(struct ring *self, const struct sr_record *record, PyObject *reader, PyObject *argument) {
+    uint32_t generation = sr_fork_generation;
+    PyObject *first = take_exception();
+    if (!first)
+        return;
+    int between = came_between(self, first);
+    if (between || generation != sr_fork_generation) {
+        if (between < 0)
+            Py_DECREF(first);
+        else
+            put_exception(first);
+        return;
+    }
+    PyObject *object = PyObject_CallFunctionObjArgs(reader, argument, NULL);
+    PyObject *second = object ? NULL : take_exception();
+    between = second ? came_between(self, second) : 0;
+    if (object || (second && !between && Py_TYPE(second) != Py_TYPE(first)))
+        put_exception(Py_NewRef(first));
+    else if (second && !between)
+        refuse_record(self, record, first);
+    else if (second && between > 0)
+        put_exception(Py_NewRef(second));
+    /* else what came in place of the second is set already: Ctrl-C, say */
+    Py_DECREF(first);
+    Py_XDECREF(second);
+    Py_XDECREF(object);
+}
+
+PyObject *sr_read_record(struct ring *self, const struct sr_record *record, PyObject *reader, PyObject *argument) {
+    PyObject *object = PyObject_CallFunctionObjArgs(reader, argument, NULL);
+    if (SR_UNLIKELY(!object))
+        judge(self, record, reader, argument);
+    else if (SR_UNLIKELY(PyErr_CheckSignals() != 0)) /* now, while the message can still be handed back */
+        Py_CLEAR(object);
+    return object;
+}
+
+bool sr_is_decode_error(void) { return sr_decode_error && PyErr_ExceptionMatches(sr_decode_error); }
+
+int sr_serve_signals(struct ring *self, bool *ours) {
+    uint32_t generation = sr_fork_generation;
+    self->calls++; /* a close waits for us */
+    int raised = PyErr_CheckSignals();
+    *ours = generation == sr_fork_generation;
+    if (SR_LIKELY(*ours)) {
+        self->calls--;
+        return raised;
+    }
+    PyErr_Clear();
+    sr_raise(self, SR_STALE, CONSUMING, 0, 0);
+    return -1;
+}
+
+void sr_refuse_reference(struct ring *self, const struct sr_record *record, PyObject *value) {
+    /* The room of a message that was got must not hang on what somebody keeps of it. */
+    PyErr_Format(
+        PyExc_BufferError,
+        "decode() made a %R that refers to the record, whose room is used again after get(): it must copy what "
+        "it keeps, as in bytes(record); for a look without a copy there is view(), in `with ring.borrow()`",
+        (PyObject *)Py_TYPE(value));
+    PyObject *cause = take_exception();
+    refuse_record(self, record, cause);
+    Py_DECREF(cause);
+}
+
+/* For the time that a codec runs on something that is not the record itself: a close waits for us, and one at a time. */
+static PyObject *read_copy(struct ring *self, const struct sr_record *record, PyObject *reader, PyObject *copy) {
+    bool alone = sr_one_at_a_time(self, CONSUMING);
+    uint32_t generation = sr_fork_generation;
+    self->calls++;
+    if (alone)
+        self->gate[CONSUMING] |= GATE_BUSY;
+    PyObject *object = sr_read_record(self, record, reader, copy);
+    if (SR_UNLIKELY(generation !=
+                    sr_fork_generation)) { /* by the codec: we are the child, the record is the parent's */
+        Py_CLEAR(object);
+        PyErr_Clear();
+        return sr_raise(self, SR_STALE, CONSUMING, record->length, 0);
+    }
+    self->calls--;
+    if (alone)
+        self->gate[CONSUMING] &= ~(unsigned)GATE_BUSY;
+    return object;
 }
 
 /* A short pickle without buffers of its own: nothing of what it becomes can refer to the record. */
 static PyObject *read_plain(struct ring *self, struct sr_record *record) {
     PyObject *copy = PyBytes_FromStringAndSize((const char *)record->payload, (Py_ssize_t)record->length);
-    bool alone = sr_one_at_a_time(self, CONSUMING);
-    uint32_t generation = sr_fork_generation;
-    self->calls++; /* a close waits for us */
-    if (alone)
-        self->gate[CONSUMING] |= GATE_BUSY;
-    PyObject *object = copy ? PyObject_CallFunctionObjArgs(self->plain_decode, copy, NULL) : NULL;
+    PyObject *object = copy ? read_copy(self, record, self->plain_decode, copy) : NULL;
     Py_XDECREF(copy);
-    if (SR_UNLIKELY(generation != sr_fork_generation)) {
-        Py_CLEAR(object);
-        PyErr_Clear();
-        return sr_raise(self, SR_STALE, CONSUMING, record->length, 0);
-    }
-    self->calls--;
-    if (alone)
-        self->gate[CONSUMING] &= ~(unsigned)GATE_BUSY;
-    return object ? object : sr_undecodable(self, record);
+    return object;
+}
+
+/* Memory for copies that are thrown away: kept from one message to the next, as fresh memory is mapped page by page. */
+static PyObject *take_scratch(struct ring *self, size_t length) {
+    PyObject *scratch = self->scratch;
+    self->scratch = NULL; /* another thread, or the codec, may come by */
+    if (scratch && (size_t)PyByteArray_Size(scratch) >= length)
+        return scratch;
+    Py_XDECREF(scratch);
+    return PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)length);
+}
+
+static void keep_scratch(struct ring *self, PyObject *scratch) { /* steals it */
+    if (Py_REFCNT(scratch) == 1 && !self->scratch && self->attached)
+        self->scratch = scratch; /* nothing refers to it */
+    else
+        Py_DECREF(scratch);
+}
+
+static PyObject *view_of(PyObject *scratch, size_t length) {
+    PyObject *whole = PyMemoryView_FromObject(scratch);
+    PyObject *view = whole ? PySequence_GetSlice(whole, 0, (Py_ssize_t)length) : NULL;
+    Py_XDECREF(whole);
+    return view;
 }
 
 /* Where the record may be overwritten as the codec reads it, the codec gets a copy that is known to be whole. */
 PyObject *sr_decode_copy(struct ring *self, const struct sr_record *record, bool *again) {
-    PyObject *copy = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)record->length);
+    bool is_long = record->length >= LONG_ENOUGH_TO_LET_OTHERS_RUN;
+    PyObject *copy =
+        is_long ? take_scratch(self, record->length) : PyBytes_FromStringAndSize(NULL, (Py_ssize_t)record->length);
     if (!copy)
         return NULL;
-    sr_copy(self, CONSUMING, PyBytes_AsString(copy), record->payload, record->length);
+    sr_copy(self, CONSUMING, is_long ? PyByteArray_AsString(copy) : PyBytes_AsString(copy), record->payload,
+            record->length);
     *again = !sr_still_whole(&self->endpoint, record);
-    PyObject *view = *again ? NULL : PyMemoryView_FromObject(copy);
-    Py_DECREF(copy);
-    if (!view)
-        return NULL;
-    bool alone = sr_one_at_a_time(self, CONSUMING);
-    uint32_t generation = sr_fork_generation;
-    self->calls++; /* a close waits for us */
-    if (alone)
-        self->gate[CONSUMING] |= GATE_BUSY;
-    PyObject *object = PyObject_CallFunctionObjArgs(self->decode, view, NULL);
-    Py_DECREF(view);
-    if (SR_UNLIKELY(generation != sr_fork_generation)) { /* by the codec: we are the child */
-        Py_CLEAR(object);
-        PyErr_Clear();
-        return sr_raise(self, SR_STALE, CONSUMING, record->length, 0);
-    }
-    self->calls--;
-    if (alone)
-        self->gate[CONSUMING] &= ~(unsigned)GATE_BUSY;
-    return object ? object : sr_undecodable(self, record);
+    PyObject *view = *again ? NULL : is_long ? view_of(copy, record->length) : PyMemoryView_FromObject(copy);
+    PyObject *object = view ? read_copy(self, record, self->decode, view) : NULL;
+    Py_XDECREF(view);
+    if (is_long)
+        keep_scratch(self, copy);
+    else
+        Py_DECREF(copy);
+    return object;
 }
 
-PyObject *sr_receive(struct ring *self, struct sr_record *record, bool *again) {
-    bool kept = false;
+PyObject *sr_read_taken(struct ring *self, struct sr_record *record, bool *again, bool *settled) {
+    *settled = false;
+    if (self->endpoint.geometry.overwrite)
+        return sr_decode_copy(self, record, again);
     uint32_t generation = sr_fork_generation;
-    if (self->endpoint.geometry.overwrite) {
-        PyObject *decoded = sr_decode_copy(self, record, again);
-        if (decoded) {
-            (void)sr_settle(&self->endpoint, record);
-            sr_count_got(self, 1, record->length, false);
-        }
-        return decoded;
-    }
     sr_expose(&self->endpoint, record);
     bool plain = self->plain_decode && record->length && record->length <= PLAIN_LONGEST &&
                  record->payload[0] == self->plain_mark;
-    PyObject *object = plain ? read_plain(self, record) : sr_lease_read(self, record, self->decode, &kept);
+    PyObject *object = plain ? read_plain(self, record) : sr_lease_read(self, record, self->decode, settled);
     if (SR_UNLIKELY(generation != sr_fork_generation))
-        return NULL; /* we are a child that was forked by the codec: the record is the parent's */
-    if (kept)
+        *settled = true; /* we are a child that was forked by the codec: the record is the parent's */
+    return object;
+}
+
+PyObject *sr_receive(struct ring *self, struct sr_record *record, bool *again) {
+    bool settled;
+    PyObject *object = sr_read_taken(self, record, again, &settled);
+    if (SR_UNLIKELY(settled) || *again)
         return object;
     if (!object) {
         (void)sr_hand_back(&self->endpoint, record); /* stale: it was handed back for us */
         return NULL;
     }
-    enum sr_result result = sr_acknowledge(&self->endpoint, record);
+    /* A copy of what may be overwritten is known to be whole already. */
+    enum sr_result result = (self->endpoint.geometry.overwrite ? sr_settle : sr_acknowledge)(&self->endpoint, record);
     if (SR_UNLIKELY(result != SR_OK)) {
         Py_DECREF(object);
         return sr_raise(self, result, CONSUMING, record->length, 0);

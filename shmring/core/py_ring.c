@@ -183,10 +183,12 @@ static bool open_semaphores(struct sr_semaphores *semaphores, PyObject *names) {
     return true;
 }
 
-static void unmap(struct ring *self) {
+/* `last`: nobody else in this process uses the mapping, and it goes. */
+static void unmap(struct ring *self, bool last) {
     close_semaphores(&self->endpoint.semaphores);
     if (self->mapped) {
-        sr_watch_forget(self->mapping.buf, (size_t)self->mapping.len);
+        if (last)
+            sr_watch_forget(self->mapping.buf, (size_t)self->mapping.len);
         sr_os_memory_unguard(&self->endpoint.damaged);
         PyBuffer_Release(&self->mapping);
     }
@@ -267,7 +269,7 @@ static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
     self->spin_ns = spin_ns;
     self->outlive_peers = outlive_peers;
     if (!sr_os_memory_guard(self->mapping.buf, (size_t)self->mapping.len, &self->endpoint.damaged)) {
-        unmap(self);
+        unmap(self, true);
         PyErr_NoMemory();
         return -1;
     }
@@ -276,7 +278,7 @@ static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
     if (result == SR_OK) {
         sr_endpoint_bind(&self->endpoint, self->mapping.buf, &geometry);
         if (semaphores != Py_None && !open_semaphores(&self->endpoint.semaphores, semaphores)) {
-            unmap(self);
+            unmap(self, true);
             return -1;
         }
         /* Whoever has the lifecycle lock may be a thread of ours that waits for the interpreter. */
@@ -285,7 +287,7 @@ static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
         Py_END_ALLOW_THREADS
     }
     if (result != SR_OK) {
-        unmap(self);
+        unmap(self, true);
         sr_raise(self, result, PRODUCING, 0, 0);
         return -1;
     }
@@ -340,11 +342,11 @@ static PyObject *ring_detach(PyObject *object, PyObject *unused) {
     return PyBool_FromLong(abandoned);
 }
 
-static PyObject *ring_finish_close(PyObject *object, PyObject *unused) {
-    (void)unused;
+static PyObject *ring_finish_close(PyObject *object, PyObject *last) {
     struct ring *self = (struct ring *)object;
     sr_detach_finish(&self->endpoint);
-    unmap(self);
+    unmap(self, last == Py_True);
+    Py_CLEAR(self->scratch);
     Py_RETURN_NONE;
 }
 
@@ -429,10 +431,10 @@ void sr_attachment_dealloc(PyObject *object) {
     else
         sr_forget(&self->endpoint); /* the parent's locks are not ours to drop */
     sr_os_let_go(&self->endpoint.claim);
-    unmap(self);
+    unmap(self, true);
     free(self->path);
-    PyObject *owned[] = {self->name,    self->encode,       self->decode,      self->view,
-                         self->release, self->plain_encode, self->plain_decode};
+    PyObject *owned[] = {self->name,    self->encode,       self->decode,       self->view,
+                         self->release, self->plain_encode, self->plain_decode, self->scratch};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         Py_XDECREF(owned[i]);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
@@ -492,7 +494,7 @@ static PyMethodDef attachment_methods[] = {
     {"_totals", sr_ring_totals, METH_NOARGS, NULL},
     {"_begin_close", ring_begin_close, METH_NOARGS, NULL},
     {"_detach", ring_detach, METH_NOARGS, NULL},
-    {"_finish_close", ring_finish_close, METH_NOARGS, NULL},
+    {"_finish_close", ring_finish_close, METH_O, NULL},
     {"_after_fork", ring_after_fork, METH_NOARGS, NULL},
     {"_take_role", ring_take_role, METH_O, NULL},
     {"_give_role_back", ring_give_role_back, METH_O, NULL},

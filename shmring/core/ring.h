@@ -220,10 +220,14 @@ static inline void sr_scrub(const struct sr_endpoint *self, uint64_t position, u
 
 /* --- try-operations, one set a kind --- */
 enum sr_result sr_spsc_try_claim(struct sr_endpoint *self, uint64_t length, struct sr_record *record);
+enum sr_result sr_spsc_try_room(struct sr_endpoint *self, uint64_t length);
 void sr_spsc_commit(struct sr_endpoint *self, struct sr_record *record); /* not yet visible: */
 void sr_spsc_publish(struct sr_endpoint *self);                          /* ... now everything committed is */
 void sr_spsc_abort(struct sr_endpoint *self, struct sr_record *record);
 enum sr_result sr_spsc_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record);
+/* The one behind a record that was taken and not acknowledged yet; they are acknowledged in order. */
+enum sr_result sr_spsc_try_take_next(struct sr_endpoint *self, const struct sr_record *before, uint64_t limit,
+                                     struct sr_record *record);
 void sr_spsc_acknowledge(struct sr_endpoint *self, struct sr_record *record); /* room not yet given back: */
 void sr_spsc_give_back_room(struct sr_endpoint *self);                        /* ... now it is */
 void sr_spsc_hand_back(struct sr_endpoint *self, struct sr_record *record);
@@ -236,6 +240,8 @@ bool sr_spsc_claim_is_open(struct sr_endpoint *self);
 
 /* `turn`: the word of the claimer's place in line, or 0. */
 enum sr_result sr_mpmc_try_claim(struct sr_endpoint *self, uint64_t length, uint64_t turn, struct sr_record *record);
+/* Would a claim of this length find room? */
+enum sr_result sr_mpmc_try_room(struct sr_endpoint *self, uint64_t length);
 enum sr_result sr_mpmc_commit(struct sr_endpoint *self, struct sr_record *record);
 enum sr_result sr_mpmc_abort(struct sr_endpoint *self, struct sr_record *record);
 enum sr_result sr_mpmc_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record);
@@ -250,6 +256,7 @@ enum sr_result sr_mpmc_repair(struct sr_endpoint *self, uint64_t dead_owner, uin
 
 enum sr_result sr_semaphore_try_claim(struct sr_endpoint *self, uint64_t length, uint64_t turn,
                                       struct sr_record *record);
+enum sr_result sr_semaphore_try_room(struct sr_endpoint *self, uint64_t length);
 enum sr_result sr_semaphore_commit(struct sr_endpoint *self, struct sr_record *record);
 enum sr_result sr_semaphore_abort(struct sr_endpoint *self, struct sr_record *record);
 enum sr_result sr_semaphore_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record);
@@ -271,6 +278,9 @@ enum sr_result sr_topic_try_claim(struct sr_endpoint *self, uint64_t length, uin
 enum sr_result sr_topic_make_room(struct sr_endpoint *self, uint64_t position, uint64_t granules, uint64_t turn);
 /* The message at the cursor, to be copied and then acknowledged; nothing changes before that. */
 enum sr_result sr_topic_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record);
+/* The one behind a message that was taken and not passed yet. */
+enum sr_result sr_topic_try_take_next(struct sr_endpoint *self, const struct sr_record *before, uint64_t limit,
+                                      struct sr_record *record);
 /* Both of these. SR_OVERWRITTEN: take again. */
 enum sr_result sr_topic_acknowledge(struct sr_endpoint *self, const struct sr_record *record);
 /* After the copy: it is of this message and no other. */

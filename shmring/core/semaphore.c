@@ -44,6 +44,10 @@ enum sr_result sr_semaphore_try_claim(struct sr_endpoint *self, uint64_t length,
     return result;
 }
 
+enum sr_result sr_semaphore_try_room(struct sr_endpoint *self, uint64_t length) {
+    return sr_os_semaphore_value(self->semaphores.empty) ? sr_mpmc_try_room(self, length) : SR_FULL;
+}
+
 static enum sr_result take(struct sr_endpoint *self, uint64_t position, uint64_t limit, struct sr_record *record) {
     if (!sr_os_semaphore_try_wait(self->semaphores.full))
         return SR_EMPTY;

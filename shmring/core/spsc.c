@@ -16,24 +16,42 @@ static bool room(const struct sr_geometry *g, uint64_t read_position, uint64_t w
     return !g->slots || sr_messages_between(g, read_position, write_position) < g->slots;
 }
 
+/* Granules to skip at the end of the arena, so that a record of so many lies in one piece. */
+static uint64_t padding_for(const struct sr_geometry *g, uint64_t position, uint64_t granules) {
+    uint64_t to_end = g->granules - sr_index(g, position);
+    return granules > to_end ? to_end : 0;
+}
+
+static enum sr_result find_room(struct sr_endpoint *self, uint64_t granules) {
+    const struct sr_geometry *g = &self->geometry;
+    if (SR_LIKELY(room(g, self->cached_read_position, self->write_position, granules)))
+        return SR_OK;
+    /* SYNC: room-given-back (acquire; pairs with the release in sr_spsc_give_back_room): the consumer has finished
+     * reading the bytes that we are about to overwrite. */
+    uint64_t seen = SR_LOAD(&self->header->read_position, acquire);
+    int64_t used = sr_distance(g, seen, self->write_position);
+    if (sr_index(g, seen) >= g->granules || used < 0 || (uint64_t)used > g->granules)
+        return SR_CORRUPT;
+    self->cached_read_position = seen;
+    if (room(g, seen, self->write_position, granules))
+        return SR_OK;
+    return SR_LOAD(&self->header->shutdown, relaxed) ? SR_SHUT_DOWN : SR_FULL;
+}
+
+enum sr_result sr_spsc_try_room(struct sr_endpoint *self, uint64_t length) {
+    uint64_t granules = sr_granules_for(length);
+    return find_room(self, padding_for(&self->geometry, self->write_position, granules) + granules);
+}
+
 enum sr_result sr_spsc_try_claim(struct sr_endpoint *self, uint64_t length, struct sr_record *record) {
     const struct sr_geometry *g = &self->geometry;
     uint64_t position = self->write_position;
     uint64_t granules = sr_granules_for(length);
-    uint64_t to_end = g->granules - sr_index(g, position);
-    uint64_t padding = granules > to_end ? to_end : 0;
+    uint64_t padding = padding_for(g, position, granules);
 
-    if (!room(g, self->cached_read_position, position, padding + granules)) {
-        /* SYNC: room-given-back (acquire; pairs with the release in sr_spsc_give_back_room): the consumer has finished
-         * reading the bytes that we are about to overwrite. */
-        uint64_t seen = SR_LOAD(&self->header->read_position, acquire);
-        int64_t used = sr_distance(g, seen, position);
-        if (sr_index(g, seen) >= g->granules || used < 0 || (uint64_t)used > g->granules)
-            return SR_CORRUPT;
-        self->cached_read_position = seen;
-        if (!room(g, seen, position, padding + granules))
-            return SR_LOAD(&self->header->shutdown, relaxed) ? SR_SHUT_DOWN : SR_FULL;
-    }
+    enum sr_result result = find_room(self, padding + granules);
+    if (result != SR_OK)
+        return result;
     if (SR_UNLIKELY(padding)) {
         sr_scrub(self, position, padding);
         SR_STORE(&self->words[sr_index(g, position)],
@@ -72,10 +90,9 @@ void sr_spsc_abort(struct sr_endpoint *self, struct sr_record *record) {
              relaxed); /* nothing is published; only the handshake after a shutdown looks at this */
 }
 
-enum sr_result sr_spsc_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record) {
+static enum sr_result look(struct sr_endpoint *self, uint64_t position, uint64_t limit, struct sr_record *record) {
     const struct sr_geometry *g = &self->geometry;
     for (;;) {
-        uint64_t position = self->read_position;
         if (position == self->cached_write_position) {
             /* SYNC: record-published (acquire; pairs with the release in sr_spsc_publish). */
             uint64_t seen = SR_LOAD(&self->header->write_position, acquire);
@@ -91,18 +108,28 @@ enum sr_result sr_spsc_try_take(struct sr_endpoint *self, uint64_t limit, struct
         if (SR_UNLIKELY(!span || sr_age(g, position, word)))
             return SR_CORRUPT;
         if (SR_UNLIKELY(sr_state_of(word) == SR_PADDING)) {
-            self->read_position = sr_after(g, position, span, false);
+            position = sr_after(g, position, span, false);
             continue;
         }
         record->position = position;
         record->word = word;
         record->length = sr_length_of(g, word);
         record->payload = sr_payload_at(self, position);
-        record->redelivered = self->redeliver;
+        record->redelivered = self->redeliver || sr_state_of(word) == SR_RETURNED;
         __builtin_prefetch(record->payload +
                            4 * SR_GRANULE); /* for a stream of short messages; harmless past the end */
         return record->length > limit ? SR_TOO_LONG : SR_OK;
     }
+}
+
+enum sr_result sr_spsc_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record) {
+    return look(self, self->read_position, limit, record);
+}
+
+enum sr_result sr_spsc_try_take_next(struct sr_endpoint *self, const struct sr_record *before, uint64_t limit,
+                                     struct sr_record *record) {
+    uint64_t next = sr_after(&self->geometry, before->position, sr_granules_for(before->length), true);
+    return look(self, next, limit, record);
 }
 
 void sr_spsc_acknowledge(struct sr_endpoint *self, struct sr_record *record) {

@@ -309,6 +309,16 @@ enum sr_result sr_topic_subscribe_again(struct sr_endpoint *self) {
     return result;
 }
 
+static enum sr_result found_at(const struct sr_endpoint *self, uint64_t position, uint64_t word, uint64_t limit,
+                               struct sr_record *record) {
+    record->position = position;
+    record->word = word;
+    record->length = sr_length_of(&self->geometry, word);
+    record->payload = sr_payload_at(self, position);
+    record->redelivered = false;
+    return record->length > limit ? SR_TOO_LONG : SR_OK;
+}
+
 enum sr_result sr_topic_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record) {
     const struct sr_geometry *g = &self->geometry;
     for (;;) {
@@ -337,7 +347,6 @@ enum sr_result sr_topic_try_take(struct sr_endpoint *self, uint64_t limit, struc
                 return result;
             continue;
         }
-        record->word = word;
         if (state == SR_CLAIMED)
             return SR_EMPTY;
         uint64_t span = sr_span(g, position, word);
@@ -347,11 +356,33 @@ enum sr_result sr_topic_try_take(struct sr_endpoint *self, uint64_t limit, struc
             SR_CAS(&self->self->cursor, &position, sr_after(g, position, span, false), relaxed); /* nothing was read */
             continue;
         }
-        record->position = position;
-        record->length = sr_length_of(g, word);
-        record->payload = sr_payload_at(self, position);
-        record->redelivered = false;
-        return record->length > limit ? SR_TOO_LONG : SR_OK;
+        return found_at(self, position, word, limit, record);
+    }
+}
+
+/* From a message that was taken and not passed yet. Our cursor stays, and so does what lies from there on, unless
+ * publishers overwrite: then the next take tells what is lost. */
+enum sr_result sr_topic_try_take_next(struct sr_endpoint *self, const struct sr_record *before, uint64_t limit,
+                                      struct sr_record *record) {
+    const struct sr_geometry *g = &self->geometry;
+    uint64_t position = sr_after(g, before->position, sr_granules_for(before->length), true);
+    for (;;) {
+        if (SR_UNLIKELY(g->overwrite && passed(self, position)))
+            return SR_EMPTY;
+        /* SYNC: record-published (acquire; pairs with the release in sr_mpmc_commit): the payload is there. */
+        uint64_t word = SR_LOAD(&self->words[sr_index(g, position)], acquire);
+        int64_t age = sr_age(g, position, word);
+        enum sr_state state = sr_state_of(word);
+        if (age > 0 || (age == 0 && state == SR_CLAIMED))
+            return SR_EMPTY;
+        if (SR_UNLIKELY(age < 0 || state == SR_FREE))
+            return passed(self, position) ? SR_EMPTY : SR_CORRUPT;
+        uint64_t span = sr_span(g, position, word);
+        if (SR_UNLIKELY(!span))
+            return SR_CORRUPT;
+        if (SR_LIKELY(state == SR_COMMITTED))
+            return found_at(self, position, word, limit, record);
+        position = sr_after(g, position, span, false);
     }
 }
 

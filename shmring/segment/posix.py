@@ -49,6 +49,7 @@ class Segment(mmap.mmap):
     readonly: bool
     private: bool
     huge: bool
+    users: int = 0  # attachments that go through this mapping; the last of them closes it
 
     @classmethod
     def _map(

@@ -50,6 +50,7 @@ class Segment(_core.View):
     readonly: bool
     private: bool
     huge: bool
+    users: int = 0  # attachments that go through this mapping; the last of them closes it
     entry: entries.Entry | None  # which memory of the page file this is
     _file: int
     _life: int  # the entry's sign of life
