@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import dataclasses
 import errno
-import importlib
 import os
-import sys
 import traceback
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from shmring import _core, codecs, interruption, registry, segment, semaphores
-from shmring.errors import Closed, DecodeError, LayoutMismatch, ShmringError
+from shmring.diagnosis import title
+from shmring.ending import Leaving
+from shmring.errors import Closed, DecodeError, LayoutMismatch, NotThere, ShmringError
 from shmring.handles import Luggage, Sender
 from shmring.places import Place
 from shmring.registry import Wish
@@ -95,6 +94,7 @@ class Attachment(_core.Attachment):
     """One process's attachment to a segment; the base of Ring, Topic, its subscriptions, and Latest."""
 
     _noun: ClassVar[str]  # in messages to people
+    _is_queue: ClassVar[bool] = False
     _kinds: ClassVar[tuple[str, ...]]
     _segment: segment.Segment
     _place: Place | None
@@ -137,15 +137,7 @@ class Attachment(_core.Attachment):
     def _attach(cls, place: Place, timeout: float | None, how: Manner) -> Self:
         if timeout is not None and not (isinstance(timeout, (int, float)) and 0 <= timeout < float("inf")):
             raise ValueError(f"timeout is {timeout!r}; it is a number of seconds from 0, or None to wait for ever")
-        while True:
-            memory = registry.wait_for_segment(place, timeout, how.owner)
-            try:
-                return cls._on(memory, place, how)
-            except FileNotFoundError:  # removed between the opening and the attaching: look again
-                memory.close()
-            except BaseException:
-                memory.close()
-                raise
+        return registry.attach(place, timeout, how.owner, lambda memory: cls._on(memory, place, how))
 
     @classmethod
     @shortage_explained()
@@ -153,7 +145,7 @@ class Attachment(_core.Attachment):
         """Attach or create; ``given`` says which of the wishes the user has expressed."""
         while True:
             if registry.reclaim(place) is not None:
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(NotThere):
                     found = cls._attach(place, 0, how)
                     found._check(asked, given)
                     return found
@@ -198,6 +190,10 @@ class Attachment(_core.Attachment):
             face = {"topic": "Topic", "latest": "Latest"}.get(kind, "Ring")
             raise LayoutMismatch(f"what is there is of kind {kind!r}; use shmring.{face} for it")
         stored = registry.codec_of(memory)
+        if bool(flags & registry.FLAG_QUEUE) != cls._is_queue:
+            raise LayoutMismatch(
+                f"{place.title if place else 'what is there'} is a queue; use shmring.Queue(name=...), or JoinableQueue"
+            )
         codec = cls._codec_for(stored, how)
         if getattr(codec, "runs_code", False) and not registry.is_mine(memory):
             raise PermissionError(
@@ -211,19 +207,22 @@ class Attachment(_core.Attachment):
         try:
             name = place.name if place else None
             path = str(place.path) if place else None
-            made = cls(
-                memory, memory.fd, name, names, how.spin_ns, how.outlive_peers, codec, at, populate, inherited, path
-            )
-        except BaseException:
+            made = cls.__new__(cls)
+            made._place = place  # errors name it
+            how_to = (how.spin_ns, how.outlive_peers, codec, at, populate, inherited, path)
+            cls.__init__(made, memory, memory.fd, name, names, *how_to)
+        except BaseException as error:
             if hold:
                 hold.close()
+            if names and isinstance(error, FileNotFoundError) and error.filename in names:
+                raise registry.semaphores_went(memory, place) from None
             raise
-        made._segment, made._place, made._manner, made._hold = memory, place, how, hold
+        made._segment, made._manner, made._hold = memory, how, hold
         memory.users += 1
         made._identity, made._kind, made._slots, made._codec = identity, kind, slots or None, stored
         made._flags = flags
         _open.add(made)
-        _close_at_exit_of_workers()
+        _leaving.watch()
         return made
 
     @classmethod
@@ -289,15 +288,14 @@ class Attachment(_core.Attachment):
         traceback.clear_frames(error.__traceback__)
         return came_between
 
-    def _undecodable(self, cause: BaseException, position: int, length: int) -> DecodeError:
+    def _undecodable(self, cause: BaseException, position: int, length: int, identity: int) -> DecodeError:
         """Called by the core, for what a codec raised of itself."""
-        title = f"{self._noun} {self.name!r}" if self.name is not None else f"an anonymous {self._noun}"
         error = DecodeError(
-            f"a message of {title} ({length} bytes at position {position}, codec {self.codec!r}) cannot be decoded "
-            f"here: {type(cause).__name__}: {cause}; {self._undecodable_hint.format(noun=self._noun)}",
+            f"a message of {title(self)} ({length} bytes at position {position}, codec {self.codec!r}) cannot be "
+            f"decoded here: {type(cause).__name__}: {cause}; {self._undecodable_hint.format(noun=self._noun)}",
             position,
             length,
-            self._identity,
+            identity,
         )
         error.__cause__ = cause
         return error
@@ -322,9 +320,9 @@ class Attachment(_core.Attachment):
         abandoned = self._detach()
         try:
             if abandoned:
-                semaphores.remove(self._kind, self._identity)
-                if self._place is not None:
-                    with contextlib.suppress(PermissionError):  # another user's: its next create takes the place over
+                with contextlib.suppress(PermissionError):  # another user's: its next create takes the place over
+                    semaphores.remove(self._kind, self._identity)
+                    if self._place is not None:
                         registry.remove_name(self._segment, self._place)
             elif self._place is not None:
                 registry.keep(self._segment, self._place)
@@ -364,8 +362,7 @@ class Attachment(_core.Attachment):
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         if self.closed:
             raise Closed(f"{self!r} is closed in this process and cannot be sent to another; attach it again first")
-        luggage = self._pack()
-        memory = self._sender.memory if self._sender is not None and self._place is None else None
+        luggage, memory = self._pack()
         return _attach_pickled, (type(self), memory, self._place, self._identity, self._manner, machine(), luggage)
 
     @property
@@ -373,14 +370,14 @@ class Attachment(_core.Attachment):
         place = self._place
         return (lambda: None) if place is None else (lambda: registry.reclaim(place))
 
-    def _pack(self) -> Luggage:
-        """For a handle of this that is about to travel."""
+    def _pack(self) -> tuple[Luggage, segment.Segment | None]:
+        """For a handle of this that is about to travel: and the memory, where no name leads to it."""
         if self._sender is not None and not self._sender.is_mine:  # a forked child: the handles are the parent's
             self._sender.close()
             self._sender = None
         if self._sender is None:
             self._sender = Sender(self._segment, self._reclaim)
-        return self._sender.pack()
+        return self._sender.pack(), self._sender.memory if self._place is None else None
 
 
 def _is_buffer(part: object) -> bool:
@@ -409,49 +406,18 @@ def _attach_pickled(
         made = cls._attach(place, 0, how)
     if made._identity != identity:
         made.close()
-        title = f"the {place.title}" if place else f"the anonymous {cls._noun}"
-        raise FileNotFoundError(f"{title} that this handle was made for is gone; another one has its name now")
+        what = f"the {place.title}" if place else f"the anonymous {cls._noun}"
+        raise NotThere(errno.ENOENT, f"{what} that this handle was made for is gone; another one has its name now")
     luggage.unpack(made._segment)
     return made
-
-
-def _close_all() -> None:
-    """At the end of the process. What a claim or a borrow still shows stays as it is: somebody may be writing there, a
-    daemon thread, or code that knows no interpreter; the kernel tells of our end once that is over.
-    """
-    for each in [*_open]:
-        with contextlib.suppress(Exception):  # BufferError, for one; at exit there is nobody left to tell
-            each.close()
 
 
 def _attach_all_after_fork() -> None:
     for each in [*_open]:
         with contextlib.suppress(Exception):  # raised again, and seen, at the first use in the child
             each._after_fork()
-    if _open:
-        _close_at_exit_of_workers()
 
 
-def _close_at_exit_of_workers() -> None:
-    """Processes of multiprocessing and multiprocess leave by os._exit, past atexit: use their finalizers as well.
-
-    A worker clears the finalizers that it finds when it begins, then runs what was registered for after the fork.
-    """
-    for package in ("multiprocessing", "multiprocess"):
-        if package in sys.modules and (package, os.getpid()) not in _finalized:
-            _finalized.add((package, os.getpid()))
-            util = importlib.import_module(f"{package}.util")
-            util.Finalize(None, _close_all, exitpriority=0)
-            util.register_after_fork(_close_all, _finalize_after_fork)
-
-
-def _finalize_after_fork(close_all: Callable[[], None]) -> None:
-    for package in ("multiprocessing", "multiprocess"):
-        if package in sys.modules:
-            importlib.import_module(f"{package}.util").Finalize(None, close_all, exitpriority=0)
-
-
-_finalized: set[tuple[str, int]] = set()
-atexit.register(_close_all)
+_leaving = Leaving(lambda: [each.close for each in [*_open]])
 if hasattr(os, "register_at_fork"):  # where processes fork
     os.register_at_fork(after_in_child=_attach_all_after_fork)

@@ -5,6 +5,7 @@ The core answers with one word; everything a person reads is written here. Calle
 
 from __future__ import annotations
 
+import errno
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,15 @@ PRODUCING, CONSUMING = 0, 1
 _COUNTERPART = {"put": "consumer", "get": "producer"}
 
 
-def _title(ring: _core.Attachment | None) -> str:
+def title(ring: _core.Attachment | None) -> str:
+    """What an attachment is called in messages to people: by its name, or by its path, as its repr is."""
     if ring is None:
         return "the ring"
     noun = getattr(ring, "_noun", "ring")
-    return f"{noun} {ring.name!r}" if ring.name is not None else f"the anonymous {noun}"
+    if ring.name is not None:
+        return f"{noun} {ring.name!r}"
+    place = getattr(ring, "_place", None)
+    return f"the anonymous {noun}" if place is None else str(place.title)
 
 
 def _age(nanoseconds: int) -> str:
@@ -56,33 +61,31 @@ def _held_up(topic: Any, totals: dict[str, int]) -> str:
 def _timed_out(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
     kind = errors.Full if verb == "put" else errors.Empty
     if ring.kind == "latest" and verb == "get":
-        return kind(
-            f"{_title(ring)} has no {'newer ' if ring.version else ''}value yet; wait with timeout=, or set one"
-        )
+        return kind(f"{title(ring)} has no {'newer ' if ring.version else ''}value yet; wait with timeout=, or set one")
     if not waited:
         if ring.kind == "topic" and verb == "put":
-            return kind(f"{_title(ring)} has no room for {length} bytes now: {_held_up(ring, ring._totals())}")
+            return kind(f"{title(ring)} has no room for {length} bytes now: {_held_up(ring, ring._totals())}")
         if verb == "put":
-            return kind(f"{_title(ring)} has no room for {length} bytes now; wait with timeout=, or add consumers")
-        return kind(f"{_title(ring)} has no message now; wait with timeout=")
+            return kind(f"{title(ring)} has no room for {length} bytes now; wait with timeout=, or add consumers")
+        return kind(f"{title(ring)} has no message now; wait with timeout=")
     totals = ring._totals()
     if ring.kind == "topic" and verb == "put":
-        return kind(f"{_title(ring)} had no room for {length} bytes in time: {_held_up(ring, totals)}")
+        return kind(f"{title(ring)} had no room for {length} bytes in time: {_held_up(ring, totals)}")
     who = _counterparts(ring, verb)
     if verb == "put":
         in_flight = totals["messages"] + totals["claimed"] + totals["taken"]
         if ring.slots and in_flight >= ring.slots:
             return kind(
-                f"{_title(ring)} had no free slot in time: {in_flight} of {ring.slots} hold {totals['messages']} "
+                f"{title(ring)} had no free slot in time: {in_flight} of {ring.slots} hold {totals['messages']} "
                 f"waiting and {totals['taken']} taken; {who}; wait longer, add consumers or create it with more slots"
             )
         return kind(
-            f"{_title(ring)} had no room for {length} bytes in time: {totals['used']} of {ring.capacity} bytes are "
+            f"{title(ring)} had no room for {length} bytes in time: {totals['used']} of {ring.capacity} bytes are "
             f"used, messages waiting: {totals['messages']}, taken: {totals['taken']}; {who}; "
             "wait longer, add consumers or make the ring larger"
         )
     return kind(
-        f"no message came to {_title(ring)} in time: {totals['claimed']} being written, {totals['taken']} taken by "
+        f"no message came to {title(ring)} in time: {totals['claimed']} being written, {totals['taken']} taken by "
         f"others; {who}; wait longer" + (f", or look at `shmring inspect {ring.name}`" if ring.name else "")
     )
 
@@ -102,7 +105,7 @@ def _peer_died(ring: Any, verb: str, length: int, waited: bool) -> BaseException
         if entry["alive"] is False
     )
     if len(dead) < len(peers):
-        return errors.PeerDied(f"every {wanted} of {_title(ring)} had died; another has come since: call again", dead)
+        return errors.PeerDied(f"every {wanted} of {title(ring)} had died; another has come since: call again", dead)
     # Whoever comes takes a dead one's place, and then nothing is known of that one any more.
     names = (
         ", ".join(
@@ -113,7 +116,7 @@ def _peer_died(ring: Any, verb: str, length: int, waited: bool) -> BaseException
         or "their places have been taken since"
     )
     return errors.PeerDied(
-        f"every {wanted} of {_title(ring)} has died: {names}; start another, or pass on_dead_peer='wait'", peers=dead
+        f"every {wanted} of {title(ring)} has died: {names}; start another, or pass on_dead_peer='wait'", peers=dead
     )
 
 
@@ -125,7 +128,7 @@ def _busy(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
                 who = "writer" if ring.kind == "latest" else role
                 way_out = "" if ring.kind == "latest" else ", or create the ring with kind='mpmc'"
                 return errors.Busy(
-                    f"{_title(ring)} has its one {who} already: pid {entry['pid']}, attached "
+                    f"{title(ring)} has its one {who} already: pid {entry['pid']}, attached "
                     f"{_age(entry['attached_ns'])} ago; close that one{way_out}"
                 )
     advice = {
@@ -134,7 +137,7 @@ def _busy(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
         "latest": "or let one thread set",
     }
     return errors.Busy(
-        f"this {role} of {_title(ring)} is in use: by an open claim or borrow, or by another thread; leave its with "
+        f"this {role} of {title(ring)} is in use: by an open claim or borrow, or by another thread; leave its with "
         f"block first, {advice.get(ring.kind, 'or give each thread a Ring of its own (Ring.attach)')}"
     )
 
@@ -142,11 +145,11 @@ def _busy(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
 def _too_long(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
     if ring.kind == "latest":
         return errors.MessageTooLong(
-            f"the value has {length} bytes and {_title(ring)} takes at most {ring.max_message}; create it with "
+            f"the value has {length} bytes and {title(ring)} takes at most {ring.max_message}; create it with "
             f"size={length} or more"
         )
     return errors.MessageTooLong(
-        f"the message has {length} bytes and {_title(ring)} takes at most {ring.max_message}, half of its capacity of "
+        f"the message has {length} bytes and {title(ring)} takes at most {ring.max_message}, half of its capacity of "
         f"{ring.capacity}; create it with capacity={2 * length} or more, or split the message"
     )
 
@@ -154,27 +157,27 @@ def _too_long(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
 def _shut_down(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
     if verb == "put":
         return errors.ShutDown(
-            f"{_title(ring)} was shut down and takes no more messages; once it is drained or unlinked, create a new one"
+            f"{title(ring)} was shut down and takes no more messages; once it is drained or unlinked, create a new one"
         )
     if ring.kind == "latest":
-        return errors.ShutDown(f"{_title(ring)} was shut down; no newer value will come")
-    return errors.ShutDown(f"{_title(ring)} was shut down, and no message is left in it")
+        return errors.ShutDown(f"{title(ring)} was shut down; no newer value will come")
+    return errors.ShutDown(f"{title(ring)} was shut down, and no message is left in it")
 
 
 def _closed(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
-    return errors.Closed(f"{_title(ring)} is closed in this process; attach it again")
+    return errors.Closed(f"{title(ring)} is closed in this process; attach it again")
 
 
 def _stale(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
     return errors.Closed(
-        f"this record of {_title(ring)} is not this process's to settle: it was claimed or taken before a fork, or its "
+        f"this record of {title(ring)} is not this process's to settle: it was claimed or taken before a fork, or its "
         "owner was found dead and it was repaired; claim or borrow again here"
     )
 
 
 def _overwritten(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
     return errors.Overwritten(
-        f"the message of {length} bytes was overwritten while it was borrowed from {_title(ring)}: throw away what was "
+        f"the message of {length} bytes was overwritten while it was borrowed from {title(ring)}: throw away what was "
         "made of it; get() copies and checks, and a larger capacity gives more time"
     )
 
@@ -182,21 +185,21 @@ def _overwritten(ring: Any, verb: str, length: int, waited: bool) -> BaseExcepti
 def _outrun(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
     what, copied = ("value", "three more were set") if ring.kind == "latest" else ("message", "it was overwritten")
     return errors.Empty(
-        f"no {what} of {_title(ring)} could be copied before {copied}, however often it was tried: who writes it is "
+        f"no {what} of {title(ring)} could be copied before {copied}, however often it was tried: who writes it is "
         "faster than who reads it; wait longer with timeout=, write less often or make it smaller"
     )
 
 
 def _corrupt(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
     return errors.Corrupt(
-        f"{_title(ring)} holds bytes that no shmring program writes: somebody else wrote to its memory, or truncated "
+        f"{title(ring)} holds bytes that no shmring program writes: somebody else wrote to its memory, or truncated "
         "its file. Stop its users, remove it (shmring rm) and create it again"
     )
 
 
 def _no_slot(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
     return errors.Busy(
-        f"{_title(ring)} has {_core.ATTACHMENTS} attachments, which is the most; close some, or share one per process"
+        f"{title(ring)} has {_core.ATTACHMENTS} attachments, which is the most; close some, or share one per process"
     )
 
 
@@ -215,15 +218,20 @@ def _not_ready(ring: Any, verb: str, length: int, waited: bool) -> BaseException
     return errors.NotReady("this ring is half made: whoever creates it has not finished; wait, or remove it")
 
 
-def _held_up_at_the_door(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
-    return errors.NotReady(
-        f"another process has held the lifecycle lock of {_title(ring)} for 10 s, which takes microseconds: it is "
-        "probably stopped; let it go on, or end it"
+def held_up_at_the_door(what: str) -> str:
+    """Of a lifecycle lock that somebody does not let go."""
+    return (
+        f"another process has held the lifecycle lock of {what} for 10 s, which takes microseconds: it is probably "
+        "stopped; let it go on, or end it"
     )
 
 
+def _held_up_at_the_door(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
+    return errors.NotReady(held_up_at_the_door(title(ring)))
+
+
 def _retired(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
-    return FileNotFoundError(f"{_title(ring)} was removed while it was being attached")
+    return errors.NotThere(errno.ENOENT, f"{title(ring)} was removed while it was being attached")
 
 
 _BUILDERS: dict[str, Callable[[Any, str, int, bool], BaseException]] = {
@@ -250,9 +258,12 @@ _BUILDERS: dict[str, Callable[[Any, str, int, bool], BaseException]] = {
 
 def diagnose(ring: _core.Attachment | None, result: str, verb: str, length: int, waited: bool) -> BaseException:
     """The exception for a core result. Never raises; an unknown result is an error of ours and says so."""
+    in_own_words = getattr(ring, "_in_own_words", None)
+    if in_own_words is not None and (told := in_own_words(result, verb, length)) is not None:
+        return told  # type: ignore[no-any-return]
     build = _BUILDERS.get(result)
     if build is None:
-        return errors.ShmringError(f"{_title(ring)}: the core answered {result!r}; please report this")
+        return errors.ShmringError(f"{title(ring)}: the core answered {result!r}; please report this")
     return build(ring, verb, length, waited)
 
 

@@ -28,7 +28,7 @@ import dataclasses
 import errno
 import queue
 import sys
-from typing import Any
+from typing import Any, Literal
 
 
 class ShmringError(Exception):
@@ -92,20 +92,65 @@ class MessageTooLong(ShmringError, ValueError):
     """The message is longer than the ring takes."""
 
 
-class NoSpace(ShmringError, OSError):
-    """The memory cannot be reserved: ``needed`` and ``free`` are bytes, ``path`` is where."""
+Limit = Literal["room", "inodes", "quota", "group", "memory", "file size", "address space", "queue"]
 
-    def __init__(self, needed: int, free: int, path: str) -> None:
-        hint = "ask for less, remove what is not used (shmring ls), or give that file system more room"
-        if path.startswith("/dev/shm"):
-            hint += ": in a container, start it with a larger --shm-size"
-        super().__init__(errno.ENOSPC, f"{needed} bytes are needed and {free} are free on {path}; {hint}")
+_LESS = "ask for less, remove what is not used (shmring ls)"
+# What ran out, and what to do about it.
+_LIMITS: dict[Limit, tuple[str, str]] = {
+    "room": (
+        "{needed} bytes are needed and {free} are free on {path}",
+        f"{_LESS}, or give that file system more room",
+    ),
+    "inodes": (
+        "no file can be made on {path}: its inodes are all in use",
+        "remove files there, or mount it with a larger nr_inodes",
+    ),
+    "quota": (
+        "{needed} bytes are needed, and the disk quota of this user or project on {path} does not allow them",
+        "remove what is not used, or have the quota raised",
+    ),
+    "group": (
+        "{needed} bytes are needed and {free} are left of this container's (control group's) memory limit, {path}",
+        f"{_LESS}, or raise the limit (docker run --memory, resources.limits.memory, MemoryMax=)",
+    ),
+    "memory": (
+        "{needed} bytes are needed and {free} can be had of this machine's memory",
+        f"{_LESS}, or end programs that use much of it",
+    ),
+    "file size": (
+        "{needed} bytes are needed, and this process may make a file only {free} bytes longer on {path}",
+        "ask for less, or raise the limit on the size of a file (ulimit -f, LimitFSIZE=)",
+    ),
+    "address space": (
+        "{needed} bytes are needed and this process may map {free} more",
+        "ask for less, or raise {path}",
+    ),
+    "queue": (
+        "{needed} bytes are needed and {free} are left of {path}",
+        "split the message, or make the queue with a larger max_bytes",
+    ),
+}
+
+
+class NoSpace(ShmringError, OSError):
+    """The memory cannot be reserved: ``needed`` and ``free`` are bytes, ``path`` is where, ``limit`` what ran out.
+
+    ``limit`` is "room" or "inodes" (of a file system), "quota", "group" (the memory limit of a container, or of
+    another control group), "memory" (of the machine), "file size", "address space" (of this process) or "queue".
+    """
+
+    def __init__(self, needed: int, free: int, path: str, limit: Limit = "room") -> None:
+        what, remedy = (text.format(needed=needed, free=free, path=path) for text in _LIMITS[limit])
+        if limit == "room" and path.startswith("/dev/shm"):
+            remedy += ": in a container, start it with a larger --shm-size"
+        super().__init__(errno.ENOSPC, f"{what}; {remedy}")
         self.needed = needed
         self.free = free
         self.path = path
+        self.limit = limit
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.needed, self.free, self.path)
+        return type(self), (self.needed, self.free, self.path, self.limit)
 
 
 class LayoutMismatch(ShmringError, ValueError):
@@ -139,6 +184,13 @@ class DecodeError(ShmringError, ValueError):
 
 class NotReady(ShmringError, TimeoutError):
     """It exists, but whoever makes it has not finished."""
+
+
+class NotThere(FileNotFoundError):
+    """No ring has that name, or the one that had it was removed while this process attached: look again, or make one.
+
+    Not public: users catch FileNotFoundError. Any other ENOENT (no /proc, no /dev/shm) is no NotThere, and lasts.
+    """
 
 
 class StageError(ShmringError, RuntimeError):

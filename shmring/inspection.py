@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import time
 from typing import Any
 
-from shmring import _core, places, registry
-from shmring.errors import Corrupt, LayoutMismatch, NotReady
+from shmring import _core, places, registry, segment
+from shmring.errors import Corrupt, LayoutMismatch, NotReady, NotThere
 from shmring.places import Place
-from shmring.segment.descriptors import shortage_explained, unreadable_passed_over
+from shmring.segment.descriptors import shortage_explained
 
 _SHUTDOWN = {0: "ready", 1: "shutdown", 2: "shutdown-immediate"}
 
@@ -97,14 +96,25 @@ def _unreadable(place: Place, state: str, status: places.Status) -> RingInfo:
     return RingInfo(**empty | {"age": max(0.0, time.time() - status.changed)})
 
 
+@shortage_explained()
 def info_of(place: Place) -> RingInfo:
-    """Look at the ring at a place without attaching to it. FileNotFoundError, PermissionError."""
+    """Look at the ring at a place without attaching to it. NotThere, PermissionError."""
     try:
-        memory = registry.open_segment(place)
+        found = _found(place)
+    except NotThere as error:
+        raise registry.missing(place, error, None) from None
+    return found if isinstance(found, RingInfo) else _look(found, place)
+
+
+def _found(place: Place) -> segment.Segment | RingInfo:
+    """What stands there, mapped, or what there is to say of what cannot be. NotThere, PermissionError."""
+    try:
+        return registry.open_segment(place)
     except NotReady:
         return _unreadable(place, "incomplete", places.status_of(place))
-    except FileNotFoundError:
-        raise registry.missing(place, FileNotFoundError(), None) from None
+
+
+def _look(memory: segment.Segment, place: Place) -> RingInfo:
     with memory:
         status = places.status(memory)
         state = _core.check(memory)
@@ -145,8 +155,11 @@ def inspect(name: str | None = None, *, path: str | os.PathLike[str] | None = No
 @shortage_explained()
 def list_rings() -> list[RingInfo]:
     """Every named ring that this user may look at, sorted by name. Never blocks; those of others are left out."""
-    found = []
+    rings = []
     for place in registry.named_places():
-        with contextlib.suppress(ValueError), unreadable_passed_over():
-            found.append(info_of(place))
-    return found
+        try:
+            found = _found(place)
+        except (NotThere, PermissionError, ValueError):  # gone meanwhile, somebody else's, no file: and nothing else
+            continue
+        rings.append(found if isinstance(found, RingInfo) else _look(found, place))
+    return rings

@@ -7,9 +7,8 @@ import dataclasses
 from collections.abc import Iterator
 
 from shmring import _core, places, registry, semaphores
-from shmring.errors import NotReady
-from shmring.queues import opening
-from shmring.segment.descriptors import is_shortage, shortage_explained, unreadable_passed_over
+from shmring.errors import NotReady, NotThere
+from shmring.segment.descriptors import is_shortage, shortage_explained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +29,7 @@ def _ring(place: places.Place, force: bool, dry_run: bool) -> Leftover | None:
     with registry.mapped(place) as memory:
         if registry.is_held(memory):
             return None
-        reclaim = opening.reclaim if opening.is_queue(memory) else registry.reclaim
-    kept = reclaim(place, only_look=dry_run)
+    kept = registry.reclaim(place, only_look=dry_run)
     if kept is None:
         return Leftover(name, "ring", True, "nobody is attached, and nothing is undelivered")
     if "alive" in kept:  # somebody has come meanwhile
@@ -46,7 +44,7 @@ def _rings(force: bool, dry_run: bool) -> Iterator[Leftover]:
     for place in registry.named_places():
         try:
             found = _ring(place, force, dry_run)
-        except (FileNotFoundError, PermissionError):  # gone meanwhile, or somebody else's
+        except (NotThere, PermissionError):  # gone meanwhile, or somebody else's
             continue
         except NotReady:  # an empty file
             if force and not dry_run:
@@ -55,7 +53,7 @@ def _rings(force: bool, dry_run: bool) -> Iterator[Leftover]:
         except OSError as error:  # the others are looked at all the same
             if is_shortage(error):
                 raise
-            found = Leftover(place.name or "", "ring", False, f"it cannot be opened ({error}); remove {place.path}")
+            found = Leftover(place.name or "", "ring", False, f"it cannot be looked at: {error}")
         if found:
             yield found
 
@@ -64,14 +62,15 @@ def _in_rings() -> set[int]:
     """Identities of the named rings there are; their semaphores go with them."""
     known = set()
     for place in registry.named_places():
-        with contextlib.suppress(ValueError), unreadable_passed_over(), registry.mapped(place) as memory:
+        # Gone meanwhile, somebody else's, empty, no ring. Of any other nobody knows which semaphores it has.
+        with contextlib.suppress(NotThere, PermissionError, NotReady, ValueError), registry.mapped(place) as memory:
             known.add(_core.describe(memory)[2])
     return known
 
 
 def _semaphores(dry_run: bool) -> Iterator[Leftover]:
     there = semaphores.identities()  # first: a ring's semaphores are older than its name
-    for identity in sorted(there - _in_rings()):
+    for identity in sorted(there - _in_rings()) if there else ():
         name = f"{identity:016x}"
         try:
             if semaphores.remove_if_unused(identity, only_look=dry_run):

@@ -16,6 +16,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Protocol
 
 from shmring._core import NOTHING
+from shmring.segment.descriptors import watch_explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,7 +113,8 @@ class ParkingLot:
                 if result is NOTHING:
                     if verdict is not None:
                         raise awaited.refusal(verdict, True)
-                    self._watch.park()
+                    with watch_explained():
+                        self._watch.park()
                     verdict = await self._sleep(deadline, was_first)
                     was_first = True
                     result = attempt()

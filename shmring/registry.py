@@ -19,15 +19,15 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from shmring import _core, diagnosis, places, segment, semaphores
-from shmring.errors import Corrupt, LayoutMismatch, NotReady
+from shmring.errors import Corrupt, LayoutMismatch, NotReady, NotThere
 from shmring.places import Place
 from shmring.segment import growing
+from shmring.segment.descriptors import shortage_explained
 from shmring.segment.names import check_path
 
 CLAIMED = "a process that was forked or sent it is alive, and may yet attach"
-FLAG_PERSIST, FLAG_NAMED, FLAG_OVERWRITE = 1, 2, 4
+FLAG_PERSIST, FLAG_NAMED, FLAG_OVERWRITE, FLAG_QUEUE = 1, 2, 4, 8
 
-assert diagnosis  # imported for its effect: it gives the core its words
 T = TypeVar("T")
 
 
@@ -52,28 +52,32 @@ class Wish:
     persist: bool
     codec: str = "bytes"
     overwrite: bool = False
+    queue: bool = False  # the first ring of one, with the control block behind it, in memory that grows
+
+    @property
+    def ring_size(self) -> int:
+        return _core.segment_size(self.kind, self.capacity, self.slots)
 
     @property
     def size(self) -> int:
-        return _core.segment_size(self.kind, self.capacity, self.slots)
+        return self.ring_size + (_core.CONTROL_BYTES if self.queue else 0)
 
 
-def new_segment(
-    wish: Wish, place: Place | None, *, grows: bool = False
-) -> tuple[segment.Segment, int, semaphores.Hold | None]:
+def new_segment(wish: Wish, place: Place | None) -> tuple[segment.Segment, int, semaphores.Hold | None]:
     """A formatted segment without a name yet, its identity, and a hold on its semaphores if it has any.
 
-    NoSpace when it cannot be reserved. ``grows`` for memory that further ranges will be added to.
+    NoSpace when it cannot be reserved.
     """
     identity = int.from_bytes(os.urandom(8), "little") >> 1 | 1
     name = place.name if place and place.name else ""
     if place is None:
-        memory = growing.unnamed(wish.size) if grows else segment.anonymous(wish.size, transferable=True)
+        memory = growing.unnamed(wish.size) if wish.queue else segment.anonymous(wish.size, transferable=True)
     else:
-        memory = places.make(place, wish.size, mode=wish.mode, in_file=wish.persist or grows)
+        memory = places.make(place, wish.size, mode=wish.mode, in_file=wish.persist or wish.queue)
     try:
+        places.check_locks(memory, place)
         flags = (FLAG_PERSIST if wish.persist else 0) | (FLAG_NAMED if place else 0)
-        flags |= FLAG_OVERWRITE if wish.overwrite else 0
+        flags |= (FLAG_OVERWRITE if wish.overwrite else 0) | (FLAG_QUEUE if wish.queue else 0)
         _core.format(
             memory,
             kind=wish.kind,
@@ -127,19 +131,25 @@ keep = places.keep
 user_id = places.user_id
 
 
+def _title(place: Place | None) -> str:
+    return "the anonymous ring" if place is None else place.title
+
+
 class _StandsStill(NotReady):
     """Somebody has held the lifecycle lock for long: is stopped, most likely."""
 
 
 @contextlib.contextmanager
-def _lifecycle(memory: segment.Segment) -> Iterator[int]:
+def _lifecycle(memory: segment.Segment, place: Place | None) -> Iterator[int]:
     """Hold the lifecycle lock of a ring; yields the locks that hold it."""
-    locks = _core.locks_open(memory.fd)
+    places.check_locks(memory, place)  # or a refusal would be taken for somebody who has it
+    with shortage_explained():
+        locks = _core.locks_open(memory.fd)
     try:
         give_up = time.monotonic() + 10
         while not _core.locks_take(locks, _core.LIFECYCLE_BYTE):
             if time.monotonic() > give_up:
-                raise _StandsStill(str(diagnosis.diagnose(None, "held_up", "get", 0, True)))
+                raise _StandsStill(diagnosis.held_up_at_the_door(_title(place)))
             time.sleep(0.0005)
         yield locks
     finally:
@@ -157,10 +167,12 @@ def remove_by_force(place: Place) -> str | None:
             else:
                 remove_name(memory, place)
             return None
-    except FileNotFoundError:
+    except NotThere:
         return None
+    except _StandsStill as error:
+        return str(error)
     except NotReady:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(NotThere):
             places.remove_anything(place)
         return None
 
@@ -168,25 +180,33 @@ def remove_by_force(place: Place) -> str | None:
 def hold_semaphores(memory: segment.Segment, place: Place | None, identity: int) -> semaphores.Hold:
     """Say that somebody uses a ring's semaphores; they are made again if they are gone, and nobody is attached.
 
-    A ring in a file outlives a restart of the machine, and semaphores do not. FileNotFoundError when the ring went as
-    well; Corrupt when others use it with semaphores that nobody can find any more.
+    A ring in a file outlives a restart of the machine, and semaphores do not. NotThere when the ring went as well;
+    Corrupt when others use it with semaphores that nobody can find any more.
     """
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(NotThere):
         return semaphores.Hold(identity)
-    with _lifecycle(memory) as locks:
-        with contextlib.suppress(FileNotFoundError):
+    with _lifecycle(memory, place) as locks:
+        with contextlib.suppress(NotThere):
             return semaphores.Hold(identity)
         if _core.check(memory) != "ready":
-            raise FileNotFoundError(errno.ENOENT, "this ring was removed while it was being attached")
-        living, *_ = _core.count_living(memory, locks)
+            raise NotThere(errno.ENOENT, f"{_title(place)} was removed while it was being attached")
+        living, *_ = _core.count_living(memory, locks, growing.file(memory))
         if living:
-            title = place.title if place else "an anonymous ring"
             raise Corrupt(
-                f"the semaphores of {title} were removed, and {living} attachment(s) still use them; let those close "
-                "the ring, then attach again"
+                f"the semaphores of {_title(place)} were removed, and {living} attachment(s) still use them (or they "
+                "are another container's); let those close the ring, or share their /dev/shm (docker run --ipc), then "
+                "attach again"
             )
+        semaphores.remove("semaphore", identity)  # what is left of them
         # Their counts are topped up from the ring itself, at the first look that finds them too small.
         return semaphores.make(identity, empty=0, mode=places.status(memory).mode)
+
+
+def semaphores_went(memory: segment.Segment, place: Place | None) -> Exception:
+    """The error for semaphores that were there just now: the ring went with them, or somebody removed them."""
+    if place is None or _core.check(memory) != "ready":
+        return NotThere(errno.ENOENT, f"{_title(place)} was removed while it was being attached")
+    return Corrupt(f"the semaphores of {_title(place)} were removed by somebody else; close it everywhere, and attach")
 
 
 def unlink_mapped(memory: segment.Segment, place: Place, is_needed: Callable[[], bool] = lambda: False) -> None:
@@ -195,7 +215,7 @@ def unlink_mapped(memory: segment.Segment, place: Place, is_needed: Callable[[],
     ``is_needed`` may object. It is asked while nobody can attach: who attached before is seen, who comes after finds
     the ring retired.
     """
-    with _lifecycle(memory):
+    with _lifecycle(memory, place):
         if is_needed():
             return
         kind, _, identity, *_ = _core.describe(memory)
@@ -214,26 +234,17 @@ def reclaim(place: Place, *, only_look: bool = False) -> str | None:
             state = _core.check(memory)
             if state not in ("ready", "retired"):
                 return f"what is there is no usable ring ({state}); remove {place.path} if it is yours"
-            with _lifecycle(memory) as locks:
+            with _lifecycle(memory, place) as locks:
                 if not still_there(memory, place):
                     return None
-                kind, _, identity, flags, _ = _core.describe(memory)
-                living, claimed, undelivered = _core.count_living(memory, locks)
-                if living:
-                    return f"{living} attachment(s) are alive"
-                if claimed:
-                    return CLAIMED
-                if undelivered:
-                    return f"it holds {undelivered} undelivered message(s)"
-                if flags & FLAG_PERSIST:
-                    return "it is persistent"
-                if only_look:
-                    return None
-                _core.retire(memory)
-                remove_name(memory, place)
-                semaphores.remove(kind, identity)
-                return None
-    except FileNotFoundError:
+                kept = _why_kept(memory, locks)
+                if kept is None and not only_look:
+                    kind, _, identity, *_ = _core.describe(memory)
+                    _core.retire(memory)
+                    remove_name(memory, place)
+                    semaphores.remove(kind, identity)
+                return kept
+    except NotThere:
         return None
     except _StandsStill as error:
         return str(error)
@@ -241,6 +252,20 @@ def reclaim(place: Place, *, only_look: bool = False) -> str | None:
         return f"what is there is no usable ring (incomplete); remove {place.path} if it is yours"
     except Corrupt:
         return f"what is there is a damaged ring; remove {place.path} if it is yours"
+
+
+def _why_kept(memory: segment.Segment, locks: int) -> str | None:
+    """Why a ring may not be removed; None when it may. Under its lifecycle lock."""
+    if _core.check(memory) == "retired":  # whoever removed it was killed before its name was gone
+        return None
+    living, claimed, undelivered = _core.count_living(memory, locks, growing.file(memory))
+    if living:
+        return f"{living} attachment(s) are alive"
+    if claimed:
+        return CLAIMED
+    if undelivered:
+        return f"it holds {undelivered} undelivered message(s)"
+    return "it is persistent" if _core.describe(memory)[3] & FLAG_PERSIST else None
 
 
 def check_owner(memory: segment.Segment, place: Place, owner: int | None) -> None:
@@ -261,36 +286,68 @@ def is_mine(memory: segment.Segment) -> bool:
     return places.trusted(places.owner_of(memory))
 
 
-def wait_for_segment(place: Place, timeout: float | None, owner: int | None = None) -> segment.Segment:
+def attach(place: Place, timeout: float | None, owner: int | None, on: Callable[[segment.Segment], T]) -> T:
+    """What ``on`` makes of a ring's memory: it attaches, and owns it then. Waits as :func:`wait_for_segment`.
+
+    Once more when the ring was removed between the opening and the attaching, which it says by NotThere.
+    """
+    give_up, last = _deadline(timeout), False
+    while True:
+        memory = wait_for_segment(place, timeout, owner, give_up)
+        try:
+            return on(memory)
+        except NotThere:
+            memory.close()
+            if last:
+                raise
+            last = _is_past(give_up)
+        except BaseException:
+            memory.close()
+            raise
+
+
+def _deadline(timeout: float | None) -> float | None:
+    return None if timeout is None else time.monotonic() + timeout
+
+
+def _is_past(give_up: float | None) -> bool:
+    return give_up is not None and time.monotonic() >= give_up
+
+
+def wait_for_segment(
+    place: Place, timeout: float | None, owner: int | None = None, give_up: float | None = None
+) -> segment.Segment:
     """Map a ring, waiting up to ``timeout`` seconds (None: for ever) for it to appear and be ready.
 
-    PermissionError when it belongs to another user than ``owner`` (None: this one, or root).
+    ``give_up``: when that is over, if it has begun before. NotThere when it did not appear; PermissionError when it
+    belongs to another user than ``owner`` (None: this one, or root).
     """
-    give_up = None if timeout is None else time.monotonic() + timeout
+    give_up = _deadline(timeout) if give_up is None else give_up
     pause = 0.0005
     while True:
         problem: Exception
         try:
             memory = open_segment(place)
-        except (FileNotFoundError, NotReady) as error:
+        except (NotThere, NotReady) as error:
             problem = error
         else:
             try:
                 check_owner(memory, place, owner)
                 state = _core.check(memory)
+                if state == "ready":
+                    places.check_locks(memory, place)
+                    return memory
             except BaseException:
                 memory.close()
                 raise
-            if state == "ready":
-                return memory
             moved = state == "retired" and not still_there(memory, place)
             memory.close()
             if moved:
                 continue  # another one may stand there already
             if state not in ("incomplete", "retired"):
                 raise _unusable(place, state)
-            problem = FileNotFoundError() if state == "retired" else NotReady()
-        if give_up is not None and time.monotonic() >= give_up:
+            problem = NotThere() if state == "retired" else NotReady()
+        if _is_past(give_up):
             try:
                 raise missing(place, problem, timeout) from None
             finally:
@@ -312,9 +369,9 @@ def missing(place: Place, problem: Exception, timeout: float | None) -> Exceptio
             f"{place.title} ({place.path}) is half made and did not become ready{waited}; whoever creates it has not "
             "finished, or it is no ring: wait longer, or remove it"
         )
-    if isinstance(problem, FileNotFoundError):
+    if isinstance(problem, NotThere):
         what = f"no {place.title} appeared{waited}" if waited else f"there is no {place.title}"
-        return FileNotFoundError(errno.ENOENT, f"{what}; create it, wait with timeout=, or see shmring.list()")
+        return NotThere(errno.ENOENT, f"{what}; create it, wait with timeout=, or see shmring.list()")
     return problem
 
 
@@ -336,6 +393,7 @@ def codec_of(memory: segment.Segment) -> str:
     return _core.describe(memory)[4].decode("ascii", "backslashreplace") or "bytes"
 
 
+@shortage_explained()
 def unlink_at(place: Place, identity: int | None = None, is_needed: Callable[[], bool] = lambda: False) -> None:
     """Remove what is at a place; with an identity only that very ring, and FileNotFoundError for another one."""
     try:
@@ -344,15 +402,13 @@ def unlink_at(place: Place, identity: int | None = None, is_needed: Callable[[],
         if identity is None:
             places.remove_anything(place)
             return
-        raise missing(place, FileNotFoundError(), None) from None
-    except FileNotFoundError:
-        raise missing(place, FileNotFoundError(), None) from None
+        raise missing(place, NotThere(), None) from None
+    except NotThere as error:
+        raise missing(place, error, None) from None
     with memory:
         usable = _core.check(memory) in ("ready", "retired")
         if identity is not None and not (usable and _core.describe(memory)[2] == identity):
-            raise FileNotFoundError(
-                errno.ENOENT, f"{place.title} is gone already; what has its name now is another one"
-            )
+            raise NotThere(errno.ENOENT, f"{place.title} is gone already; what has its name now is another one")
         if not usable:
             if place.name is None:
                 raise LayoutMismatch(f"{place.path} is not a ring, so it is not removed; use os.unlink if you mean it")

@@ -21,12 +21,13 @@ RANK = {
     "_core": 1,
     "codecs": 1,  # beside: objects to bytes, never sees a mapping
     "diagnosis": 2,  # the core's results in words
-    "parking": 2,
     "segment": 2,
+    "parking": 3,
     "places": 3,
     "semaphores": 3,
-    "asynchronous": 3,
+    "asynchronous": 4,
     "interruption": 3,
+    "ending": 2,  # of the process
     "handles": 3,  # on their way to other processes
     "registry": 4,
     "attachment": 5,

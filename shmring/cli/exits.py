@@ -46,7 +46,7 @@ TABLE = (
     USAGE,
     Exit(3, "there is no ring of that name", (FileNotFoundError,)),
     Exit(4, "the name is taken", (FileExistsError,)),
-    Exit(5, "timed out: the ring stayed full, empty or unfinished", (shmring.Full, shmring.Empty, TimeoutError)),
+    Exit(5, "timed out: the ring stayed full, empty or unfinished", (shmring.Full, shmring.Empty, shmring.NotReady)),
     Exit(6, "every process at the other end has died", (shmring.PeerDied,)),
     Exit(7, "no space left for the ring", (shmring.NoSpace,)),
     UNUSABLE,

@@ -79,10 +79,18 @@ def _terminated_in_order() -> Iterator[None]:
             signal.signal(number, before[number])
 
 
+def _nowhere() -> int:
+    """A descriptor that takes what is left to be written."""
+    try:
+        return os.open(os.devnull, os.O_WRONLY)
+    except FileNotFoundError:  # a minimal /dev; what is buffered fits into a pipe
+        return os.pipe()[1]
+
+
 def _say(error: BaseException, row: exits.Exit) -> None:
     if row is exits.OUTPUT_CLOSED:
         # Python flushes standard output once more on its way out; there is nobody to hear of it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(_nowhere(), sys.stdout.fileno())
     elif str(error):
         words = str(error)
         if isinstance(error, OSError) and error.strerror:  # without [Errno 2]

@@ -192,6 +192,10 @@ void sr_detach_finish(struct sr_endpoint *self) {
 void sr_forsake(struct sr_endpoint *self) {
     if (self->geometry.kind == SR_KIND_SPSC || self->geometry.kind == SR_KIND_LATEST)
         return; /* nothing was published, and read_position has not moved */
+    if (self->further) {
+        (void)self->further->repair(self->further, self->owner);
+        return;
+    }
     uint64_t returned;
     (void)sr_mpmc_repair(self, self->owner, &returned); /* Corrupt shows to whoever comes next */
     sr_line_repair(self, self->owner);
@@ -284,14 +288,17 @@ void sr_note_subscribing(struct sr_endpoint *self) {
     SR_STORE(&self->self->roles, self->roles, release);
 }
 
-/* What the dead owner of this entry has left. Every step may be done twice: a repairer may die in any. */
-static void repair(struct sr_endpoint *self, uint32_t slot, uint64_t owner) {
+/* What the dead owner of this entry has left. Every step may be done twice: a repairer may die in any. False: it cannot be
+ * done now, and somebody does it later. */
+static bool repair(struct sr_endpoint *self, uint32_t slot, uint64_t owner) {
+    if (self->further)
+        return self->further->repair(self->further, owner);
     if (self->geometry.kind == SR_KIND_SPSC || self->geometry.kind == SR_KIND_LATEST) {
         for (int side = 0; side < 2; side++) {
             uint64_t holder = owner | SR_HELD;
             SR_CAS(&self->header->role_owner[side], &holder, 0, acq_rel);
         }
-        return;
+        return true;
     }
     uint64_t returned;
     (void)sr_mpmc_repair(self, owner, &returned); /* Corrupt shows at the next operation */
@@ -300,6 +307,7 @@ static void repair(struct sr_endpoint *self, uint32_t slot, uint64_t owner) {
         sr_semaphore_repair(self, owner);
     if (self->geometry.kind == SR_KIND_TOPIC)
         sr_topic_unsubscribe(self, slot);
+    return true;
 }
 
 /* Winning the dead entry's lock elects the one who repairs; if that one dies too, its lock goes to the next. 1 for a death,
@@ -313,14 +321,15 @@ static int reap_slot(struct sr_endpoint *self, uint32_t slot) {
     enum sr_os_lock lock = sr_os_lock(self->locks, byte);
     if (lock != SR_OS_LOCKED)
         return lock == SR_OS_LOCK_HELD ? 0 : -1;
-    bool dead = SR_LOAD(&entry->state, acquire) == state;
-    if (dead) {
+    bool dead = false;
+    if (SR_LOAD(&entry->state, acquire) == state) {
         uint64_t epoch = sr_entry_epoch(state);
         uint32_t roles = SR_LOAD(&entry->roles, acquire);
         SR_STORE(&entry->died_ns, (uint64_t)sr_os_realtime_ns(), relaxed);
-        repair(self, slot, epoch << SR_SLOT_BITS | slot);
-        SR_STORE(&entry->state, sr_entry_word(next_in_order(self), epoch, roles ? SR_SLOT_DIED : SR_SLOT_FREE),
-                 release); /* SYNC: entry-repaired (release) */
+        dead = repair(self, slot, epoch << SR_SLOT_BITS | slot);
+        if (dead)
+            SR_STORE(&entry->state, sr_entry_word(next_in_order(self), epoch, roles ? SR_SLOT_DIED : SR_SLOT_FREE),
+                     release); /* SYNC: entry-repaired (release) */
         sr_event_notify(&self->header->items, SR_WAKE_ALL);
         sr_event_notify(&self->header->room, SR_WAKE_ALL);
     }
@@ -388,6 +397,8 @@ int sr_count_living(struct sr_endpoint *self) {
 }
 
 enum sr_result sr_contents_by_the_living(struct sr_endpoint *self, struct sr_contents *contents) {
+    if (self->further)
+        return self->further->contents(self->further, contents);
     enum sr_result result = sr_contents_read(self, contents);
     for (uint32_t slot = 0; result == SR_OK && contents->taken && slot < SR_ATTACHMENTS; slot++) {
         uint64_t state = SR_LOAD(&self->attachments[slot].state, acquire);

@@ -24,7 +24,7 @@ struct attempt {
     struct sr_record *record; /* NULL: only for room */
     uint64_t length;          /* of the claim, or the taker's limit */
     bool is_claim;
-    struct sr_standing standing; /* of the claim */
+    struct sr_standing *standing; /* of the claim */
 };
 
 static bool has_a_line(const struct sr_endpoint *self) {
@@ -34,8 +34,9 @@ static bool has_a_line(const struct sr_endpoint *self) {
 
 /* Where the room that is free now begins. */
 static uint64_t room_begins(const struct sr_endpoint *self) {
-    return self->geometry.kind == SR_KIND_TOPIC ? SR_LOAD(&self->free_position, acquire)
-                                                : SR_LOAD(&self->header->reclaim_position, acquire);
+    if (self->geometry.kind == SR_KIND_TOPIC)
+        return SR_LOAD(&self->free_position, acquire);
+    return SR_LOAD(&self->header->reclaim_position, acquire);
 }
 
 /* Were others served while we were not? Then often and long enough to stand in line? */
@@ -79,7 +80,7 @@ static enum sr_result try_at_once(struct attempt *attempt) {
 static enum sr_result try_again(struct attempt *attempt) {
     if (!attempt->is_claim || !attempt->record)
         return try_at_once(attempt);
-    return sr_try_claim_again(attempt->self, attempt->length, &attempt->standing, attempt->record);
+    return sr_try_claim_again(attempt->self, attempt->length, attempt->standing, attempt->record);
 }
 
 static bool could_change(enum sr_result result) {
@@ -127,6 +128,9 @@ static enum sr_result spin(struct attempt *attempt, int64_t until) {
     return result;
 }
 
+/* Of a link, its queue looks after the dead. */
+static int reap_in_turn(struct sr_endpoint *self) { return self->root == self ? sr_reap_in_turn(self, LOOK_UP_NS) : 0; }
+
 /* A turn is given up for whoever has it and does not use it, though there is room for any message: who is stopped, say. */
 static void look_after_line(struct sr_endpoint *self) {
     const struct sr_geometry *g = &self->geometry;
@@ -141,15 +145,15 @@ static void look_after_line(struct sr_endpoint *self) {
 }
 
 enum sr_result sr_look_up(struct sr_endpoint *self, bool is_claim, bool outlive_peers) {
-    if (SR_LOAD(&self->damaged, relaxed))
+    if (SR_LOAD(&self->root->damaged, relaxed))
         return SR_CORRUPT;
-    if (sr_reap_in_turn(self, LOOK_UP_NS) < 0)
+    if (reap_in_turn(self) < 0)
         return SR_SYSTEM_ERROR;
     if (is_claim && has_a_line(self))
         look_after_line(self);
     if (self->geometry.kind == SR_KIND_SEMAPHORE)
         sr_semaphore_top_up(self); /* a repair beside live traffic may have counted too few */
-    struct sr_peers peers = sr_peers_of(self, is_claim ? SR_ROLE_CONSUMER : SR_ROLE_PRODUCER);
+    struct sr_peers peers = sr_peers_of(self->root, is_claim ? SR_ROLE_CONSUMER : SR_ROLE_PRODUCER);
     bool nobody_to_wait_for = self->geometry.kind == SR_KIND_TOPIC && is_claim; /* the dead hold nothing up */
     return peers.alive || !peers.died || outlive_peers || nobody_to_wait_for ? SR_OK : SR_PEER_DIED;
 }
@@ -253,7 +257,6 @@ static enum sr_result wait_for(struct attempt *attempt, const struct sr_wait *wa
         result = park_until_done(attempt, wait);
         sr_pass_on(self, attempt->is_claim, result == SR_OK);
     }
-    sr_give_up(self, &attempt->standing);
     wait->hooks->resume(wait->context);
     learn(self, attempt->is_claim, sr_os_monotonic_ns() - began);
     return result;
@@ -273,12 +276,12 @@ static enum sr_result poll(struct attempt *attempt, enum sr_result result) {
             now = sr_os_monotonic_ns();
         }
     }
-    if (SR_LOAD(&self->damaged, relaxed))
+    if (SR_LOAD(&self->root->damaged, relaxed))
         return SR_CORRUPT;
     uint64_t last = SR_LOAD(&self->last_reap_ns, relaxed);
     if (could_change(result) && now - (int64_t)last > LOOK_UP_NS) {
         SR_STORE(&self->last_reap_ns, (uint64_t)now, relaxed);
-        int reaped = sr_reap_in_turn(self, LOOK_UP_NS);
+        int reaped = reap_in_turn(self);
         if (reaped < 0)
             return SR_SYSTEM_ERROR;
         if (attempt->is_claim && has_a_line(self))
@@ -297,10 +300,19 @@ static enum sr_result attempt_until(struct attempt *attempt, const struct sr_wai
     return wait->deadline_ns == 0 ? poll(attempt, result) : wait_for(attempt, wait);
 }
 
+enum sr_result sr_claim_in_line(struct sr_endpoint *self, uint64_t length, const struct sr_wait *wait,
+                                struct sr_standing *standing, struct sr_record *record) {
+    struct attempt attempt = {.self = self, .record = record, .length = length, .is_claim = true, .standing = standing};
+    return attempt_until(&attempt, wait);
+}
+
 enum sr_result sr_claim(struct sr_endpoint *self, uint64_t length, const struct sr_wait *wait,
                         struct sr_record *record) {
-    struct attempt attempt = {.self = self, .record = record, .length = length, .is_claim = true};
-    return attempt_until(&attempt, wait);
+    struct sr_standing standing = {0};
+    enum sr_result result = sr_claim_in_line(self, length, wait, &standing, record);
+    if (SR_UNLIKELY(standing.place.word))
+        sr_give_up(self, &standing);
+    return result;
 }
 
 enum sr_result sr_wait_for_room(struct sr_endpoint *self, uint64_t length, const struct sr_wait *wait) {

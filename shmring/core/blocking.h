@@ -10,9 +10,10 @@
 
 /* Lets the host language breathe. Both may be called on any thread that called sr_claim or sr_take. */
 struct sr_hooks {
-    void (*suspend)(void *context);     /* before the first long spin: release the interpreter */
-    void (*resume)(void *context);      /* before returning */
-    bool (*interrupted)(void *context); /* while suspended: serve signals; true to give up */
+    void (*suspend)(void *context); /* before the first long spin: release the interpreter */
+    void (*resume)(void *context);  /* before returning */
+    /* While suspended: serve signals, and see to what takes the interpreter; true to give up. */
+    bool (*interrupted)(void *context);
 };
 
 struct sr_wait {
@@ -37,6 +38,9 @@ struct sr_standing {
 /* Block until there is room, or a message, or the reason why there will be none. */
 enum sr_result sr_claim(struct sr_endpoint *self, uint64_t length, const struct sr_wait *wait,
                         struct sr_record *record);
+/* The same in several parts; the caller owes sr_give_up in the end. */
+enum sr_result sr_claim_in_line(struct sr_endpoint *self, uint64_t length, const struct sr_wait *wait,
+                                struct sr_standing *standing, struct sr_record *record);
 enum sr_result sr_take(struct sr_endpoint *self, uint64_t limit, const struct sr_wait *wait, struct sr_record *record);
 /* Until a claim of this length would find room; another may be faster then. */
 enum sr_result sr_wait_for_room(struct sr_endpoint *self, uint64_t length, const struct sr_wait *wait);

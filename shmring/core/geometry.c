@@ -67,6 +67,7 @@ enum sr_result sr_geometry_read(struct sr_geometry *geometry, const struct sr_he
 
 void sr_endpoint_bind(struct sr_endpoint *endpoint, void *base, const struct sr_geometry *geometry) {
     unsigned char *bytes = base;
+    endpoint->root = endpoint;
     endpoint->geometry = *geometry;
     endpoint->header = base;
     endpoint->attachments = (struct sr_attachment *)(void *)(bytes + geometry->attachments_offset);

@@ -39,7 +39,7 @@
 
 enum sr_kind { SR_KIND_SPSC = 1, SR_KIND_MPMC = 2, SR_KIND_SEMAPHORE = 3, SR_KIND_TOPIC = 4, SR_KIND_LATEST = 5 };
 enum sr_segment_state { SR_SEGMENT_NASCENT = 0, SR_SEGMENT_READY = 1, SR_SEGMENT_RETIRED = 2 };
-enum sr_segment_flag { SR_FLAG_PERSIST = 1, SR_FLAG_NAMED = 2, SR_FLAG_OVERWRITE = 4 };
+enum sr_segment_flag { SR_FLAG_PERSIST = 1, SR_FLAG_NAMED = 2, SR_FLAG_OVERWRITE = 4, SR_FLAG_QUEUE = 8 };
 enum sr_shutdown { SR_OPEN = 0, SR_DRAINING = 1, SR_STOPPED = 2 };
 enum sr_role { SR_ROLE_PRODUCER = 1, SR_ROLE_CONSUMER = 2, SR_ROLE_SUBSCRIBES = 4 /* a topic, by way of others */ };
 enum sr_attachment_state { SR_SLOT_FREE = 0, SR_SLOT_ATTACHED = 1, SR_SLOT_DIED = 2 };
@@ -118,7 +118,8 @@ struct sr_header {
     unsigned char pad_subscribers[64];
     sr_atomic_u64 line[SR_LINE]; /* ticket << 15 | owner << 1 | 1; 0: free */
     sr_atomic_u64 sent[SR_SENT]; /* number of the sender << 32 | handles on their way; 0: free */
-    unsigned char reserved[SR_PAGE - 2176];
+    sr_atomic_u64 stored;        /* a queue's: granules of the arena that have storage, from its beginning */
+    unsigned char reserved[SR_PAGE - 2184];
 };
 
 /* One process's entry. Counters are the owner's alone to write and go on from owner to owner, so that their sums over all
@@ -139,7 +140,7 @@ struct sr_attachment {
     sr_atomic_u64 bytes_got;
     sr_atomic_u64 redelivered; /* topic: messages lost, overwritten before it got them */
     sr_atomic_u64 aborted;
-    sr_atomic_u64 cursor;   /* topic: the position of the subscriber's next message */
+    sr_atomic_u64 cursor; /* topic: the position of the subscriber's next message; queue: of the oldest link it is in */
     sr_atomic_u64 sequence; /* topic: that message's number */
 };
 
@@ -170,6 +171,7 @@ SR_AT(sr_header, looked_ns, 1456);
 SR_AT(sr_header, tickets, 1464);
 SR_AT(sr_header, line, 1536);
 SR_AT(sr_header, sent, 1664);
+SR_AT(sr_header, stored, 2176);
 SR_AT(sr_attachment, messages_put, 64);
 SR_AT(sr_attachment, cursor, 112);
 static_assert(sizeof(struct sr_header) == SR_PAGE, "the header is one page");

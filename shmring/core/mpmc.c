@@ -333,3 +333,14 @@ bool sr_mpmc_maybe_ready(struct sr_endpoint *self) {
     uint64_t word = SR_LOAD(&self->words[sr_index(g, position)], acquire);
     return sr_age(g, position, word) <= 0 && sr_state_of(word) != SR_CLAIMED;
 }
+
+enum sr_result sr_mpmc_reclaim(struct sr_endpoint *self) {
+    return reclaim(self, SR_LOAD(&self->header->write_position, acquire), self->geometry.granules);
+}
+
+enum sr_result sr_mpmc_in_flight(struct sr_endpoint *self, uint64_t *count) {
+    enum sr_result result = sr_mpmc_reclaim(self);
+    uint64_t begin = SR_LOAD(&self->header->reclaim_position, acquire);
+    *count = sr_messages_between(&self->geometry, begin, SR_LOAD(&self->header->write_position, acquire));
+    return result;
+}

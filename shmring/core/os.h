@@ -40,6 +40,13 @@ enum sr_os_liveness { SR_OS_DEAD, SR_OS_ALIVE, SR_OS_UNKNOWN };
 enum sr_os_liveness sr_os_probe(int locks, uint64_t byte);
 /* Is what has this name the file of these locks? */
 bool sr_os_locks_lead_to(int locks, const char *path);
+/* Takes that name away from that file. Where names are no files, the registry does it. */
+#ifdef _WIN32
+enum { SR_OS_REMOVES_NAMES = false };
+#else
+enum { SR_OS_REMOVES_NAMES = true };
+#endif
+void sr_os_remove_name(int locks, const char *path);
 
 /* For life: a *hold* lasts as long as the memory of the process, to its last instruction, and takes no descriptor. One that
  * is inherited is shared with others, and lasts as long as the memory of any child that was forked meanwhile, too. */

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "atomics.h"
 
@@ -17,7 +18,28 @@ void sr_os_memory_populate(void *address, size_t length);
  * guarded, such an access finds zeros of its own instead, and *damaged becomes 1. Any other SIGBUS goes to whoever handled
  * it before. Guards are changed by one thread at a time, each is known by its word; false: no memory for one more. */
 bool sr_os_memory_guard(void *address, size_t length, sr_atomic_u32 *damaged);
-void sr_os_memory_unguard(const sr_atomic_u32 *damaged);
+void sr_os_memory_unguard(const void *address, const sr_atomic_u32 *damaged);
+
+/* --- memory that grows and shrinks, range by range, while others have it mapped: the file of a queue --- */
+
+/* What the functions below take, of a segment with these locks; -1: errno says why. Good for the moment. */
+int sr_os_memory_file(int locks, int segment);
+/* Ranges begin at a multiple of this. */
+uint64_t sr_os_memory_granularity(void);
+void *sr_os_memory_map(int file, uint64_t offset, size_t length); /* NULL: errno says why */
+void sr_os_memory_unmap(void *address, size_t length);
+/* At least so long, without storage where that can be. */
+bool sr_os_memory_lengthen(int file, uint64_t end);
+/* Storage for a range within it. */
+bool sr_os_memory_reserve(int file, uint64_t offset, uint64_t length);
+/* As populate, for pages that have storage and will be written: where that is quicker. */
+void sr_os_memory_populate_written(void *address, size_t length);
+/* The storage of a range, which reads as zeros from now on; what is refused is tried again another time. Where memory cannot
+ * be given back, clean does that for a mapping that is to be used anew. */
+void sr_os_memory_give_back(int file, uint64_t offset, uint64_t length);
+void sr_os_memory_clean(void *address, size_t length);
+/* What lies behind this. */
+void sr_os_memory_cut(int file, uint64_t end);
 
 /* A view of a kernel object, at this offset of it, is there or about to go. For a kernel that cannot wait on a word of shared
  * memory (Windows), so that one can be parked on all the same. */

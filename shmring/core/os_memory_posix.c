@@ -5,11 +5,16 @@
 #include "os_memory.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "os.h"
 
 bool sr_os_memory_sync(void *address, size_t length, bool wait) {
     return msync(address, length, wait ? MS_SYNC : MS_ASYNC) == 0;
@@ -202,16 +207,79 @@ bool sr_os_memory_guard(void *address, size_t length, sr_atomic_u32 *damaged) {
     return true;
 }
 
-void sr_os_memory_unguard(const sr_atomic_u32 *damaged) {
+void sr_os_memory_unguard(const void *address, const sr_atomic_u32 *damaged) {
     for (struct guards *block = &first_guards; block; block = SR_LOAD(&block->next, relaxed))
         for (int i = 0; i < GUARDS_IN_A_BLOCK; i++) {
             struct guard *entry = &block->entries[i];
             uint64_t version = SR_LOAD(&entry->version, relaxed);
-            if (version & 1 && SR_LOAD(&entry->damaged, relaxed) == damaged) {
+            if (version & 1 && SR_LOAD(&entry->damaged, relaxed) == damaged &&
+                SR_LOAD(&entry->address, relaxed) == (uint64_t)(uintptr_t)address) {
                 SR_STORE(&entry->version, version + 1, release);
                 return;
             }
         }
+}
+
+void sr_os_memory_populate_written(void *address, size_t length) {
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)address / page * page;
+    (void)madvise((void *)begin, (uintptr_t)address + length - begin, MADV_POPULATE_WRITE);
+}
+
+int sr_os_memory_file(int locks, int segment) {
+    (void)segment; /* whose number may be another file by now */
+    return sr_os_locks_descriptor(locks);
+}
+
+uint64_t sr_os_memory_granularity(void) { return (uint64_t)sysconf(_SC_PAGESIZE); }
+
+void *sr_os_memory_map(int file, uint64_t offset, size_t length) {
+    void *address = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, file, (off_t)offset);
+    return address == MAP_FAILED ? NULL : address;
+}
+
+void sr_os_memory_unmap(void *address, size_t length) { (void)munmap(address, length); }
+
+static off_t length_of(int file) {
+    struct stat found;
+    return fstat(file, &found) == 0 ? found.st_size : -1;
+}
+
+bool sr_os_memory_lengthen(int file, uint64_t end) {
+    off_t length = length_of(file);
+    return length >= 0 && (length >= (off_t)end || ftruncate(file, (off_t)end) == 0);
+}
+
+bool sr_os_memory_reserve(int file, uint64_t offset, uint64_t length) {
+    int error;
+    do
+        error = posix_fallocate(file, (off_t)offset, (off_t)length);
+    while (error == EINTR);
+    errno = error;
+    return error == 0;
+}
+
+void sr_os_memory_give_back(int file, uint64_t offset, uint64_t length) {
+#ifdef FALLOC_FL_PUNCH_HOLE
+    (void)fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length);
+#else
+    (void)file, (void)offset, (void)length;
+#endif
+}
+
+void sr_os_memory_clean(void *address, size_t length) {
+#ifdef FALLOC_FL_PUNCH_HOLE
+    (void)address, (void)length; /* given back, it reads as zeros */
+#else
+    memset(address, 0, length);
+#endif
+}
+
+void sr_os_memory_cut(int file, uint64_t end) {
+    if (length_of(file) > (off_t)end)
+        (void)ftruncate(file, (off_t)end);
 }
 
 bool sr_os_memory_mapped(void *address, size_t length, int object, uint64_t offset) {

@@ -37,6 +37,7 @@ void *sr_os_semaphore_open(const char *name) {
 }
 
 void sr_os_semaphore_close(void *semaphore) { sem_close(semaphore); }
+void sr_os_semaphore_unlink(const char *name) { (void)sem_unlink(name); }
 
 bool sr_os_semaphore_try_wait(void *semaphore) {
     int answer;

@@ -6,6 +6,7 @@
 
 void *sr_os_semaphore_open(const char *name); /* NULL: errno says why */
 void sr_os_semaphore_close(void *semaphore);
+void sr_os_semaphore_unlink(const char *name); /* if it is there, and ours */
 bool sr_os_semaphore_try_wait(void *semaphore);
 void sr_os_semaphore_post(void *semaphore);
 int sr_os_semaphore_value(void *semaphore);

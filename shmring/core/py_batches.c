@@ -42,22 +42,44 @@ static void tell_how_many(struct batch *batch, PyObject *unsent) {
     PyErr_Restore(type, error, traceback);
 }
 
+static enum sr_result put_in_ring(struct batch *batch, const struct message *message) {
+    struct ring *self = batch->ring;
+    struct sr_record record;
+    enum sr_result result = sr_try_claim(&self->endpoint, message->length, &record);
+    if (SR_UNLIKELY(result != SR_OK && result != SR_TOO_LONG))
+        result = sr_claim(&self->endpoint, message->length, wait_of(batch), &record);
+    if (SR_UNLIKELY(result != SR_OK))
+        return result;
+    result = sr_message_fill(self, &self->endpoint, &record, message);
+    if (++batch->unannounced == BATCH_BETWEEN_ANNOUNCEMENTS)
+        announce_puts(batch);
+    return result;
+}
+
+/* Each is announced at once, in the link where it is. */
+static enum sr_result put_in_queue(struct batch *batch, const struct message *message) {
+    struct ring *self = batch->ring;
+    struct placed placed;
+    struct sr_queue_standing standing = {0};
+    enum sr_result result = sr_queue_claim_for(self, message->length, wait_of(batch), &standing, &placed);
+    if (SR_UNLIKELY(standing.since))
+        sr_queue_give_up(self->queue, &standing);
+    if (SR_UNLIKELY(result != SR_OK))
+        return result;
+    result = sr_message_fill(self, placed.at, &placed.record, message);
+    sr_announce(placed.at, 1);
+    sr_done_with(self, placed.at);
+    return result;
+}
+
 /* SR_OK, or why this item did not go in. -1 with an exception set for an item that is no message. */
 static int put_item(struct batch *batch, PyObject *item) {
     struct ring *self = batch->ring;
     struct message message;
     if (!sr_message_open(self, item, &message))
         return -1;
-    struct sr_record record;
-    enum sr_result result = sr_try_claim(&self->endpoint, message.length, &record);
-    if (SR_UNLIKELY(result != SR_OK && result != SR_TOO_LONG))
-        result = sr_claim(&self->endpoint, message.length, wait_of(batch), &record);
-    if (SR_LIKELY(result == SR_OK)) {
-        result = sr_message_fill(self, &record, &message);
-        batch->done += result == SR_OK;
-        if (++batch->unannounced == BATCH_BETWEEN_ANNOUNCEMENTS)
-            announce_puts(batch);
-    }
+    enum sr_result result = (self->queue ? put_in_queue : put_in_ring)(batch, &message);
+    batch->done += result == SR_OK;
     if (SR_UNLIKELY(result != SR_OK && result != SR_TIMED_OUT))
         sr_raise(self, result, PRODUCING, message.length, batch->timeout_ns);
     size_t length = message.length;
@@ -94,8 +116,10 @@ static int wait_for_room(struct batch *batch) {
     struct ring *self = batch->ring;
     if (!sr_gate_open(self, PRODUCING) && !sr_pass_gate(self, PRODUCING))
         return -1;
-    enum sr_result result = sr_try_room(&self->endpoint, 0);
-    if (SR_UNLIKELY(result != SR_OK))
+    enum sr_result result = self->queue ? SR_FULL : sr_try_room(&self->endpoint, 0);
+    if (self->queue)
+        result = sr_queue_wait_for_room(self->queue, 0, wait_of(batch));
+    else if (SR_UNLIKELY(result != SR_OK))
         result = sr_wait_for_room(&self->endpoint, 0, wait_of(batch));
     if (result == SR_OK || (result == SR_TIMED_OUT && batch->done))
         return (int)result;
@@ -198,7 +222,7 @@ static PyObject *take_bytes(struct ring *self, Py_ssize_t limit, struct sr_recor
             sr_hand_back(&self->endpoint, record);
             break;
         }
-        PyObject *message = sr_deliver(self, record, again);
+        PyObject *message = sr_deliver(self, &self->endpoint, record, again);
         if (!message)
             break;
         PyList_SetItem(harvest.list, harvest.count++, message);
@@ -227,76 +251,99 @@ static PyObject *take_bytes(struct ring *self, Py_ssize_t limit, struct sr_recor
 
 /* Records that are taken, and decoded, and not settled. */
 struct taken {
-    struct sr_record *records;
+    struct placed *each;
     size_t count, room;
 };
 
-static bool remember(struct taken *taken, const struct sr_record *record) {
+static bool remember(struct taken *taken, const struct placed *placed) {
     if (taken->count == taken->room) {
         size_t room = taken->room ? 2 * taken->room : 16;
-        struct sr_record *more = PyMem_Realloc(taken->records, room * sizeof *more);
+        struct placed *more = PyMem_Realloc(taken->each, room * sizeof *more);
         if (!more) {
             PyErr_NoMemory();
             return false;
         }
-        taken->records = more;
+        taken->each = more;
         taken->room = room;
     }
-    taken->records[taken->count++] = *record;
+    taken->each[taken->count++] = *placed;
     return true;
 }
 
 static bool settle_all(struct ring *self, const struct taken *taken) {
     enum sr_result result = SR_OK;
     for (size_t i = 0; i < taken->count; i++) {
-        struct sr_record *record = &taken->records[i];
-        enum sr_result one = sr_settle(&self->endpoint, record);
-        if (one == SR_OK)
-            sr_count_got(self, 1, record->length, record->redelivered);
-        else
+        struct placed *placed = &taken->each[i];
+        sr_count_task(self, 1);
+        enum sr_result one = sr_settle(placed->at, &placed->record);
+        if (one == SR_OK) {
+            sr_count_got(self, 1, placed->record.length, placed->record.redelivered);
+        } else {
+            sr_count_task(self, -1);
             result = one;
+        }
+        if (i + 1 == taken->count || taken->each[i + 1].at != placed->at)
+            sr_announce_room(placed->at);
     }
-    sr_announce_room(&self->endpoint);
+    for (size_t i = 0; i < taken->count; i++)
+        sr_done_with(self, taken->each[i].at);
     if (result != SR_OK)
         sr_raise(self, result, CONSUMING, 0, 0); /* we were taken for dead: they are delivered elsewhere */
     return result == SR_OK;
 }
 
+static void hand_back(struct ring *self, struct placed *placed) {
+    (void)sr_hand_back(placed->at, &placed->record);
+    if (self->queue)
+        sr_queue_handed_back_to(self, placed->at);
+}
+
 static void hand_all_back(struct ring *self, const struct taken *taken) {
     for (size_t i = 0; i < taken->count; i++)
-        (void)sr_hand_back(&self->endpoint, &taken->records[i]);
+        hand_back(self, &taken->each[i]);
     sr_announce_room(&self->endpoint);
+}
+
+/* A further record: it is there already. */
+static enum sr_result take_next(struct ring *self, struct placed *placed) {
+    if (!self->queue) {
+        const struct sr_record before = placed->record;
+        return sr_try_take_next(&self->endpoint, &before, &placed->record);
+    }
+    struct call call;
+    sr_call_begin(&call, self, CONSUMING, 0);
+    return sr_queue_take_for(self, &call.wait, placed);
 }
 
 /* Decodes records from this one on until one fails; what was remembered is in the list. True when the last is to be handed
  * back. */
-static bool decode_some(struct ring *self, Py_ssize_t limit, struct sr_record *record, PyObject *list,
-                        struct taken *taken, bool *again) {
+static bool decode_some(struct ring *self, Py_ssize_t limit, struct placed *placed, PyObject *list, struct taken *taken,
+                        bool *again) {
     uint64_t granules = 0;
+    uint64_t most = self->queue ? sr_queue_reserved(self->queue) >> SR_GRANULE_SHIFT : self->endpoint.geometry.granules;
     for (;;) {
         bool settled;
-        PyObject *object = sr_read_taken(self, record, again, &settled);
+        PyObject *object = sr_read_taken(self, placed->at, &placed->record, again, &settled);
         if (!object)
             return !settled && !*again;
-        bool stored = remember(taken, record) && PyList_Append(list, object) == 0;
+        bool stored = remember(taken, placed) && PyList_Append(list, object) == 0;
         Py_DECREF(object);
         if (!stored)
             return true;
-        granules += sr_granules_for(record->length);
-        struct sr_record before = *record;
-        if ((Py_ssize_t)taken->count >= limit || granules >= self->endpoint.geometry.granules ||
-            self->gate[CONSUMING] || sr_try_take_next(&self->endpoint, &before, record) != SR_OK)
+        granules += sr_granules_for(placed->record.length);
+        if ((Py_ssize_t)taken->count >= limit || granules >= most || self->gate[CONSUMING] ||
+            take_next(self, placed) != SR_OK)
             return false;
     }
 }
 
 /* The same for objects. Their codec runs code, and so do signals then: so all are settled at the end, or handed back. One
  * that cannot be decoded ends the batch; with whatever came between, nothing was taken at all. */
-static PyObject *take_objects(struct ring *self, Py_ssize_t limit, struct sr_record *record, bool *again) {
+static PyObject *take_objects(struct ring *self, Py_ssize_t limit, struct placed *placed, bool *again) {
     uint32_t generation = sr_fork_generation;
-    struct taken taken = {.records = NULL};
+    struct taken taken = {.each = NULL};
     PyObject *list = PyList_New(0);
-    bool unsettled = !list || decode_some(self, limit, record, list, &taken, again);
+    bool unsettled = !list || decode_some(self, limit, placed, list, &taken, again);
     if (generation == sr_fork_generation) { /* or we are a child that was forked by the codec: nothing is ours */
         bool is_last_alone = (Py_ssize_t)taken.count > (list ? PyList_Size(list) : 0); /* remembered, and not stored */
         if (is_last_alone)
@@ -307,14 +354,31 @@ static PyObject *take_objects(struct ring *self, Py_ssize_t limit, struct sr_rec
         else
             hand_all_back(self, &taken);
         if (unsettled)
-            (void)sr_hand_back(&self->endpoint, record);
+            hand_back(self, placed);
         if (!some_are_good || !settle_all(self, &taken))
             Py_CLEAR(list);
     } else {
         Py_CLEAR(list);
     }
-    PyMem_Free(taken.records);
+    PyMem_Free(taken.each);
     return list;
+}
+
+static enum sr_result take_first(struct ring *self, int64_t timeout_ns, struct placed *placed) {
+    if (self->queue) {
+        struct call call;
+        sr_call_begin(&call, self, CONSUMING, timeout_ns);
+        return sr_queue_take_for(self, &call.wait, placed);
+    }
+    placed->at = &self->endpoint;
+    enum sr_result result = sr_try_take(&self->endpoint, UINT64_MAX, &placed->record);
+    return result == SR_OK ? result : sr_wait_and_take(self, UINT64_MAX, timeout_ns, &placed->record);
+}
+
+static void tidy(struct ring *self) {
+    struct call call;
+    sr_call_begin(&call, self, CONSUMING, 0);
+    (void)sr_queue_tidy(self->queue, &call.wait, 0);
 }
 
 PyObject *sr_ring_get_many(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
@@ -341,15 +405,16 @@ PyObject *sr_ring_get_many(PyObject *object, PyObject *const *args, Py_ssize_t c
     enum sr_result result;
     bool again;
     do {
-        struct sr_record record;
+        struct placed placed;
         again = false;
-        result = sr_try_take(&self->endpoint, UINT64_MAX, &record);
-        if (result != SR_OK)
-            result = sr_wait_and_take(self, UINT64_MAX, timeout_ns, &record);
+        result = take_first(self, timeout_ns, &placed);
         if (result == SR_OK)
-            messages = (self->decode ? take_objects : take_bytes)(self, limit, &record, &again);
+            messages = self->decode ? take_objects(self, limit, &placed, &again)
+                                    : take_bytes(self, limit, &placed.record, &again);
     } while (again && !messages && (result = sr_retry(&retry)) == SR_OK);
     if (result != SR_OK)
         sr_raise(self, result, CONSUMING, 0, timeout_ns);
+    if (messages && self->queue)
+        tidy(self);
     return sr_answer(self, CONSUMING, messages);
 }

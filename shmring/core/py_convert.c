@@ -32,6 +32,17 @@ bool sr_parse_timeout(PyObject *timeout, int64_t *timeout_ns) {
     return true;
 }
 
+bool sr_parse_patience(PyObject *timeout, int64_t *timeout_ns) {
+    double seconds = timeout && timeout != Py_None ? PyFloat_AsDouble(timeout) : 0;
+    if (seconds == -1.0 && PyErr_Occurred())
+        PyErr_Clear(); /* it is told as any other */
+    else if (seconds < 0) {
+        *timeout_ns = 0;
+        return true;
+    }
+    return sr_parse_timeout(timeout, timeout_ns);
+}
+
 bool sr_parse_arguments(const struct arguments *expected, PyObject *const *args, Py_ssize_t count, PyObject *names,
                         PyObject **first, PyObject **timeout) {
     const char *wanted[2] = {expected->first, "timeout"};
@@ -115,6 +126,7 @@ static const char *const NAMES[] = {
     [SR_OTHER_LAYOUT] = "other_layout",
     [SR_NOT_READY] = "not_ready",
     [SR_HELD_UP] = "held_up",
+    [SR_NO_SPACE] = "no_space",
     [SR_SYSTEM_ERROR] = "system_error",
 };
 

@@ -11,8 +11,9 @@ struct lease {
     PyObject ob_base;
     struct ring *ring;
     PyObject *timeout;
-    PyObject *view;  /* a weak reference: the view holds us, and a lease that is dropped must go */
-    PyObject *value; /* the same for what the codec made of the view; or NULL */
+    PyObject *view;         /* a weak reference: the view holds us, and a lease that is dropped must go */
+    PyObject *value;        /* the same for what the codec made of the view; or NULL */
+    struct sr_endpoint *at; /* where the record is */
     struct sr_record record;
     uint64_t length;
     Py_ssize_t exports;
@@ -29,6 +30,7 @@ PyObject *sr_lease_new(struct ring *ring, enum side side, uint64_t length, PyObj
     Py_INCREF((PyObject *)ring);
     Py_XINCREF(timeout);
     self->ring = ring;
+    self->at = &ring->endpoint;
     self->timeout = timeout;
     self->view = self->value = NULL;
     self->length = length;
@@ -43,23 +45,23 @@ static enum sr_result settle_claim(struct lease *self) {
     struct ring *ring = self->ring;
     if (!self->keep) {
         sr_count(&ring->endpoint.self->aborted, 1);
-        return sr_abort(&ring->endpoint, &self->record);
+        return sr_abort(self->at, &self->record);
     }
     sr_count_put(ring, self->record.length);
-    enum sr_result result = sr_commit(&ring->endpoint, &self->record);
-    sr_announce(&ring->endpoint, 1);
+    enum sr_result result = sr_commit(self->at, &self->record);
+    sr_announce(self->at, 1);
     return result;
 }
 
 static enum sr_result settle_borrow(struct lease *self) {
     struct ring *ring = self->ring;
     if (!self->keep)
-        return sr_hand_back(&ring->endpoint, &self->record);
-    if (!sr_still_whole(&ring->endpoint, &self->record))
+        return sr_hand_back(self->at, &self->record);
+    if (!sr_still_whole(self->at, &self->record))
         return SR_OVERWRITTEN; /* it counts as lost, at the next get */
     sr_count_got(ring, 1, self->record.length, self->record.redelivered);
-    enum sr_result result = sr_settle(&ring->endpoint, &self->record);
-    sr_announce_room(&ring->endpoint);
+    enum sr_result result = sr_settle(self->at, &self->record);
+    sr_announce_room(self->at);
     return result;
 }
 
@@ -71,6 +73,8 @@ static enum sr_result settle(struct lease *self) {
     if (!ours)
         return SR_CLOSED;
     enum sr_result result = self->side == PRODUCING ? settle_claim(self) : settle_borrow(self);
+    if (ring->queue)
+        sr_queue_handed_back_to(ring, self->at);
     ring->leases--;
     ring->gate[self->side] &= ~(unsigned)GATE_BUSY;
     if (self->side == PRODUCING)
@@ -113,7 +117,7 @@ static void release(PyObject *view) {
 /* Steals the view; what the codec makes of it takes its place. */
 static PyObject *view_of_codec(struct lease *self, PyObject *view) {
     struct ring *ring = self->ring;
-    PyObject *value = sr_read_record(ring, &self->record, ring->view, view);
+    PyObject *value = sr_read_record(ring, self->at, &self->record, ring->view, view);
     if (!value) {
         PyObject *type, *error, *traceback;
         PyErr_Fetch(&type, &error, &traceback);
@@ -132,12 +136,14 @@ static PyObject *view_of_codec(struct lease *self, PyObject *view) {
     return value;
 }
 
-PyObject *sr_lease_read(struct ring *ring, const struct sr_record *record, PyObject *reader, bool *kept) {
+PyObject *sr_lease_read(struct ring *ring, struct sr_endpoint *at, const struct sr_record *record, PyObject *reader,
+                        bool *kept) {
     bool alone = sr_one_at_a_time(ring, CONSUMING);
     *kept = false;
     struct lease *self = (struct lease *)sr_lease_new(ring, CONSUMING, record->length, NULL);
     if (!self)
         return NULL;
+    self->at = at;
     self->record = *record;
     self->generation = sr_fork_generation;
     self->state = LEASE_OPEN;
@@ -145,7 +151,7 @@ PyObject *sr_lease_read(struct ring *ring, const struct sr_record *record, PyObj
     if (alone)
         ring->gate[CONSUMING] |= GATE_BUSY;
     PyObject *view = PyMemoryView_FromObject((PyObject *)self);
-    PyObject *value = view ? sr_read_record(ring, record, reader, view) : NULL;
+    PyObject *value = view ? sr_read_record(ring, at, record, reader, view) : NULL;
     PyObject *type = NULL, *error = NULL, *traceback = NULL;
     if (SR_UNLIKELY(!value)) {
         PyErr_Fetch(&type, &error, &traceback);
@@ -156,7 +162,7 @@ PyObject *sr_lease_read(struct ring *ring, const struct sr_record *record, PyObj
     if (SR_UNLIKELY(self->exports) && value && self->generation == sr_fork_generation) {
         PyGC_Collect(); /* it may be in garbage only: a cycle that the codec left behind */
         if (self->exports && self->generation == sr_fork_generation) {
-            sr_refuse_reference(ring, record, value);
+            sr_refuse_reference(ring, at, record, value);
             PyErr_Fetch(&type, &error, &traceback);
             Py_CLEAR(value);
         }
@@ -168,6 +174,8 @@ PyObject *sr_lease_read(struct ring *ring, const struct sr_record *record, PyObj
         if (SR_UNLIKELY(self->exports)) { /* a view that the codec has put away, or one in a traceback */
             *kept = true;
             ring->leases++;
+            if (ring->queue)
+                sr_queue_enter(ring->queue, (struct sr_link *)at);
             if (alone)
                 ring->gate[CONSUMING] |= GATE_BUSY;
             end(self, false);

@@ -50,7 +50,7 @@ static inline void sr_message_close(struct message *message) {
 }
 
 /* Copies and commits; the caller announces. */
-static inline enum sr_result sr_message_fill(struct ring *self, struct sr_record *record,
+static inline enum sr_result sr_message_fill(struct ring *self, struct sr_endpoint *at, struct sr_record *record,
                                              const struct message *message) {
     const struct parts *parts = &message->held.parts;
     if (SR_UNLIKELY(message->holding == HELD_PARTS))
@@ -58,17 +58,17 @@ static inline enum sr_result sr_message_fill(struct ring *self, struct sr_record
     else
         sr_copy(self, PRODUCING, record->payload, message->data, message->length);
     sr_count_put(self, message->length);
-    return sr_commit(&self->endpoint, record);
+    return sr_commit(at, record);
 }
 
 /* Copies a taken record into a new bytes object and acknowledges it; the caller announces the room. *again: it was
  * overwritten meanwhile, and no exception is set. */
-static inline PyObject *sr_deliver(struct ring *self, struct sr_record *record, bool *again) {
+static inline PyObject *sr_deliver(struct ring *self, struct sr_endpoint *at, struct sr_record *record, bool *again) {
     bool is_short = record->length < LONG_ENOUGH_TO_LET_OTHERS_RUN;
     PyObject *message =
         PyBytes_FromStringAndSize(is_short ? (const char *)record->payload : NULL, (Py_ssize_t)record->length);
     if (SR_UNLIKELY(!message)) {
-        sr_hand_back(&self->endpoint, record);
+        sr_hand_back(at, record);
         return NULL;
     }
     if (SR_UNLIKELY(!is_short)) {
@@ -77,11 +77,11 @@ static inline PyObject *sr_deliver(struct ring *self, struct sr_record *record, 
         if (sr_serve_signals(self, &ours) != 0) { /* it took long enough for one to come */
             Py_DECREF(message);
             if (ours)
-                sr_hand_back(&self->endpoint, record);
+                sr_hand_back(at, record);
             return NULL;
         }
     }
-    enum sr_result result = sr_acknowledge(&self->endpoint, record);
+    enum sr_result result = sr_acknowledge(at, record);
     if (SR_UNLIKELY(result != SR_OK)) {
         Py_DECREF(message);
         *again = result == SR_OVERWRITTEN;
@@ -104,8 +104,8 @@ static inline PyObject *sr_get_one(struct ring *self, int64_t timeout_ns, struct
         PyObject *message = NULL;
         bool again = false;
         if (SR_UNLIKELY(self->decode != NULL))
-            message = sr_receive(self, record, &again);
-        else if (SR_LIKELY((message = sr_deliver(self, record, &again)) != NULL))
+            message = sr_receive(self, &self->endpoint, record, &again);
+        else if (SR_LIKELY((message = sr_deliver(self, &self->endpoint, record, &again)) != NULL))
             sr_count_got(self, 1, record->length, record->redelivered);
         if (SR_LIKELY(!again)) {
             sr_announce_room(&self->endpoint);

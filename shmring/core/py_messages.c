@@ -55,7 +55,7 @@ static inline PyObject *put_message(struct ring *self, struct message *message, 
     if (SR_UNLIKELY(result != SR_OK && result != SR_TOO_LONG))
         result = sr_wait_and_claim(self, message->length, timeout_ns, &record);
     if (SR_LIKELY(result == SR_OK)) {
-        result = sr_message_fill(self, &record, message);
+        result = sr_message_fill(self, &self->endpoint, &record, message);
         sr_announce(&self->endpoint, 1);
     }
     size_t length = message->length;
@@ -80,43 +80,6 @@ PyObject *sr_put_as(const struct arguments *expected, struct ring *self, PyObjec
     if (!sr_message_open(self, data, &message))
         return NULL;
     return put_message(self, &message, timeout_ns);
-}
-
-/* put_parts(parts, timeout): what a codec made of an object; for whoever tries several rings with it. */
-PyObject *sr_ring_put_parts(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
-    static const struct arguments EXPECTED = {"_put_parts", "parts", true};
-    struct ring *self = (struct ring *)object;
-    PyObject *made = NULL, *timeout = NULL;
-    int64_t timeout_ns;
-    if (!sr_parse_arguments(&EXPECTED, args, count, names, &made, &timeout) || !sr_parse_timeout(timeout, &timeout_ns))
-        return NULL;
-    struct message message;
-    return sr_message_open_made(self, made, &message) ? put_message(self, &message, timeout_ns) : NULL;
-}
-
-/* try_put(object): None when it went in; else what the codec made of it, for put_parts to try again, and no exception
- * but the codec's own. */
-PyObject *sr_ring_try_put(PyObject *object, PyObject *value) {
-    struct ring *self = (struct ring *)object;
-    PyObject *made = sr_encode(self, value);
-    struct message message;
-    if (!made)
-        return NULL;
-    if (!sr_message_open_made(self, made, &message)) {
-        PyErr_Clear(); /* put_parts says it again */
-        return made;
-    }
-    struct sr_record record;
-    bool fine = sr_try_claim(&self->endpoint, message.length, &record) == SR_OK;
-    if (SR_LIKELY(fine)) {
-        fine = sr_message_fill(self, &record, &message) == SR_OK;
-        sr_announce(&self->endpoint, 1);
-    }
-    sr_message_close(&message);
-    if (SR_UNLIKELY(!fine))
-        return sr_answer(self, PRODUCING, made);
-    Py_DECREF(made);
-    return sr_answer(self, PRODUCING, Py_NewRef(Py_None));
 }
 
 PyObject *sr_ring_put(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
@@ -178,7 +141,7 @@ PyObject *sr_ring_skip(PyObject *object, PyObject *const *args, Py_ssize_t count
     PyObject *message = NULL;
     if (result == SR_OK) {
         bool again = false;
-        message = sr_deliver(self, &record, &again);
+        message = sr_deliver(self, &self->endpoint, &record, &again);
         if (message)
             sr_count_got(self, 1, record.length, record.redelivered);
         else if (again)

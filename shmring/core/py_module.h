@@ -8,7 +8,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include "blocking.h"
+#include "queue.h"
 
 enum side { PRODUCING = 0, CONSUMING = 1 };
 
@@ -18,6 +18,9 @@ enum gate { GATE_ROLE = 1, GATE_BUSY = 2, GATE_CLOSED = 4 };
 struct ring {
     PyObject ob_base;
     struct sr_endpoint endpoint;
+    struct sr_queue *queue; /* whose root this is; NULL for everything else */
+    bool counts_tasks;
+    bool drops_undecodable;
     Py_buffer mapping;
     PyObject *name;
     char *path; /* where its name stands in the file system, or NULL */
@@ -38,6 +41,8 @@ struct ring {
     int plain_mark;
     PyObject *scratch;   /* a bytearray, for copies that are thrown away; or NULL */
     uint32_t generation; /* of forks; differs in a child until it has an attachment of its own */
+    char *semaphore_names[3];
+    struct ring *next, *previous; /* of those that are attached: py_leaving.c */
     int64_t spin_ns;
 };
 
@@ -45,6 +50,7 @@ extern uint32_t sr_fork_generation;
 extern PyObject *sr_lease_type;
 extern PyObject *sr_release_name; /* "release", interned */
 extern PyObject *sr_watch_type;
+extern PyObject *sr_chain_type;
 extern PyObject *sr_decode_error; /* the class; NULL until the package has told us */
 extern PyObject *sr_nothing;      /* what there is where no message is: any other object may be one */
 
@@ -60,6 +66,8 @@ struct call {
 /* py_convert.c */
 /* Relative; 0 never waits, INT64_MAX waits for ever. false: an exception is set. */
 bool sr_parse_timeout(PyObject *timeout, int64_t *timeout_ns);
+/* The same, but that a negative one is 0, as in the standard library's queues. */
+bool sr_parse_patience(PyObject *timeout, int64_t *timeout_ns);
 struct arguments {
     const char *function;
     const char *first; /* name of the one other parameter, or NULL */
@@ -84,6 +92,10 @@ struct look {
     sr_atomic_u32 damaged;
 };
 bool sr_look_begin(struct look *look, PyObject *segment, int buffer_flags); /* false: an exception is set */
+/* An endpoint of what is looked at, with locks to ask for the living through; and, of a queue, its further links, which the
+ * caller closes again. */
+enum sr_result sr_look_through(struct look *look, struct sr_endpoint *endpoint, struct sr_queue *queue, int locks,
+                               int fd);
 bool sr_look_end(struct look *look); /* false: pages were missing, and what was seen of them were zeros */
 PyObject *sr_look_answer(struct look *look, PyObject *answer); /* ends the look: the answer, or else Corrupt */
 
@@ -106,6 +118,7 @@ static inline PyObject *sr_answer(struct ring *self, enum side side, PyObject *a
     return answer;
 }
 extern PyType_Spec sr_attachment_spec;
+PyObject *sr_attachment_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
 void sr_attachment_dealloc(PyObject *object);
 
 /* Whether one thread at a time may use this side: what it does lies in the endpoint, not in the segment alone. */
@@ -149,8 +162,6 @@ static inline void sr_count_got(struct ring *self, uint64_t messages, uint64_t b
 /* py_messages.c, py_batches.c, py_turns.c */
 #define SR_FASTCALL(name) PyObject *name(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names)
 SR_FASTCALL(sr_ring_put);
-SR_FASTCALL(sr_ring_put_parts);
-PyObject *sr_ring_try_put(PyObject *object, PyObject *value);
 SR_FASTCALL(sr_ring_get);
 SR_FASTCALL(sr_ring_get_into);
 SR_FASTCALL(sr_ring_put_many);
@@ -188,27 +199,61 @@ struct parts {
 PyObject *sr_encode(struct ring *self, PyObject *object);                   /* what the codec makes of it, or NULL */
 bool sr_hold_parts(struct ring *self, PyObject *made, struct parts *parts); /* false: an exception is set */
 void sr_close_parts(struct parts *parts);
-/* The object in a taken record, which is settled and counted in any case; the caller announces the room. NULL: an
+/* Records are at an endpoint: the ring's own, or that of a queue's link, which whoever has a record there is in.
+ * The object in a taken record, which is settled and counted in any case; the caller announces the room. NULL: an
  * exception is set, and the message was handed back; or it was overwritten: *again. */
-PyObject *sr_receive(struct ring *self, struct sr_record *record, bool *again);
+PyObject *sr_receive(struct ring *self, struct sr_endpoint *at, struct sr_record *record, bool *again);
 /* The same without settling: the caller does, unless *settled. */
-PyObject *sr_read_taken(struct ring *self, struct sr_record *record, bool *again, bool *settled);
+PyObject *sr_read_taken(struct ring *self, struct sr_endpoint *at, struct sr_record *record, bool *again,
+                        bool *settled);
 PyObject *sr_decode_copy(struct ring *self, const struct sr_record *record, bool *again);
 /* What a reader of the codec, decode or view, makes of a message. NULL: an exception is set, DecodeError if it is the
  * message's fault. */
-PyObject *sr_read_record(struct ring *self, const struct sr_record *record, PyObject *reader, PyObject *argument);
+PyObject *sr_read_record(struct ring *self, struct sr_endpoint *at, const struct sr_record *record, PyObject *reader,
+                         PyObject *argument);
 bool sr_is_decode_error(void); /* is the exception that is set one? */
 /* Signals, while the message at hand can be handed back. 0; or -1 with an exception set, and *ours false in a child that a
  * handler has forked: there nothing is to be handed back. */
 int sr_serve_signals(struct ring *self, bool *ours);
-void sr_refuse_reference(struct ring *self, const struct sr_record *record, PyObject *value);
+void sr_refuse_reference(struct ring *self, struct sr_endpoint *at, const struct sr_record *record, PyObject *value);
 
 /* py_lease.c */
 extern PyType_Spec sr_lease_spec;
 PyObject *sr_lease_new(struct ring *ring, enum side side, uint64_t length, PyObject *timeout);
 /* Calls the codec with a view of the record. *kept: something refers to the record still, and it is settled when the last
  * of that goes; else the caller settles it. */
-PyObject *sr_lease_read(struct ring *ring, const struct sr_record *record, PyObject *reader, bool *kept);
+PyObject *sr_lease_read(struct ring *ring, struct sr_endpoint *at, const struct sr_record *record, PyObject *reader,
+                        bool *kept);
+
+/* py_queue.c: what puts into a queue and gets from it, for whoever does that elsewhere */
+extern PyType_Spec sr_chain_spec, sr_queue_spec, sr_simple_queue_spec;
+/* A record of this ring, or of a link of this queue: which we are in until sr_done_with. */
+struct placed {
+    struct sr_endpoint *at;
+    struct sr_record record;
+};
+enum sr_result sr_queue_claim_for(struct ring *self, uint64_t length, const struct sr_wait *wait,
+                                  struct sr_queue_standing *standing, struct placed *placed);
+enum sr_result sr_queue_take_for(struct ring *self, const struct sr_wait *wait, struct placed *placed);
+/* As sr_get_one of py_message.h. */
+PyObject *sr_queue_get_one(struct ring *self, int64_t timeout_ns, struct sr_record *record, enum sr_result *result);
+void sr_queue_handed_back_to(struct ring *self, struct sr_endpoint *at); /* and done with */
+static inline void sr_done_with(struct ring *self, struct sr_endpoint *at) {
+    if (self->queue)
+        sr_queue_leave(self->queue, (struct sr_link *)at);
+}
+/* JoinableQueue: a task is counted before its record is settled, so that no look at both misses it. */
+static inline void sr_count_task(struct ring *self, int64_t amount) {
+    if (SR_UNLIKELY(self->counts_tasks))
+        SR_ADD(&self->queue->control->pending[self->endpoint.slot], (uint64_t)amount, acq_rel);
+}
+
+/* py_leaving.c */
+void sr_live(struct ring *self); /* it is attached */
+void sr_live_no_more(struct ring *self);
+/* Detaches, and removes the names of what is nobody's any more; before sr_detach_finish. */
+enum sr_result sr_leave_segment(struct ring *self, bool *abandoned);
+PyObject *sr_leave_at_exit(PyObject *module, PyObject *unused);
 
 /* py_view.c: memory that windows.py maps */
 extern PyType_Spec sr_view_spec;
@@ -233,6 +278,5 @@ PyObject *sr_ring_totals(PyObject *object, PyObject *unused);
 extern PyMethodDef sr_snapshot_methods[];
 extern PyMethodDef sr_segment_methods[];
 extern PyMethodDef sr_memory_methods[];
-extern PyMethodDef sr_control_methods[];
 
 #endif

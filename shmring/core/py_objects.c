@@ -104,9 +104,10 @@ void sr_close_parts(struct parts *parts) {
 }
 
 /* attachment.py: DecodeError in place of what its codec raised. */
-static void refuse_record(struct ring *self, const struct sr_record *record, PyObject *cause) {
-    PyObject *error = PyObject_CallMethod((PyObject *)self, "_undecodable", "OKK", cause,
-                                          (unsigned long long)record->position, (unsigned long long)record->length);
+static void refuse_record(struct ring *self, struct sr_endpoint *at, const struct sr_record *record, PyObject *cause) {
+    PyObject *error =
+        PyObject_CallMethod((PyObject *)self, "_undecodable", "OKKK", cause, (unsigned long long)record->position,
+                            (unsigned long long)record->length, (unsigned long long)at->header->identity);
     if (error)
         PyErr_SetObject((PyObject *)Py_TYPE(error), error);
     Py_XDECREF(error);
@@ -142,7 +143,8 @@ static int came_between(struct ring *self, PyObject *error) {
 /* A reader has raised: because of the message, or because of something that came between, a signal's handler or an exception
  * that another thread sent? A handler's frames tell; what else came between does not come again when the message is read
  * once more. Only what its codec raises of itself, twice, is a DecodeError. */
-static void judge(struct ring *self, const struct sr_record *record, PyObject *reader, PyObject *argument) {
+static void judge(struct ring *self, struct sr_endpoint *at, const struct sr_record *record, PyObject *reader,
+                  PyObject *argument) {
     uint32_t generation = sr_fork_generation;
     PyObject *first = take_exception();
     if (!first)
@@ -161,7 +163,7 @@ static void judge(struct ring *self, const struct sr_record *record, PyObject *r
     if (object || (second && !between && Py_TYPE(second) != Py_TYPE(first)))
         put_exception(Py_NewRef(first));
     else if (second && !between)
-        refuse_record(self, record, first);
+        refuse_record(self, at, record, first);
     else if (second && between > 0)
         put_exception(Py_NewRef(second));
     /* else what came in place of the second is set already: Ctrl-C, say */
@@ -170,10 +172,11 @@ static void judge(struct ring *self, const struct sr_record *record, PyObject *r
     Py_XDECREF(object);
 }
 
-PyObject *sr_read_record(struct ring *self, const struct sr_record *record, PyObject *reader, PyObject *argument) {
+PyObject *sr_read_record(struct ring *self, struct sr_endpoint *at, const struct sr_record *record, PyObject *reader,
+                         PyObject *argument) {
     PyObject *object = PyObject_CallFunctionObjArgs(reader, argument, NULL);
     if (SR_UNLIKELY(!object))
-        judge(self, record, reader, argument);
+        judge(self, at, record, reader, argument);
     else if (SR_UNLIKELY(PyErr_CheckSignals() != 0)) /* now, while the message can still be handed back */
         Py_CLEAR(object);
     return object;
@@ -195,7 +198,7 @@ int sr_serve_signals(struct ring *self, bool *ours) {
     return -1;
 }
 
-void sr_refuse_reference(struct ring *self, const struct sr_record *record, PyObject *value) {
+void sr_refuse_reference(struct ring *self, struct sr_endpoint *at, const struct sr_record *record, PyObject *value) {
     /* The room of a message that was got must not hang on what somebody keeps of it. */
     PyErr_Format(
         PyExc_BufferError,
@@ -203,18 +206,19 @@ void sr_refuse_reference(struct ring *self, const struct sr_record *record, PyOb
         "it keeps, as in bytes(record); for a look without a copy there is view(), in `with ring.borrow()`",
         (PyObject *)Py_TYPE(value));
     PyObject *cause = take_exception();
-    refuse_record(self, record, cause);
+    refuse_record(self, at, record, cause);
     Py_DECREF(cause);
 }
 
 /* For the time that a codec runs on something that is not the record itself: a close waits for us, and one at a time. */
-static PyObject *read_copy(struct ring *self, const struct sr_record *record, PyObject *reader, PyObject *copy) {
+static PyObject *read_copy(struct ring *self, struct sr_endpoint *at, const struct sr_record *record, PyObject *reader,
+                           PyObject *copy) {
     bool alone = sr_one_at_a_time(self, CONSUMING);
     uint32_t generation = sr_fork_generation;
     self->calls++;
     if (alone)
         self->gate[CONSUMING] |= GATE_BUSY;
-    PyObject *object = sr_read_record(self, record, reader, copy);
+    PyObject *object = sr_read_record(self, at, record, reader, copy);
     if (SR_UNLIKELY(generation !=
                     sr_fork_generation)) { /* by the codec: we are the child, the record is the parent's */
         Py_CLEAR(object);
@@ -228,9 +232,9 @@ static PyObject *read_copy(struct ring *self, const struct sr_record *record, Py
 }
 
 /* A short pickle without buffers of its own: nothing of what it becomes can refer to the record. */
-static PyObject *read_plain(struct ring *self, struct sr_record *record) {
+static PyObject *read_plain(struct ring *self, struct sr_endpoint *at, struct sr_record *record) {
     PyObject *copy = PyBytes_FromStringAndSize((const char *)record->payload, (Py_ssize_t)record->length);
-    PyObject *object = copy ? read_copy(self, record, self->plain_decode, copy) : NULL;
+    PyObject *object = copy ? read_copy(self, at, record, self->plain_decode, copy) : NULL;
     Py_XDECREF(copy);
     return object;
 }
@@ -270,7 +274,7 @@ PyObject *sr_decode_copy(struct ring *self, const struct sr_record *record, bool
             record->length);
     *again = !sr_still_whole(&self->endpoint, record);
     PyObject *view = *again ? NULL : is_long ? view_of(copy, record->length) : PyMemoryView_FromObject(copy);
-    PyObject *object = view ? read_copy(self, record, self->decode, view) : NULL;
+    PyObject *object = view ? read_copy(self, &self->endpoint, record, self->decode, view) : NULL;
     Py_XDECREF(view);
     if (is_long)
         keep_scratch(self, copy);
@@ -279,32 +283,49 @@ PyObject *sr_decode_copy(struct ring *self, const struct sr_record *record, bool
     return object;
 }
 
-PyObject *sr_read_taken(struct ring *self, struct sr_record *record, bool *again, bool *settled) {
+PyObject *sr_read_taken(struct ring *self, struct sr_endpoint *at, struct sr_record *record, bool *again,
+                        bool *settled) {
     *settled = false;
     if (self->endpoint.geometry.overwrite)
         return sr_decode_copy(self, record, again);
     uint32_t generation = sr_fork_generation;
-    sr_expose(&self->endpoint, record);
+    sr_expose(at, record);
     bool plain = self->plain_decode && record->length && record->length <= PLAIN_LONGEST &&
                  record->payload[0] == self->plain_mark;
-    PyObject *object = plain ? read_plain(self, record) : sr_lease_read(self, record, self->decode, settled);
+    PyObject *object = plain ? read_plain(self, at, record) : sr_lease_read(self, at, record, self->decode, settled);
     if (SR_UNLIKELY(generation != sr_fork_generation))
         *settled = true; /* we are a child that was forked by the codec: the record is the parent's */
     return object;
 }
 
-PyObject *sr_receive(struct ring *self, struct sr_record *record, bool *again) {
+/* It was got, as far as anybody else is concerned. */
+static void drop(struct ring *self, struct sr_endpoint *at, struct sr_record *record) {
+    sr_count_task(self, 1);
+    if (sr_acknowledge(at, record) != SR_OK) {
+        sr_count_task(self, -1);
+        return;
+    }
+    sr_count_got(self, 1, record->length, record->redelivered);
+    sr_announce_room(at);
+}
+
+PyObject *sr_receive(struct ring *self, struct sr_endpoint *at, struct sr_record *record, bool *again) {
     bool settled;
-    PyObject *object = sr_read_taken(self, record, again, &settled);
+    PyObject *object = sr_read_taken(self, at, record, again, &settled);
     if (SR_UNLIKELY(settled) || *again)
         return object;
     if (!object) {
-        (void)sr_hand_back(&self->endpoint, record); /* stale: it was handed back for us */
+        if (SR_UNLIKELY(self->drops_undecodable) && sr_is_decode_error())
+            drop(self, at, record);
+        else
+            (void)sr_hand_back(at, record); /* stale: it was handed back for us */
         return NULL;
     }
+    sr_count_task(self, 1);
     /* A copy of what may be overwritten is known to be whole already. */
-    enum sr_result result = (self->endpoint.geometry.overwrite ? sr_settle : sr_acknowledge)(&self->endpoint, record);
+    enum sr_result result = (self->endpoint.geometry.overwrite ? sr_settle : sr_acknowledge)(at, record);
     if (SR_UNLIKELY(result != SR_OK)) {
+        sr_count_task(self, -1);
         Py_DECREF(object);
         return sr_raise(self, result, CONSUMING, record->length, 0);
     }

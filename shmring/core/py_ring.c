@@ -12,6 +12,7 @@
 #include "py_module.h"
 #include "watch.h"
 
+static const int64_t LOOK_UP_NS = 50000000;
 static const size_t POPULATE_MOST = 256u << 20; /* a few tens of milliseconds */
 
 uint32_t sr_fork_generation;
@@ -27,7 +28,7 @@ static void suspend(void *context) {
 
 static void resume(void *context) {
     struct call *call = context;
-    SR_ADD(&call->ring->endpoint.abroad, (uint32_t)-1, release); /* pairs with the acquire in sr_leave_all */
+    SR_ADD(&call->ring->endpoint.abroad, (uint32_t)-1, release); /* pairs with the acquire in py_leaving.c */
     PyEval_RestoreThread(call->thread);
     call->ring->calls--;
     call->ring->gate[call->side] &= ~(unsigned)GATE_BUSY;
@@ -35,8 +36,12 @@ static void resume(void *context) {
 
 static bool interrupted(void *context) {
     struct call *call = context;
+    SR_ADD(&call->ring->endpoint.abroad, (uint32_t)-1, release); /* after the interpreter's end, nobody comes back */
     PyEval_RestoreThread(call->thread);
+    SR_ADD(&call->ring->endpoint.abroad, 1, relaxed);
     bool raised = PyErr_CheckSignals() != 0;
+    if (call->ring->queue && call->ring->generation == sr_fork_generation)
+        (void)sr_reap_in_turn(&call->ring->endpoint, LOOK_UP_NS); /* its links are guarded by the interpreter lock */
     call->thread = PyEval_SaveThread();
     return raised;
 }
@@ -107,12 +112,16 @@ static bool attach_after_fork(struct ring *self) {
     if (!self->attached)
         return true;
     sr_forget(&self->endpoint);
+    if (self->queue)
+        sr_queue_after_fork(self->queue);
     SR_STORE(&self->endpoint.abroad, 0, relaxed);
     self->gate[PRODUCING] = self->gate[CONSUMING] = GATE_ROLE | (self->gate[PRODUCING] & GATE_CLOSED);
     const struct sr_arrival arrival = {self->segment_fd, self->path, true, SR_PATIENCE_NS};
     enum sr_result result = sr_attach(&self->endpoint, &arrival);
     if (result == SR_OK && self->endpoint.subscribed)
         result = sr_topic_subscribe_again(&self->endpoint);
+    if (result == SR_OK && self->queue)
+        sr_queue_arrive(self->queue);
     if (result == SR_OK)
         return true;
     self->generation = sr_fork_generation - 1; /* the next call tries again, and says again why not */
@@ -166,7 +175,7 @@ static void close_semaphores(struct sr_semaphores *semaphores) {
     }
 }
 
-static bool open_semaphores(struct sr_semaphores *semaphores, PyObject *names) {
+static bool open_semaphores(struct sr_semaphores *semaphores, PyObject *names, char **known) {
     void **each[] = {&semaphores->mutex, &semaphores->full, &semaphores->empty};
     for (int i = 0; i < 3; i++) {
         PyObject *name = PyTuple_GetItem(names, i);
@@ -174,6 +183,7 @@ static bool open_semaphores(struct sr_semaphores *semaphores, PyObject *names) {
         if (!bytes)
             return false;
         *each[i] = sr_os_semaphore_open(PyBytes_AsString(bytes));
+        known[i] = strdup(PyBytes_AsString(bytes));
         Py_DECREF(bytes);
         if (!*each[i]) {
             sr_raise_errno(name);
@@ -186,16 +196,18 @@ static bool open_semaphores(struct sr_semaphores *semaphores, PyObject *names) {
 /* `last`: nobody else in this process uses the mapping, and it goes. */
 static void unmap(struct ring *self, bool last) {
     close_semaphores(&self->endpoint.semaphores);
+    if (self->queue)
+        sr_queue_close(self->queue);
     if (self->mapped) {
         if (last)
             sr_watch_forget(self->mapping.buf, (size_t)self->mapping.len);
-        sr_os_memory_unguard(&self->endpoint.damaged);
+        sr_os_memory_unguard(self->mapping.buf, &self->endpoint.damaged);
         PyBuffer_Release(&self->mapping);
     }
     self->mapped = false;
 }
 
-static PyObject *ring_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+PyObject *sr_attachment_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     (void)args;
     (void)kwargs;
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
@@ -235,17 +247,18 @@ static bool open_codec(struct ring *self, PyObject *codec) {
 static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
     static char *keywords[] = {"segment",       "fd",          "name", "semaphores", "spin_ns",
                                "outlive_peers", "codec",       "at",   "populate",   "inherited",
-                               "path",          "patience_ns", NULL};
+                               "path",          "patience_ns", "file", NULL};
     struct ring *self = (struct ring *)object;
     PyObject *segment, *name, *semaphores, *codec = Py_None;
-    int fd, outlive_peers, inherited = false; /* by this process: a name that is gone does not matter */
+    int fd, file = -1, outlive_peers, inherited = false; /* by this process: a name that is gone does not matter */
     long long spin_ns;
     unsigned long long at = 0;
     int populate = true;
     const char *path = NULL;
     long long patience_ns = SR_PATIENCE_NS;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OiOOLp|OKppzL", keywords, &segment, &fd, &name, &semaphores,
-                                     &spin_ns, &outlive_peers, &codec, &at, &populate, &inherited, &path, &patience_ns))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OiOOLp|OKppzLi", keywords, &segment, &fd, &name, &semaphores,
+                                     &spin_ns, &outlive_peers, &codec, &at, &populate, &inherited, &path, &patience_ns,
+                                     &file))
         return -1;
     if (self->mapped) {
         PyErr_SetString(PyExc_RuntimeError, "this ring is attached already");
@@ -277,7 +290,11 @@ static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
     enum sr_result result = sr_geometry_read(&geometry, self->mapping.buf, (uint64_t)self->mapping.len);
     if (result == SR_OK) {
         sr_endpoint_bind(&self->endpoint, self->mapping.buf, &geometry);
-        if (semaphores != Py_None && !open_semaphores(&self->endpoint.semaphores, semaphores)) {
+        if (self->queue)
+            result = sr_queue_open(self->queue, &self->endpoint, self->mapping.buf, (uint64_t)self->mapping.len, file);
+    }
+    if (result == SR_OK) {
+        if (semaphores != Py_None && !open_semaphores(&self->endpoint.semaphores, semaphores, self->semaphore_names)) {
             unmap(self, true);
             return -1;
         }
@@ -292,6 +309,9 @@ static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
         return -1;
     }
     self->attached = true;
+    sr_live(self);
+    if (self->queue)
+        sr_queue_arrive(self->queue);
     return 0;
 }
 
@@ -322,6 +342,8 @@ static PyObject *ring_begin_close(PyObject *object, PyObject *unused) {
     self->gate[PRODUCING] |= GATE_CLOSED;
     self->gate[CONSUMING] |= GATE_CLOSED;
     if (self->calls) {
+        if (self->queue)
+            sr_queue_wake_for_close(self->queue);
         sr_wake_for_close(&self->endpoint); /* the last of them completes the close */
         Py_RETURN_FALSE;
     }
@@ -336,7 +358,8 @@ static PyObject *ring_detach(PyObject *object, PyObject *unused) {
     bool abandoned;
     enum sr_result result;
     self->attached = false; /* first, since another thread may come by while this one waits for the lifecycle lock */
-    Py_BEGIN_ALLOW_THREADS result = sr_detach(&self->endpoint, &abandoned);
+    sr_live_no_more(self);
+    Py_BEGIN_ALLOW_THREADS result = sr_leave_segment(self, &abandoned);
     Py_END_ALLOW_THREADS if (result != SR_OK && result != SR_CORRUPT) /* corrupt: leave it for an inspection */
         return sr_raise(self, result, PRODUCING, 0, 0);
     return PyBool_FromLong(abandoned);
@@ -390,42 +413,14 @@ static PyObject *ring_shut_down(PyObject *object, PyObject *argument) {
     Py_RETURN_NONE;
 }
 
-/* False: nothing is there to be taken, in an mpmc ring. */
-static PyObject *ring_maybe_ready(PyObject *object, PyObject *unused) {
-    (void)unused;
-    struct ring *self = (struct ring *)object;
-    bool usable = self->attached && self->endpoint.geometry.kind != SR_KIND_SPSC;
-    return PyBool_FromLong(!usable || sr_mpmc_maybe_ready(&self->endpoint));
-}
-
-/* Was it shut down, and is everything that was ever put done with? Then that is so for ever. */
-static PyObject *ring_drained(PyObject *object, PyObject *unused) {
-    (void)unused;
-    struct ring *self = (struct ring *)object;
-    if (!self->attached || !SR_LOAD(&self->endpoint.header->shutdown, acquire))
-        Py_RETURN_FALSE;
-    sr_heavy_fence(); /* a claim either saw the shutdown, or is seen here: as in sr_after_empty */
-    struct sr_contents contents;
-    enum sr_result result = sr_contents_read(&self->endpoint, &contents);
-    if (result != SR_OK)
-        return sr_raise(self, result, CONSUMING, 0, 0);
-    return PyBool_FromLong(contents.ready + contents.claimed + contents.taken == 0);
-}
-
-static PyObject *ring_reap(PyObject *object, PyObject *unused) {
-    (void)unused;
-    struct ring *self = (struct ring *)object;
-    bool usable = self->attached && self->generation == sr_fork_generation;
-    return PyLong_FromLong(usable ? sr_reap(&self->endpoint) : 0);
-}
-
 void sr_attachment_dealloc(PyObject *object) {
     struct ring *self = (struct ring *)object;
     PyTypeObject *type = Py_TYPE(object);
     if (self->attached && self->generation == sr_fork_generation) {
-        bool abandoned; /* ring.py closes in __del__; without that the name stays for the next one to reclaim */
-        (void)sr_detach(&self->endpoint, &abandoned);
+        bool abandoned; /* without what attachment.py does in __del__ */
+        (void)sr_leave_segment(self, &abandoned);
     }
+    sr_live_no_more(self);
     if (self->generation == sr_fork_generation)
         sr_detach_finish(&self->endpoint);
     else
@@ -433,6 +428,8 @@ void sr_attachment_dealloc(PyObject *object) {
     sr_os_let_go(&self->endpoint.claim);
     unmap(self, true);
     free(self->path);
+    for (int i = 0; i < 3; i++)
+        free(self->semaphore_names[i]);
     PyObject *owned[] = {self->name,    self->encode,       self->decode,       self->view,
                          self->release, self->plain_encode, self->plain_decode, self->scratch};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
@@ -504,7 +501,7 @@ static PyMethodDef attachment_methods[] = {
 
 static PyType_Slot attachment_slots[] = {
     {Py_tp_doc, (void *)PyDoc_STR("One process's attachment to a segment; the base of what a user holds.")},
-    {Py_tp_new, (void *)ring_new},
+    {Py_tp_new, (void *)sr_attachment_new},
     {Py_tp_init, (void *)ring_init},
     {Py_tp_dealloc, (void *)sr_attachment_dealloc},
     {Py_tp_methods, attachment_methods},
@@ -532,15 +529,10 @@ static PyMethodDef ring_methods[] = {
      PyDoc_STR("claim($self, /, length, timeout=None)\n--\n\nRoom for a message, to be written in place.")},
     {"borrow", SR_METHOD(sr_ring_borrow),
      PyDoc_STR("borrow($self, /, timeout=None)\n--\n\nThe next message, to be read in place.")},
-    {"_put_parts", SR_METHOD(sr_ring_put_parts), NULL},
-    {"_try_put", sr_ring_try_put, METH_O, NULL},
     {"_skip", SR_METHOD(sr_ring_skip), NULL},
     {"_try_get", sr_ring_try_get, METH_O, NULL},
     {"_put_or_hold", sr_ring_put_or_hold, METH_O, NULL},
     {"_put_held", sr_ring_put_held, METH_O, NULL},
-    {"_maybe_ready", ring_maybe_ready, METH_NOARGS, NULL},
-    {"_drained", ring_drained, METH_NOARGS, NULL},
-    {"_reap", ring_reap, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

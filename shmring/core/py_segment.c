@@ -16,7 +16,7 @@ bool sr_look_begin(struct look *look, PyObject *segment, int buffer_flags) {
 }
 
 bool sr_look_end(struct look *look) {
-    sr_os_memory_unguard(&look->damaged);
+    sr_os_memory_unguard(look->buffer.buf, &look->damaged);
     PyBuffer_Release(&look->buffer);
     return SR_LOAD(&look->damaged, relaxed) == 0;
 }
@@ -27,6 +27,20 @@ PyObject *sr_look_answer(struct look *look, PyObject *answer) {
     PyErr_Clear(); /* what zeros seemed to be */
     Py_XDECREF(answer);
     return sr_raise(NULL, SR_CORRUPT, CONSUMING, 0, 0);
+}
+
+enum sr_result sr_look_through(struct look *look, struct sr_endpoint *endpoint, struct sr_queue *queue, int locks,
+                               int fd) {
+    struct sr_geometry geometry;
+    *endpoint = (struct sr_endpoint){.locks = locks};
+    *queue = (struct sr_queue){.root = NULL};
+    enum sr_result result = sr_geometry_read(&geometry, look->buffer.buf, (uint64_t)look->buffer.len);
+    if (result != SR_OK)
+        return result;
+    sr_endpoint_bind(endpoint, look->buffer.buf, &geometry);
+    if (!(geometry.flags & SR_FLAG_QUEUE))
+        return SR_OK;
+    return sr_queue_open(queue, endpoint, look->buffer.buf, (uint64_t)look->buffer.len, fd);
 }
 
 static bool plan(const char *kind, unsigned long long capacity, unsigned long long slots,
@@ -50,6 +64,19 @@ static PyObject *segment_size(PyObject *module, PyObject *args) {
         return PyErr_Format(PyExc_ValueError, "no ring has kind %s, capacity %llu and %llu slots", kind, capacity,
                             slots);
     return PyLong_FromUnsignedLongLong(geometry.segment_size);
+}
+
+static PyObject *arena_offset(PyObject *module, PyObject *args) {
+    (void)module;
+    const char *kind;
+    unsigned long long capacity, slots;
+    struct sr_geometry geometry;
+    if (!PyArg_ParseTuple(args, "sKK", &kind, &capacity, &slots))
+        return NULL;
+    if (!plan(kind, capacity, slots, &geometry))
+        return PyErr_Format(PyExc_ValueError, "no ring has kind %s, capacity %llu and %llu slots", kind, capacity,
+                            slots);
+    return PyLong_FromUnsignedLongLong(geometry.arena_offset);
 }
 
 static PyObject *format(PyObject *module, PyObject *args, PyObject *kwargs) {
@@ -120,30 +147,113 @@ static PyObject *describe(PyObject *module, PyObject *segment) {
 static PyObject *count_living(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *segment;
-    int locks;
-    unsigned long long at = 0;
+    int locks, fd;
     struct look look;
-    if (!PyArg_ParseTuple(args, "Oi|K", &segment, &locks, &at) || !sr_look_begin(&look, segment, PyBUF_SIMPLE))
+    struct sr_endpoint endpoint;
+    struct sr_queue queue;
+    if (!PyArg_ParseTuple(args, "Oii", &segment, &locks, &fd) || !sr_look_begin(&look, segment, PyBUF_SIMPLE))
         return NULL;
-    struct sr_geometry geometry;
-    struct sr_endpoint endpoint = {.locks = locks, .at = at};
     struct sr_contents contents = {0};
-    enum sr_result result = sr_geometry_read(&geometry, look.buffer.buf, (uint64_t)look.buffer.len);
+    enum sr_result result = sr_look_through(&look, &endpoint, &queue, locks, fd);
     int living = 0;
     bool stopped = false, claimed = false;
     if (result == SR_OK) {
-        sr_endpoint_bind(&endpoint, look.buffer.buf, &geometry);
         living = sr_count_living(&endpoint);
         claimed = sr_is_claimed(&endpoint);
-        result = sr_contents_read(&endpoint, &contents);
+        result = sr_contents_by_the_living(&endpoint, &contents);
         stopped = SR_LOAD(&endpoint.header->shutdown, acquire) == SR_STOPPED;
     }
-    if (!sr_look_end(&look))
+    sr_queue_close(&queue);
+    if (!sr_look_end(&look) || SR_LOAD(&endpoint.damaged, relaxed))
         result = SR_CORRUPT;
     if (result != SR_OK)
         return sr_raise(NULL, result, CONSUMING, 0, 0);
     return Py_BuildValue("iOK", living, claimed ? Py_True : Py_False,
                          stopped ? 0ULL : (unsigned long long)contents.undelivered);
+}
+
+/* format_queue(segment, maxsize, max_bytes, capacity, stored): the control block, behind the first ring. `stored`: that
+ * ring has all its storage. */
+static PyObject *format_queue(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *segment;
+    unsigned long long maxsize, max_bytes, capacity;
+    int stored;
+    struct sr_geometry geometry;
+    Py_buffer buffer;
+    if (!PyArg_ParseTuple(args, "OKKKp", &segment, &maxsize, &max_bytes, &capacity, &stored) ||
+        PyObject_GetBuffer(segment, &buffer, PyBUF_WRITABLE) != 0)
+        return NULL;
+    PyObject *answer = NULL;
+    enum sr_result result = sr_geometry_read(&geometry, buffer.buf, (uint64_t)buffer.len);
+    if (result == SR_OK && (uint64_t)buffer.len >= geometry.segment_size + sizeof(struct sr_control)) {
+        sr_queue_format(buffer.buf, geometry.segment_size, maxsize, max_bytes, capacity);
+        if (stored)
+            SR_STORE(&((struct sr_header *)buffer.buf)->stored, geometry.granules, relaxed);
+        answer = Py_NewRef(Py_None);
+    } else {
+        PyErr_Format(PyExc_ValueError, "a segment of %zd bytes cannot hold this queue", buffer.len);
+    }
+    PyBuffer_Release(&buffer);
+    return answer;
+}
+
+/* describe_queue(segment): (maxsize, max_bytes, capacity) */
+static PyObject *describe_queue(PyObject *module, PyObject *segment) {
+    (void)module;
+    struct look look;
+    struct sr_endpoint endpoint;
+    struct sr_queue queue;
+    if (!sr_look_begin(&look, segment, PyBUF_SIMPLE))
+        return NULL;
+    enum sr_result result = sr_look_through(&look, &endpoint, &queue, -1, -1);
+    if (result == SR_OK && !queue.root)
+        result = SR_CORRUPT;
+    PyObject *answer = result == SR_OK ? Py_BuildValue("KKK", (unsigned long long)queue.control->maxsize,
+                                                       (unsigned long long)queue.control->max_bytes,
+                                                       (unsigned long long)queue.control->capacity)
+                                       : sr_raise(NULL, result, CONSUMING, 0, 0);
+    sr_queue_close(&queue);
+    return sr_look_answer(&look, answer);
+}
+
+/* The tasks of a queue that one has left. */
+static PyObject *tasks(PyObject *args, bool one_is_done) {
+    PyObject *segment;
+    int fd;
+    struct look look;
+    struct sr_endpoint endpoint;
+    struct sr_queue queue = {.root = NULL};
+    if (!PyArg_ParseTuple(args, "Oi", &segment, &fd) || !sr_look_begin(&look, segment, PyBUF_WRITABLE))
+        return NULL;
+    struct sr_contents contents = {0};
+    int locks = sr_os_locks_open(fd, NULL);
+    enum sr_result result = locks < 0 ? SR_SYSTEM_ERROR : sr_look_through(&look, &endpoint, &queue, locks, fd);
+    if (result == SR_OK)
+        result = sr_contents_by_the_living(&endpoint, &contents);
+    int64_t count = 0;
+    if (result == SR_OK) {
+        count = (int64_t)(contents.ready + contents.claimed + contents.taken) + sr_queue_pending(&queue);
+        if (one_is_done && count > 0) {
+            SR_ADD(&queue.control->pending[0], (uint64_t)-1, acq_rel);
+            sr_event_notify(&queue.control->done, SR_WAKE_ALL);
+        }
+    }
+    PyObject *answer = result == SR_OK ? PyLong_FromLongLong(count) : sr_raise(NULL, result, CONSUMING, 0, 0);
+    sr_queue_close(&queue);
+    if (locks >= 0)
+        sr_os_locks_close(locks);
+    return sr_look_answer(&look, answer);
+}
+
+static PyObject *queue_unfinished(PyObject *module, PyObject *args) {
+    (void)module;
+    return tasks(args, false);
+}
+
+static PyObject *queue_task_done(PyObject *module, PyObject *args) {
+    (void)module;
+    return tasks(args, true);
 }
 
 static PyObject *retire(PyObject *module, PyObject *segment) {
@@ -277,12 +387,17 @@ static PyObject *sent_is_awaited(PyObject *module, PyObject *args) {
 PyMethodDef sr_segment_methods[] = {
     {"segment_size", segment_size, METH_VARARGS,
      PyDoc_STR("Bytes that a ring of this kind, capacity and slots takes.")},
+    {"arena_offset", arena_offset, METH_VARARGS, PyDoc_STR("Where the messages of such a ring begin.")},
     {"format", (PyCFunction)(void (*)(void))format, METH_VARARGS | METH_KEYWORDS,
      PyDoc_STR("Write a header into a zeroed segment; the ring is born with its last store.")},
     {"check", check, METH_O, PyDoc_STR("'ready', 'retired', 'incomplete', 'not_a_ring', 'other_layout' or 'corrupt'.")},
     {"describe", describe, METH_O, PyDoc_STR("(kind, slots, identity, flags, codec as bytes), from the header alone.")},
     {"count_living", count_living, METH_VARARGS,
      PyDoc_STR("(attachments alive, whether others may yet attach, messages undelivered)")},
+    {"format_queue", format_queue, METH_VARARGS, PyDoc_STR("Write a queue's control block behind its first ring.")},
+    {"describe_queue", describe_queue, METH_O, PyDoc_STR("(maxsize, max_bytes, capacity), from the control block.")},
+    {"queue_unfinished", queue_unfinished, METH_VARARGS, PyDoc_STR("Tasks of a queue that are not done.")},
+    {"queue_task_done", queue_task_done, METH_VARARGS, PyDoc_STR("One is done; how many were not before that.")},
     {"retire", retire, METH_O, PyDoc_STR("Refuse further attachments; under the lifecycle lock.")},
     {"locks_open", locks_open, METH_VARARGS, PyDoc_STR("A way to lock bytes of the segment behind a descriptor.")},
     {"locks_close", locks_close, METH_O, PyDoc_STR("Close it, dropping its locks.")},

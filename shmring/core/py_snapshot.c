@@ -122,24 +122,20 @@ static PyObject *look_at(PyObject *module, PyObject *args) {
     PyObject *segment;
     int fd;
     struct look look;
+    struct sr_endpoint endpoint;
+    struct sr_queue queue = {.root = NULL};
     if (!PyArg_ParseTuple(args, "Oi", &segment, &fd) || !sr_look_begin(&look, segment, PyBUF_SIMPLE))
         return NULL;
-    struct sr_geometry geometry;
-    struct sr_endpoint endpoint = {.locks = -1};
-    enum sr_result result = sr_geometry_read(&geometry, look.buffer.buf, (uint64_t)look.buffer.len);
     PyObject *answer = NULL;
-    if (result == SR_OK) {
-        sr_endpoint_bind(&endpoint, look.buffer.buf, &geometry);
-        endpoint.locks = sr_os_locks_open(fd, NULL);
-        if (endpoint.locks < 0)
-            result = SR_SYSTEM_ERROR;
-    }
-    if (result == SR_OK) {
+    int locks = sr_os_locks_open(fd, NULL);
+    enum sr_result result = locks < 0 ? SR_SYSTEM_ERROR : sr_look_through(&look, &endpoint, &queue, locks, fd);
+    if (result == SR_OK)
         answer = snapshot(&endpoint);
-        sr_os_locks_close(endpoint.locks);
-    } else {
+    else
         sr_raise(NULL, result, CONSUMING, 0, 0);
-    }
+    sr_queue_close(&queue);
+    if (locks >= 0)
+        sr_os_locks_close(locks);
     return sr_look_answer(&look, answer);
 }
 

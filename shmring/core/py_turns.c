@@ -25,7 +25,8 @@ PyObject *sr_ring_try_get(PyObject *object, PyObject *in_turn) {
         return Py_NewRef(sr_nothing);
     enum sr_result result;
     struct sr_record record;
-    PyObject *message = sr_get_one(self, 0, &record, &result);
+    PyObject *message =
+        self->queue ? sr_queue_get_one(self, 0, &record, &result) : sr_get_one(self, 0, &record, &result);
     if (result == SR_TIMED_OUT)
         message = Py_NewRef(sr_nothing);
     else if (SR_UNLIKELY(result != SR_OK))
@@ -35,7 +36,29 @@ PyObject *sr_ring_try_get(PyObject *object, PyObject *in_turn) {
     return sr_answer(self, CONSUMING, message);
 }
 
-static enum sr_result put_now(struct ring *self, const struct message *message, struct sr_standing *standing) {
+/* What an attempt leaves for the next; the one or the other. */
+struct standing {
+    struct sr_standing in_line;
+    struct sr_queue_standing in_queue;
+};
+
+static enum sr_result put_in_queue(struct ring *self, const struct message *message,
+                                   struct sr_queue_standing *standing) {
+    struct call call;
+    struct placed placed;
+    sr_call_begin(&call, self, PRODUCING, 0);
+    enum sr_result result = sr_queue_claim_for(self, message->length, &call.wait, standing, &placed);
+    if (SR_UNLIKELY(result != SR_OK))
+        return result;
+    sr_queue_give_up(self->queue, standing);
+    result = sr_message_fill(self, placed.at, &placed.record, message);
+    sr_announce(placed.at, 1);
+    sr_done_with(self, placed.at);
+    count_turn(self, message->length);
+    return result;
+}
+
+static enum sr_result put_in_ring(struct ring *self, const struct message *message, struct sr_standing *standing) {
     struct sr_record record;
     enum sr_result result = sr_try_claim_again(&self->endpoint, message->length, standing, &record);
     if (SR_UNLIKELY(result != SR_OK && result != SR_TOO_LONG))
@@ -43,17 +66,29 @@ static enum sr_result put_now(struct ring *self, const struct message *message, 
     if (SR_UNLIKELY(result != SR_OK))
         return result;
     sr_give_up(&self->endpoint, standing);
-    result = sr_message_fill(self, &record, message);
+    result = sr_message_fill(self, &self->endpoint, &record, message);
     sr_announce(&self->endpoint, 1);
     count_turn(self, message->length);
     return result;
+}
+
+static enum sr_result put_now(struct ring *self, const struct message *message, struct standing *standing) {
+    return self->queue ? put_in_queue(self, message, &standing->in_queue)
+                       : put_in_ring(self, message, &standing->in_line);
+}
+
+static void give_up(struct ring *self, struct standing *standing) {
+    if (self->queue)
+        sr_queue_give_up(self->queue, &standing->in_queue);
+    else
+        sr_give_up(&self->endpoint, &standing->in_line);
 }
 
 /* A message that waits for room: opened, and encoded, once. */
 static const char HELD[] = "shmring held message";
 struct held {
     struct message message;
-    struct sr_standing standing;
+    struct standing standing;
     struct ring *ring;
     uint32_t generation;
 };
@@ -61,7 +96,7 @@ struct held {
 static void free_held(PyObject *capsule) {
     struct held *held = PyCapsule_GetPointer(capsule, HELD);
     if (held->ring->attached && held->generation == sr_fork_generation)
-        sr_give_up(&held->ring->endpoint, &held->standing);
+        give_up(held->ring, &held->standing);
     sr_message_close(&held->message);
     Py_DECREF((PyObject *)held->ring);
     PyMem_Free(held);
@@ -95,8 +130,8 @@ PyObject *sr_ring_put_or_hold(PyObject *object, PyObject *data) {
     PyObject *held = NULL;
     struct message plain;
     struct message *message = &plain;
-    struct sr_standing none = {0};
-    struct sr_standing *standing = &none;
+    struct standing none = {0};
+    struct standing *standing = &none;
     if (self->encode) {
         held = hold(self, data);
         struct held *found = held ? PyCapsule_GetPointer(held, HELD) : NULL;
@@ -112,6 +147,8 @@ PyObject *sr_ring_put_or_hold(PyObject *object, PyObject *data) {
     if (!held)
         sr_message_close(message);
     PyObject *answer = NULL;
+    if (standing == &none)
+        give_up(self, &none);
     if (SR_LIKELY(result == SR_OK))
         answer = Py_NewRef(Py_None);
     else if (result != SR_TIMED_OUT)

@@ -24,6 +24,7 @@ enum sr_result {
     SR_OTHER_LAYOUT, /* a ring of another layout version or byte order */
     SR_NOT_READY,    /* its creator has not finished */
     SR_HELD_UP,      /* another process has held the lifecycle lock for too long */
+    SR_NO_SPACE,     /* a queue: there is no memory for a further link, and nothing in it to wait for */
     SR_SYSTEM_ERROR  /* the operating system refused; errno says why */
 };
 

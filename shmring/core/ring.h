@@ -64,9 +64,20 @@ struct sr_semaphores {
     void *empty;
 };
 
+struct sr_contents;
+
+/* What belongs to a segment beside its own ring: the further links of a queue. */
+struct sr_further {
+    /* What a dead owner left there; false: not now, and his entry stays as it is. */
+    bool (*repair)(struct sr_further *self, uint64_t dead_owner);
+    enum sr_result (*contents)(struct sr_further *self, struct sr_contents *contents); /* by the living, of all */
+};
+
 /* One attachment's way into a ring. mpmc operations on one endpoint may run in several threads at once; spsc ones in one
  * thread a side (the binding sees to it). */
 struct sr_endpoint {
+    struct sr_endpoint *root;   /* the one that is attached; of a queue's link another, else this one */
+    struct sr_further *further; /* of the root; NULL: nothing */
     struct sr_header *header;
     struct sr_attachment *attachments;
     sr_atomic_u64 *words;
@@ -251,6 +262,10 @@ enum sr_result sr_mpmc_acknowledge(struct sr_endpoint *self, struct sr_record *r
 enum sr_result sr_mpmc_hand_back(struct sr_endpoint *self, struct sr_record *record);
 /* Whether a take might find something; true when in doubt. */
 bool sr_mpmc_maybe_ready(struct sr_endpoint *self);
+/* Advances reclaim_position as far as it goes, so that walks over the records are short. */
+enum sr_result sr_mpmc_reclaim(struct sr_endpoint *self);
+/* Messages that are claimed, waiting, taken, or done with behind one of those; where slots bound the ring. */
+enum sr_result sr_mpmc_in_flight(struct sr_endpoint *self, uint64_t *count);
 /* Every record of a dead owner becomes ABORTED or RETURNED; answers how many of the latter in *returned. */
 enum sr_result sr_mpmc_repair(struct sr_endpoint *self, uint64_t dead_owner, uint64_t *returned);
 

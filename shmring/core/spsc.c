@@ -22,7 +22,7 @@ static uint64_t padding_for(const struct sr_geometry *g, uint64_t position, uint
     return granules > to_end ? to_end : 0;
 }
 
-static enum sr_result find_room(struct sr_endpoint *self, uint64_t granules) {
+static enum sr_result look_for_room(struct sr_endpoint *self, uint64_t granules) {
     const struct sr_geometry *g = &self->geometry;
     if (SR_LIKELY(room(g, self->cached_read_position, self->write_position, granules)))
         return SR_OK;
@@ -40,7 +40,7 @@ static enum sr_result find_room(struct sr_endpoint *self, uint64_t granules) {
 
 enum sr_result sr_spsc_try_room(struct sr_endpoint *self, uint64_t length) {
     uint64_t granules = sr_granules_for(length);
-    return find_room(self, padding_for(&self->geometry, self->write_position, granules) + granules);
+    return look_for_room(self, padding_for(&self->geometry, self->write_position, granules) + granules);
 }
 
 enum sr_result sr_spsc_try_claim(struct sr_endpoint *self, uint64_t length, struct sr_record *record) {
@@ -49,7 +49,7 @@ enum sr_result sr_spsc_try_claim(struct sr_endpoint *self, uint64_t length, stru
     uint64_t granules = sr_granules_for(length);
     uint64_t padding = padding_for(g, position, granules);
 
-    enum sr_result result = find_room(self, padding + granules);
+    enum sr_result result = look_for_room(self, padding + granules);
     if (result != SR_OK)
         return result;
     if (SR_UNLIKELY(padding)) {

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from shmring import leftovers
 from shmring.doctor.finding import Finding
+from shmring.errors import ShmringError
 
 if sys.platform == "win32":
     from shmring.doctor.windows import CHECKS
@@ -31,8 +32,17 @@ def _leftovers() -> Iterator[Finding]:
 
 
 def examine() -> list[Finding]:
-    """Look at the machine: shared memory, limits of the container and the process, cores, clock, leftovers.
+    """Look at the machine: shared memory, what the kernel refuses, limits of the container and the process, leftovers.
 
-    Does not block and changes nothing. Any process may call it.
+    Does not block and changes nothing. Any process may call it; on whatever machine, it raises nothing.
     """
-    return [finding for check in (*CHECKS, _leftovers) for finding in check()]
+    return [finding for check in (*CHECKS, _leftovers) for finding in _safely(check)]
+
+
+def _safely(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """A check that fails is a finding, too: what it asked for is refused."""
+    try:
+        yield from check()
+    except (OSError, ShmringError) as error:
+        subject = check.__name__.strip("_").replace("_", " ")
+        yield Finding(subject, "problem", f"could not be looked at: {error}", "see the other findings, or the sandbox")

@@ -2,6 +2,7 @@
 
 ``place(name)``          what a name means
 ``make``                 a segment for a place, which has no name yet
+``check_locks``          OSError in words where a segment cannot have the locks by which the kernel says who lives
 ``give_name``            the one step by which it gets it; FileExistsError when something stands there
 ``open``                 what stands there, mapped
 ``still_there``          whether the name still leads to that very segment
@@ -25,6 +26,7 @@ else:
 
 place = here.place
 make = here.make
+check_locks = here.check_locks
 give_name = here.give_name
 open = here.open_place
 still_there = here.still_there
@@ -44,6 +46,7 @@ trusted = here.trusted
 __all__ = [
     "Place",
     "Status",
+    "check_locks",
     "give_name",
     "is_held",
     "keep",

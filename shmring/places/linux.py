@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import os
 import pathlib
 import pwd
 import stat
 import sys
 
-from shmring.errors import LayoutMismatch
+from shmring.errors import LayoutMismatch, NotThere
 from shmring.places.place import Place, Status
-from shmring.segment import posix
-from shmring.segment.names import check_name
+from shmring.segment import descriptors, locks, posix, refusals
+from shmring.segment.names import SHARED_MEMORY, check_name
 
-assert sys.platform != "win32"
+assert sys.platform == "linux"
 
-_SHARED_MEMORY = pathlib.Path("/dev/shm")
+_SHARED_MEMORY = pathlib.Path(SHARED_MEMORY)
 _PREFIX = "shmring."
 _FILE_TYPES = {
     stat.S_IFLNK: "symbolic link",
@@ -33,18 +33,41 @@ def place(name: str, noun: str = "ring") -> Place:
 
 
 def make(where: Place, size: int, *, mode: int, in_file: bool) -> posix.Segment:
-    """A reserved segment without a name; a process killed now leaves nothing. All are files here."""
+    """A reserved segment without a name; a process killed now leaves nothing. All are files here.
+
+    NoSpace; other refusals in words.
+    """
+    try:
+        os.lstat(where.path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # or giving it that name would say so, when all else is done
+            raise refusals.in_folder(error, str(where.path.parent), where.title) from None
     return posix.unnamed(where.path.parent, size, mode=mode, title=where.title)
 
 
 def give_name(memory: posix.Segment, where: Place) -> None:
     """Link it to its name, atomically. FileExistsError when something stands there."""
-    # A directory descriptor, ignored beside an absolute path, makes this linkat with AT_SYMLINK_FOLLOW.
-    os.link(f"/proc/self/fd/{memory.fd}", where.path, src_dir_fd=memory.fd, follow_symlinks=True)
+    try:
+        # A directory descriptor, ignored beside an absolute path, makes this linkat with AT_SYMLINK_FOLLOW.
+        os.link(f"/proc/self/fd/{memory.fd}", where.path, src_dir_fd=memory.fd, follow_symlinks=True)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno == errno.ENOENT and not descriptors.has_proc():
+            raise descriptors.no_proc() from None
+        raise refusals.in_folder(error, str(where.path.parent), where.title) from None
+
+
+def check_locks(memory: posix.Segment, where: Place | None) -> None:
+    """OSError where this segment cannot have the locks by which the kernel says who lives."""
+    refused = locks.refusal(memory.fd, take=where is not None and where.name is None)  # file systems differ
+    if refused is not None:
+        on = "this machine" if where is None else f"the file system of {where.path}"
+        raise descriptors.Shortage(refused.errno, locks.words(refused, on))
 
 
 def open_place(where: Place) -> posix.Segment:
-    """Map what stands there. FileNotFoundError; NotReady for an empty file; symbolic links are not followed."""
+    """Map what stands there. NotThere; NotReady for an empty file; symbolic links are not followed."""
     if where.name is None:
         return posix.file(where.path)
     try:
@@ -56,20 +79,22 @@ def open_place(where: Place) -> posix.Segment:
 
 def check_regular(where: Place) -> None:
     """LayoutMismatch for a symbolic link, a directory, a socket: whatever is no file."""
-    with contextlib.suppress(FileNotFoundError):
+    try:
         mode = os.lstat(where.path).st_mode
-        if not stat.S_ISREG(mode):
-            raise LayoutMismatch(
-                f"{where.path} is no {where.noun} but a {_FILE_TYPES.get(stat.S_IFMT(mode), 'device')}, which somebody "
-                "may have planted; remove it, or use another name"
-            )
+    except OSError:  # gone, or out of reach: what was tried before has failed for a reason of its own
+        return
+    if not stat.S_ISREG(mode):
+        raise LayoutMismatch(
+            f"{where.path} is no {where.noun} but a {_FILE_TYPES.get(stat.S_IFMT(mode), 'device')}, which somebody "
+            "may have planted; remove it, or use another name"
+        )
 
 
 def still_there(memory: posix.Segment, where: Place) -> bool:
     """Does the name still lead to this very segment?"""
     try:
         there = os.stat(where.path, follow_symlinks=False)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     mine = os.fstat(memory.fd)
     return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
@@ -82,8 +107,11 @@ def remove_name(memory: posix.Segment, where: Place) -> None:
 
 
 def remove_anything(where: Place) -> None:
-    """Unlink whatever is there. FileNotFoundError."""
-    where.path.unlink()
+    """Unlink whatever is there. NotThere."""
+    try:
+        where.path.unlink()
+    except FileNotFoundError:
+        raise NotThere(errno.ENOENT, f"there is no {where.title}") from None
 
 
 def keep(memory: posix.Segment, where: Place) -> None:
@@ -92,23 +120,25 @@ def keep(memory: posix.Segment, where: Place) -> None:
 
 def is_held(memory: posix.Segment) -> bool:
     """Does any process hold any lock on this segment? True for every live ring, of whatever layout."""
-    with open(f"/proc/self/fd/{memory.fd}", "r+b", buffering=0) as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # conflicts with the locks that tell of life
-        except (BlockingIOError, PermissionError):
-            return True
-        fcntl.lockf(file, fcntl.LOCK_UN)
-        return False
+    try:
+        return locks.are_held(memory.fd)  # by another description than this one, which has none
+    except OSError as error:  # and not PermissionError, which is what a file of somebody else is
+        raise descriptors.Shortage(error.errno, locks.words(error, "this machine")) from None
 
 
 def names() -> list[str]:
-    """Of the rings there are, and of what looks like them, sorted."""
+    """Of the rings there are, and of what looks like them, sorted. None where there is no shared memory."""
     found = []
-    with os.scandir(_SHARED_MEMORY) as entries:
-        for entry in entries:
-            with contextlib.suppress(ValueError, FileNotFoundError):
-                if entry.name.startswith(_PREFIX) and entry.is_file(follow_symlinks=False):
-                    found.append(check_name(entry.name.removeprefix(_PREFIX)))
+    try:
+        with os.scandir(_SHARED_MEMORY) as entries:
+            for entry in entries:
+                with contextlib.suppress(ValueError, FileNotFoundError):
+                    if entry.name.startswith(_PREFIX) and entry.is_file(follow_symlinks=False):
+                        found.append(check_name(entry.name.removeprefix(_PREFIX)))
+    except OSError as error:
+        if not refusals.has_shared_memory():
+            return []
+        raise refusals.in_folder(error, SHARED_MEMORY, "the list of rings") from None
     return sorted(found)
 
 
@@ -127,8 +157,11 @@ def status(memory: posix.Segment) -> Status:
 
 
 def status_of(where: Place) -> Status:
-    """Of what stands at a place."""
-    return _status(os.stat(where.path))
+    """Of what stands at a place. NotThere."""
+    try:
+        return _status(os.stat(where.path))
+    except FileNotFoundError:
+        raise NotThere(errno.ENOENT, f"there is no {where.title}") from None
 
 
 def owner_of(memory: posix.Segment) -> int:

@@ -12,9 +12,10 @@ import errno
 import os
 import pathlib
 import sys
+from collections.abc import Iterator
 
 from shmring import _core
-from shmring.errors import Corrupt
+from shmring.errors import Corrupt, NotThere
 from shmring.places.place import Place, Status
 from shmring.segment import entries, windows
 
@@ -46,6 +47,10 @@ def make(where: Place, size: int, *, mode: int, in_file: bool) -> windows.Segmen
         raise FileNotFoundError(errno.ENOENT, f"there is no folder {where.path.parent} for {where.title}") from None
 
 
+def check_locks(memory: windows.Segment, where: Place | None) -> None:
+    """Tokens are named events here, and need no file system."""
+
+
 def give_name(memory: windows.Segment, where: Place) -> None:
     """Name it, in one step. FileExistsError when something stands there; a stale entry does not."""
     while True:
@@ -64,7 +69,20 @@ def give_name(memory: windows.Segment, where: Place) -> None:
 
 
 def open_place(where: Place) -> windows.Segment:
-    """Map what stands there; links are not followed. FileNotFoundError, also for a stale entry; NotReady if empty."""
+    """Map what stands there; links are not followed. NotThere, also for a stale entry; NotReady if empty."""
+    with _not_there_told(where):
+        return _open(where)
+
+
+@contextlib.contextmanager
+def _not_there_told(where: Place) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:  # nothing else that is needed can be missing here
+        raise NotThere(errno.ENOENT, f"there is no {where.title}") from None
+
+
+def _open(where: Place) -> windows.Segment:
     if where.name is None:
         return windows.file(where.path)
     while True:
@@ -101,8 +119,9 @@ def remove_name(memory: windows.Segment, where: Place) -> None:
 
 
 def remove_anything(where: Place) -> None:
-    """Delete whatever is there. FileNotFoundError; PermissionError while somebody has it mapped."""
-    where.path.unlink()
+    """Delete whatever is there. NotThere; PermissionError while somebody has it mapped."""
+    with _not_there_told(where):
+        where.path.unlink()
 
 
 def keep(memory: windows.Segment, where: Place) -> None:
@@ -111,7 +130,7 @@ def keep(memory: windows.Segment, where: Place) -> None:
         return
     locks = _core.locks_open(memory.fd)
     try:
-        living, claimed, undelivered = _core.count_living(memory, locks)
+        living, claimed, undelivered = _core.count_living(memory, locks, memory._file)
     except Corrupt:
         return
     finally:
@@ -145,7 +164,7 @@ def is_held(memory: windows.Segment) -> bool:
         return False
     locks = _core.locks_open(memory.fd)
     try:
-        living, claimed, _ = _core.count_living(memory, locks)
+        living, claimed, _ = _core.count_living(memory, locks, memory._file)
         return living > 0 or claimed
     finally:
         _core.locks_close(locks)
@@ -187,8 +206,9 @@ def status(memory: windows.Segment) -> Status:
 
 
 def status_of(where: Place) -> Status:
-    """Of what stands at a place."""
-    found = os.stat(where.path)
+    """Of what stands at a place. NotThere."""
+    with _not_there_told(where):
+        found = os.stat(where.path)
     return Status(0o600, 0, found.st_mtime, found.st_size)
 
 

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import operator
 import time
 import types
-import weakref
-from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from shmring import _core, codecs, registry, segment
+from shmring import _core, registry, segment
+from shmring._core import NOTHING
 from shmring.attachment import CAPACITY_LIMIT, Manner
-from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
-from shmring.errors import Closed, DecodeError, Empty, Full, PeerDied, ShmringError, ShutDown
+from shmring.diagnosis import diagnose
+from shmring.errors import Closed, DecodeError, NotThere, PeerDied, ShmringError
+from shmring.handles import Luggage
 from shmring.places import Place
-from shmring.queues.account import Account
-from shmring.queues.asynchronous import AsyncQueueMethods
+from shmring.queues.asynchronous import AsyncQueueMethods, TasksSide
 from shmring.queues.chain import Chain
-from shmring.queues.link import Root
-from shmring.queues.objects import CountingCodec, QueueCodec
-from shmring.queues.opening import JOINABLE, PLAIN, checked, first_link_finished, found, shape
+from shmring.queues.objects import QueueCodec
+from shmring.queues.opening import JOINABLE, PLAIN, checked, found
 from shmring.segment.descriptors import shortage_explained
+from shmring.segment.machine import check_machine, machine
 from shmring.segment.sizes import parse_size
 
 if TYPE_CHECKING:
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
 __all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
 
-DEFAULT_CAPACITY = "16 MiB"
+DEFAULT_CAPACITY = "1 MiB"
 _LOOK_UP = 0.1
+_OnDeadPeer = Literal["wait", "raise"]
+_OnUndecodable = Literal["raise", "drop"]
 
 
 class ClosedEnd(Closed, OSError):
@@ -39,15 +41,12 @@ class ClosedEnd(Closed, OSError):
 
 
 class _Base(AsyncQueueMethods):
-    """What the three kinds of queue share."""
+    """What the three kinds of queue share. Their put and get are the core's."""
 
-    _chain: Chain
-    _codec: codecs.Codec
     _stored = PLAIN  # what the first ring says that the queue is
-    _closed = True  # until it is open
+    _closed_as: type[Closed] = Closed  # what put and get raise after close()
     _left = (0, False)  # when it is closed: how many messages there were, and whether it was full
 
-    @shortage_explained()
     def __init__(
         self,
         maxsize: int = 0,
@@ -55,77 +54,66 @@ class _Base(AsyncQueueMethods):
         capacity: int | str = DEFAULT_CAPACITY,
         name: str | None = None,
         max_bytes: int | str | None = None,
-        on_dead_peer: Literal["wait", "raise"] = "wait",
+        on_dead_peer: _OnDeadPeer = "wait",
+        on_undecodable: _OnUndecodable = "raise",
         ctx: Any = None,
     ) -> None:
         """Make a queue; with a ``name``, or attach to the one that is there.
 
         ``maxsize`` bounds the number of messages; 0 or less does not. ``capacity`` is what the first ring has; when
-        that is full, further ones are linked, until all take ``max_bytes`` (None: half of the shared memory that is
-        free now). ``ctx`` is taken because multiprocessing.queues.Queue takes it, and not needed.
+        that is full, further ones are linked, until all take ``max_bytes`` (None: half of what shared memory, the
+        machine and the container have free now).
+
+        A message that cannot be unpickled raises DecodeError and stays the next one, for a consumer that can; with
+        ``on_undecodable="drop"`` it is gone, as with multiprocessing. ``ctx`` is taken because
+        multiprocessing.queues.Queue takes it; one of multiprocess has dill pickle what pickle cannot.
         """
         if on_dead_peer not in ("raise", "wait"):
             raise ValueError(f"on_dead_peer is {on_dead_peer!r}; it is 'wait', as in multiprocessing, or 'raise'")
+        if on_undecodable not in ("raise", "drop"):
+            raise ValueError(f"on_undecodable is {on_undecodable!r}; it is 'raise', or 'drop' as in multiprocessing")
         bound = max(0, operator.index(maxsize))
         first = parse_size(capacity, limit=CAPACITY_LIMIT)
         most = None if max_bytes is None else parse_size(max_bytes, what="max_bytes")
-        place = None if name is None else registry.place_of(name, None)
+        by_dill = type(ctx).__module__.partition(".")[0] == "multiprocess"
+        self._begin(name, bound, first, most, (on_dead_peer, on_undecodable, by_dill))
+
+    @shortage_explained()
+    def _begin(
+        self, name: str | None, maxsize: int, capacity: int, max_bytes: int | None, how: tuple[str, str, bool]
+    ) -> None:
+        place = None if name is None else registry.place_of(name, None, "queue")
         while True:
-            memory = found(place, bound, first, most, self._stored)
+            memory = found(place, maxsize, capacity, max_bytes, self._stored)
             try:
-                self._open(memory, place, on_dead_peer)
+                self._open(memory, place, how)
                 return
-            except FileNotFoundError:  # the last one left it while we attached: look again, or make another
+            except NotThere:  # the last one left it while we attached: look again, or make another
                 if place is None:
                     raise
 
-    def _open(self, memory: segment.Segment, place: Place | None, on_dead_peer: str) -> None:
-        self._codec = self._new_codec()
-        at = _core.segment_size("mpmc", *shape(memory))
-        populate = place is not None and not first_link_finished(memory, at)  # or what was freed would come back
+    def _open(self, memory: segment.Segment, place: Place | None, how: tuple[str, str, bool]) -> None:
+        on_dead_peer, on_undecodable, by_dill = how
         try:
-            root = Root._on(memory, place, Manner("wait", "auto", None, self._codec), populate=populate)
+            chain = Chain.attach_to(memory, place, Manner(on_dead_peer, "auto", None, QueueCodec(by_dill)))
         except BaseException:
             memory.close()
             raise
-        self._chain = Chain(root, self._codec, on_dead_peer == "wait")
-        self._on_dead_peer = on_dead_peer
-        self._closed = False
-        self._opened()
+        chain._closed_as = self._closed_as
+        chain._shown = self._show(place.name if place else None, " closed")
+        chain._drop_undecodable(on_undecodable == "drop")
+        self._how = how
+        self._chain = chain
+        self._opened(chain)
 
-    def _new_codec(self) -> codecs.Codec:
-        return QueueCodec()
+    def _opened(self, chain: Chain) -> None:
+        """For what a kind of queue needs beyond that."""
 
-    def _opened(self) -> None:
-        """For what a kind of queue needs beyond the links."""
+    @property
+    def _closed(self) -> bool:
+        return not hasattr(self, "_chain") or self._chain.closed
 
     # --- the calls ---
-
-    def _put_slowly(self, parts: Any, deadline: float) -> None:
-        """What try_put gave back."""
-        with self._still_open():
-            self._chain.take_role(PRODUCING)
-            self._chain.put(parts, deadline)
-
-    def _get_slowly(self, deadline: float) -> Any:
-        """Where get_now would not."""
-        with self._still_open():
-            self._chain.take_role(CONSUMING)
-            return self._chain.get(deadline)
-
-    _end_closed: type[Closed] = Closed  # what put and get raise after close()
-
-    @contextlib.contextmanager
-    def _still_open(self) -> Iterator[None]:
-        """Refuse a closed queue, at the door, and where another thread closes it meanwhile and unmaps its memory."""
-        if self._closed:
-            raise self._end_closed(f"{self!r} is closed")
-        try:
-            yield
-        except ValueError:
-            if not self._closed:
-                raise
-            raise self._end_closed(f"{self!r} was closed by another thread") from None
 
     def empty(self) -> bool:
         """True when no message waits to be got. Exact at its moment; does not block. OSError after close()."""
@@ -138,7 +126,9 @@ class _Base(AsyncQueueMethods):
 
         With ``error`` it never blocks, and is None when another consumer has the message by now.
         """
-        return self._chain.skip(error, _deadline(True, timeout))
+        if error is None:
+            return self._chain._skip(0, 0, _patience(timeout))
+        return self._chain._skip(error.identity, error.position, 0)
 
     def close(self) -> None:
         """Leave the queue; this process uses it no more. What was put stays for the others. May be called again.
@@ -150,22 +140,17 @@ class _Base(AsyncQueueMethods):
             # Another thread's close was first; the memory was truncated; no descriptor is left.
             with contextlib.suppress(ShmringError, OSError):
                 self._remember()
-        self._leave()
+        if hasattr(self, "_chain"):
+            self._chain.close()
 
     def _remember(self) -> None:
         """What is still to be had after the end."""
-        count = self._chain.messages()
-        self._left = count, 0 < self._chain.control.maxsize <= count
-
-    def _leave(self) -> None:
-        self._closed = True
-        if hasattr(self, "_chain"):
-            self._chain.close()
+        self._left = self._chain.messages(), self._chain._is_full()
 
     @property
     def name(self) -> str | None:
         """The name it was made with, or None."""
-        return self._chain.root.name
+        return self._chain.name
 
     def __enter__(self) -> Self:
         return self
@@ -174,12 +159,6 @@ class _Base(AsyncQueueMethods):
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    def __del__(self) -> None:
-        try:  # noqa: SIM105 - contextlib may be gone
-            self._leave()
-        except Exception:  # half made, or at interpreter exit
-            pass
 
     if not TYPE_CHECKING:  # or every name would pass for an attribute
 
@@ -192,20 +171,46 @@ class _Base(AsyncQueueMethods):
                 )
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    def __repr__(self) -> str:
-        state = " closed" if self._closed else ""
-        named = "" if self._closed or self.name is None else f" {self.name!r}"
+    def _show(self, name: str | None, state: str) -> str:
+        named = "" if state or name is None else f" {name!r}"
         return f"<{type(self).__name__}{named} at {id(self):#x}{state}>"
 
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    def __repr__(self) -> str:
+        return self._show(None, " closed") if self._closed else self._show(self.name, "")
+
+    # --- travelling ---
+
+    def __reduce__(self) -> tuple[Any, ...]:
         if self._closed:
             raise Closed(f"{self!r} is closed, and cannot be sent to another process")
-        root = self._chain.root
-        memory = root._segment if root._place is None else None  # a name is found again by itself
-        return _attached, (type(self), self.name, memory, root._identity, self._on_dead_peer)
+        return _empty, (type(self),), self.__getstate__()
+
+    def __getstate__(self) -> Any:
+        """What leads to the queue in another process, for __setstate__ there; not the attributes of a subclass."""
+        chain = self._chain
+        luggage, memory = chain._pack()
+        return memory, chain._place, chain._identity, self._how, machine(), luggage
+
+    @shortage_explained()
+    def __setstate__(self, state: Any) -> None:
+        """Attach to the queue of that state. NotThere (a FileNotFoundError) when it is gone."""
+        memory, place, identity, how, origin, luggage = state
+        assert isinstance(luggage, Luggage)
+        if memory is None:
+            check_machine(origin, f"the {place.title}")
+            memory = checked(registry.wait_for_segment(place, 0), place, 0, self._stored)
+        if _core.describe(memory)[2] != identity:
+            memory.close()
+            raise NotThere(errno.ENOENT, "the queue that this handle was made for is gone")
+        self._open(memory, place, how)
+        luggage.unpack(self._chain._segment)
 
 
-class Queue(_Base):
+def _empty(cls: type[_Base]) -> _Base:
+    return cls.__new__(cls)
+
+
+class Queue(_Base, _core.Queue):
     """multiprocessing.Queue on shared memory: same calls, no feeder thread, and nobody waits for a killed process.
 
     Any thread of any process may put and get. When ``put`` returns, the message is in shared memory, and is not lost
@@ -216,65 +221,13 @@ class Queue(_Base):
     With ``maxsize=0`` it grows as it must, up to ``max_bytes``: past that ``put`` blocks, and NoSpace says that a
     message can never fit. Memory goes back to the system as the queue is drained.
 
-    One thing differs for a reader that goes on after errors: a message that cannot be unpickled is not dropped. It
-    stays the next one, for a consumer that can, until :meth:`skip` takes it out.
+    Two things differ for a reader that goes on after errors: a message that cannot be unpickled is not dropped (see
+    ``on_undecodable``), but stays until :meth:`skip` takes it out. And sockets, connections and other handles, of which
+    multiprocessing sends an address, are refused at ``put``.
 
     As in multiprocessing, a call waits on when every counterpart has died; ``on_dead_peer="raise"`` has it raise
     PeerDied.
     """
-
-    def put(self, obj: Any, block: bool = True, timeout: float | None = None) -> None:
-        """Put an object; waits for room, as told. Full when there is none in time; what pickle raises otherwise."""
-        parts = self._chain.try_put(obj)
-        if parts is not None:
-            self._put_slowly(parts, _deadline(block, timeout))
-
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """Take the next object; waits for it, as told. Empty when none comes in time; DecodeError: see :meth:`skip`."""
-        try:
-            if block and timeout is None:
-                return self._chain.get_now()
-            deadline = _deadline(block, timeout)
-            return self._chain.get_now(max(0.0, timeout) if block and timeout is not None else 0)
-        except (ShutDown, Closed):
-            return self._get_slowly(_deadline(block, None) if timeout is None or not block else deadline)
-
-    def put_nowait(self, obj: Any) -> None:
-        """The same without waiting."""
-        self.put(obj, False)
-
-    def get_nowait(self) -> Any:
-        """The same without waiting."""
-        return self.get(False)
-
-    def put_many(self, iterable: Iterable[Any], timeout: float | None = None) -> int:
-        """Put each object; how many went in before the timeout. Full when none did."""
-        deadline = _deadline(True, timeout)
-        done = 0
-        for obj in iterable:
-            try:
-                parts = self._chain.try_put(obj)
-                if parts is not None:
-                    self._put_slowly(parts, deadline)
-            except Full:
-                if not done:
-                    raise
-                break
-            done += 1
-        return done
-
-    def get_many(self, limit: int | None = None, timeout: float | None = None) -> list[Any]:
-        """Wait for an object, then take it and what is there already, at most ``limit``."""
-        if limit is not None and operator.index(limit) < 1:
-            raise ValueError(f"limit is {limit!r}; it must be at least 1, or None for all there is")
-        found = [self.get(True, timeout)]
-        most = self.qsize() + 1 if limit is None else limit
-        while len(found) < most:
-            try:
-                found.append(self.get(False))
-            except (Empty, DecodeError):  # the undecodable one stays, for the next call to tell of
-                break
-        return found
 
     def qsize(self) -> int:
         """How many messages wait to be got. Exact at its moment; does not block; takes time with their number.
@@ -284,11 +237,20 @@ class Queue(_Base):
         return self._left[0] if self._closed else self._chain.messages()
 
     def full(self) -> bool:
-        """True when it holds ``maxsize`` messages; after close(), when it did then."""
-        if self._closed:
-            return self._left[1]
-        maxsize = self._chain.control.maxsize
-        return bool(maxsize) and self._chain.messages() >= maxsize
+        """True when put_nowait of a small object would raise Full now; after close(), when it would have then."""
+        return self._left[1] if self._closed else self._chain._is_full()
+
+    def shutdown(self, immediate: bool = False) -> None:
+        """As queue.Queue's: put raises ShutDown from now on, and get once the queue is empty; all who wait are told.
+
+        With ``immediate`` get raises it at once, and what was in the queue is gone, for ``join`` too.
+        """
+        self._chain._shut_down(immediate)
+
+    @property
+    def is_shutdown(self) -> bool:
+        """Whether somebody has shut it down."""
+        return self._chain._is_shut_down
 
     def join_thread(self) -> None:
         """Does nothing after close(): there is no thread, and everything was in shared memory when put() returned."""
@@ -307,115 +269,84 @@ class JoinableQueue(Queue):
     """
 
     _stored = JOINABLE
-    _after: Account | None = None  # once it is closed
+    _after: segment.Segment | None = None  # once it is closed
 
-    def _new_codec(self) -> codecs.Codec:
-        self._counter = CountingCodec()
-        return self._counter
-
-    def _opened(self) -> None:
-        self._counter.chain = weakref.ref(self._chain)
+    def _opened(self, chain: Chain) -> None:
+        chain._count_tasks()
 
     def task_done(self) -> None:
         """Say that one task that was got is done. ValueError when there is none."""
-        with self._account() as account:
-            account.task_done()
+        done = self._chain._task_done() if self._after is None else _core.queue_task_done(self._after, self._after.fd)
+        if not done:
+            raise ValueError("task_done() called too many times")
 
     def join(self) -> None:
         """Wait until every object that was put was got, and said to be done. After close() too, as task_done."""
-        with self._account(alone=True) as account:
-            while True:
-                ticket = account.control.announce_joiner()
-                if account.unfinished() < 1:
-                    return
-                account.control.wait_for_tasks(ticket, _LOOK_UP)
-                if self._on_dead_peer == "raise" and not self._closed:
-                    self._check_workers()
+        while not self._are_tasks_done(_LOOK_UP):
+            self._look_after_workers()
+
+    async def ajoin(self, timeout: float | None = None) -> None:
+        """The same in an event loop; TimeoutError after ``timeout`` seconds."""
+        from shmring.asynchronous import until
+
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._are_tasks_done(0):
+            left = _LOOK_UP if deadline is None else min(_LOOK_UP, max(0.0, deadline - time.monotonic()))
+            if left <= 0:
+                raise TimeoutError(f"{self!r} has tasks that were not done within {timeout} s")
+            side = TasksSide(self._chain)
+            with contextlib.suppress(ShmringError):  # not in time: look after the workers
+                await until(side, lambda: True if self._are_tasks_done(0) else NOTHING, left)
+            self._look_after_workers()
+
+    def _are_tasks_done(self, timeout: float) -> bool:
+        if self._after is None:
+            try:
+                return self._chain._wait_for_tasks(timeout)
+            except Closed:
+                if self._after is None:  # nobody has left the account behind
+                    raise
+        if not _core.queue_unfinished(self._after, self._after.fd):
+            return True
+        time.sleep(min(timeout, 0.01))
+        return False
 
     def _remember(self) -> None:
+        self._after = self._chain._segment.view()
         super()._remember()
-        root = self._chain.root
-        self._after = Account.apart(root._segment, self._chain.control.at, root._slot)
 
-    @contextlib.contextmanager
-    def _account(self, alone: bool = False) -> Iterator[Account]:
-        """The tasks; ``alone``: in a mapping that a close() by another thread leaves in peace."""
-        root, control = self._chain.root, self._chain.control
-        if self._after is not None:
-            yield self._after
-        elif self._closed:
-            raise Closed(f"{self!r} is closed")
-        elif not alone:
-            yield Account(root._segment, control, root._slot)
-        else:
-            with contextlib.closing(Account.apart(root._segment, control.at, root._slot)) as account:
-                yield account
-
-    def _check_workers(self) -> None:
+    def _look_after_workers(self) -> None:
         """PeerDied when only dead processes have tasks that are not done."""
-        root, control = self._chain.root, self._chain.control
-        if self._chain.in_flight():
+        if self._how[0] != "raise" or self._closed or self._chain.in_flight():
             return
-        root._reap()
-        entries = root._snapshot()["attachments"]
-        living = sum(control.pending(each["slot"]) for each in entries if each["alive"] is not False)
-        if living < 1 <= control.all_pending():
-            error = diagnose(root, "peer_died", "put", 0, True)
+        self._chain._look_up(1)
+        living, pending = self._chain._pending()
+        if living < 1 <= pending:
+            error = diagnose(self._chain, "peer_died", "put", 0, True)
             peers = error.peers if isinstance(error, PeerDied) else ()
-            raise PeerDied(f"{control.all_pending()} task(s) were got and never done, by processes that died", peers)
+            raise PeerDied(f"{pending} task(s) were got and never done, by processes that died", peers)
 
 
-class SimpleQueue(_Base):
+class SimpleQueue(_Base, _core.SimpleQueue):
     """multiprocessing.SimpleQueue: put, get, empty and close, no bounds and no timeouts. Otherwise as Queue."""
 
     def __class_getitem__(cls, item: Any) -> types.GenericAlias:
         """``SimpleQueue[int]``, for annotations."""
         return types.GenericAlias(cls, item)
 
-    _end_closed = ClosedEnd
+    _closed_as = ClosedEnd
 
     def __init__(self, *, ctx: Any = None, **options: Any) -> None:
         """Options as Queue's, but no maxsize."""
         super().__init__(0, ctx=ctx, **options)
 
-    def put(self, obj: Any) -> None:
-        """Put an object."""
-        parts = self._chain.try_put(obj)
-        if parts is not None:
-            self._put_slowly(parts, math.inf)
 
-    def get(self) -> Any:
-        """Wait for an object and take it."""
-        try:
-            return self._chain.get_now()
-        except (ShutDown, Closed):
-            return self._get_slowly(math.inf)
-
-
-def _deadline(block: bool, timeout: float | None) -> float:
-    if not block:
-        return 0.0
+def _patience(timeout: float | None) -> float | None:
     if timeout is None:
-        return math.inf
+        return None
     try:
         if math.isnan(timeout):
             raise ValueError("timeout is nan; give seconds as a number, or None to wait for ever")
     except TypeError:
         raise TypeError(f"timeout is {timeout!r}; give seconds as a number, or None to wait for ever") from None
-    return time.monotonic() + max(0.0, timeout)
-
-
-@shortage_explained()
-def _attached(
-    cls: type[_Base], name: str | None, memory: segment.Segment | None, identity: int, on_dead_peer: str
-) -> _Base:
-    place = None if name is None else registry.place_of(name, None)
-    if memory is None:
-        assert place is not None
-        memory = checked(registry.wait_for_segment(place, 0), place, 0, cls._stored)
-    if _core.describe(memory)[2] != identity:
-        memory.close()
-        raise FileNotFoundError("the queue that this handle was made for is gone")
-    queue = cls.__new__(cls)
-    queue._open(memory, place, on_dead_peer)
-    return queue
+    return max(0.0, timeout)

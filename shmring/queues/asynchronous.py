@@ -1,4 +1,4 @@
-"""Queues in an event loop: the calls of chain.py tried without waiting, and what to wait for between two tries.
+"""Queues in an event loop: attempts that do not wait, and where to wait between two of them.
 
 A waiting task sleeps at the event of one link. When the queue has moved on to another, the attempt says so, and the
 task goes there; what no event tells of (an older link's message that comes back, dead peers) it finds as it looks up.
@@ -7,46 +7,66 @@ task goes there; what no event tells of (an older link's message that comes back
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from shmring import _core
 from shmring._core import NOTHING
-from shmring.asynchronous import LOOK_UP_SECONDS, TURN, RingSide, let_the_loop_run, until
-from shmring.diagnosis import CONSUMING, PRODUCING
-from shmring.errors import Closed, Empty, Full, MessageTooLong, ShutDown
-from shmring.queues.chain import AT_ONCE, PATIENCE, Chain
-from shmring.queues.link import length_of
+from shmring.asynchronous import let_the_loop_run, until
+from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
+from shmring.errors import Closed, ShutDown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from shmring.parking import Lots
+    from shmring.queues.chain import Chain
+
 _MOVED = object()
 
 
-class _Side(RingSide):
-    """A link's side; a put's refusal speaks of the whole queue."""
+class _Side:
+    """A side of a queue, at the link where it is now."""
 
     def __init__(self, chain: Chain, side: int, length: int = 0) -> None:
-        self.link = chain.link_for(side)
-        super().__init__(self.link, side, length)
-        self._chain = chain
+        self.chain, self.side, self._length = chain, side, length
+        self.link = chain._link_at(side)
+        self.wakes_all = side == PRODUCING
+
+    @property
+    def lots(self) -> Lots:
+        """By side and loop, of this link."""
+        return self.chain.lots_at(self.link)
+
+    def has_moved(self) -> bool:
+        """Is it at another link by now?"""
+        return self.chain._link_at(self.side) != self.link
+
+    def watch(self) -> _core.Watch:
+        """Its items or room."""
+        return self.chain._watch(self.side)
+
+    def look_up(self) -> str | None:
+        """As a blocked call does every 50 ms."""
+        return self.chain._look_up(self.side)
+
+    def pass_on(self, took: bool) -> None:
+        """As a blocked call does when it leaves."""
+        self.chain._pass_on(self.side, took)
 
     def refusal(self, verdict: str, waited: bool) -> BaseException:
-        if self.side == PRODUCING and verdict == "timed_out":
-            return self._chain.full(self._length)
-        return super().refusal(verdict, waited)
+        """The exception that the blocking call raises."""
+        return diagnose(self.chain, verdict, "put" if self.side == PRODUCING else "get", self._length, waited)
 
 
 class AsyncQueueMethods:
     """The methods of a queue for the tasks of an event loop. They lose nothing when they are cancelled: see Ring's."""
 
-    _chain: Chain
-    _closed: bool
-    _in_turn = 0
-    _put_slowly: Callable[[Any, float], None]
-    _get_slowly: Callable[[float], Any]
-    close: Callable[[], None]
+    if TYPE_CHECKING:
+        _chain: Chain
+        _try_get: Callable[[bool], Any]
+        close: Callable[[], None]
 
     async def aput(self, obj: Any, timeout: float | None = None) -> None:
         """Put an object; waits for room, up to ``timeout`` seconds. Full when there is none; what pickle raises.
@@ -54,46 +74,20 @@ class AsyncQueueMethods:
         When it is cancelled while it waits, nothing was put.
         """
         deadline = _deadline(timeout)
-        await self._take_turn()
-        parts = self._chain.try_put(obj)
-        if parts is None:
+        chain = self._chain
+        held = chain._put_or_hold(obj)
+        if held is None:
             return
-        length = length_of(parts)
-        if not self._closed and await self._put_patiently(parts, length, deadline):
-            return
+        message, length = held
+        if chain._turn_is_over:
+            await let_the_loop_run()
 
-        def attempt() -> Any:
-            at = self._chain.place(PRODUCING)
-            try:
-                self._put_slowly(parts, AT_ONCE)
-            except Full:
-                self._chain.check_peers("put")
-                return NOTHING if self._chain.place(PRODUCING) == at else _MOVED
-            return True
+        def attempt(side: _Side) -> Any:
+            if chain._put_held(message):
+                return True
+            return _MOVED if side.has_moved() else NOTHING
 
-        await self._wherever(PRODUCING, length, attempt, deadline)
-
-    async def _put_patiently(self, parts: Any, length: int, deadline: float | None) -> bool:
-        """As a blocked put does: give a consumer a moment before the queue takes more memory."""
-        if self._chain.is_counted():
-            return False
-        side = _Side(self._chain, PRODUCING, length)
-        link = side.link
-
-        def attempt() -> Any:
-            try:
-                link._put_parts(parts, 0)
-            except (ShutDown, Closed, MessageTooLong):
-                return _MOVED
-            except Full:
-                return NOTHING
-            return True
-
-        try:
-            left = PATIENCE if deadline is None else max(0.0, min(PATIENCE, deadline - time.monotonic()))
-            return await until(side, attempt, left) is not _MOVED
-        except (Full, Closed):
-            return False
+        await _wherever(chain, PRODUCING, length, attempt, deadline)
 
     async def aget(self, timeout: float | None = None) -> Any:
         """Take the next object; waits for it, up to ``timeout`` seconds. Empty when none comes; DecodeError: see skip.
@@ -101,62 +95,27 @@ class AsyncQueueMethods:
         When it is cancelled while it waits, no message was taken.
         """
         deadline = _deadline(timeout)
-        await self._take_turn()
-        found = self._get_now()
+        found = self._try_get(True)
         if found is not NOTHING:
             return found
-        looked = time.monotonic()
-
-        def attempt() -> Any:
-            at = self._chain.place(CONSUMING)
-            found = self._get_now()
-            if found is NOTHING:
-                nonlocal looked
-                if time.monotonic() >= looked + LOOK_UP_SECONDS:
-                    self._chain.look_around("get")
-                    looked = time.monotonic()
-                return NOTHING if self._chain.place(CONSUMING) == at else _MOVED
-            return found
-
-        return await self._wherever(CONSUMING, 0, attempt, deadline)
-
-    def _get_now(self) -> Any:
-        try:
-            try:
-                return self._chain.get_now(0)
-            except (ShutDown, Closed):
-                return self._get_slowly(AT_ONCE)
-        except Empty:
-            return NOTHING
-
-    async def _wherever(self, side: int, length: int, attempt: Callable[[], Any], deadline: float | None) -> Any:
-        """Wait at the link that the queue is at, and follow it."""
-        while True:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            try:
-                found = await until(_Side(self._chain, side, length), attempt, left)
-            except Closed:
-                if self._closed:
-                    raise
-                continue  # the link was, under us
-            if found is not _MOVED:
-                return found
-
-    async def _take_turn(self) -> None:
-        """Let the loop run now and then; before an object moves, for one that has moved cannot be cancelled."""
-        self._in_turn += 1
-        if self._in_turn >= TURN:
-            self._in_turn = 0
+        chain = self._chain
+        if chain._turn_is_over:
             await let_the_loop_run()
 
+        def attempt(side: _Side) -> Any:
+            found = chain._try_get(False)
+            return _MOVED if found is NOTHING and side.has_moved() else found
+
+        return await _wherever(chain, CONSUMING, 0, attempt, deadline)
+
     def __aiter__(self) -> Self:
-        """``async for obj in queue``: until the queue is closed in this process."""
+        """``async for obj in queue``: until it is shut down and empty, or closed in this process."""
         return self
 
     async def __anext__(self) -> Any:
         try:
             return await self.aget()
-        except Closed:
+        except (Closed, ShutDown):
             raise StopAsyncIteration from None
 
     async def __aenter__(self) -> Self:
@@ -166,6 +125,48 @@ class AsyncQueueMethods:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+class TasksSide:
+    """The tasks of a JoinableQueue, to be waited for."""
+
+    side = 2
+    wakes_all = True
+
+    def __init__(self, chain: Chain) -> None:
+        self.chain = chain
+
+    @property
+    def lots(self) -> Lots:
+        """Of those who join."""
+        return self.chain.lots_at(0)
+
+    def watch(self) -> _core.Watch:
+        """Whether a task was done."""
+        return self.chain._watch_tasks()
+
+    def look_up(self) -> str | None:
+        """A task is done by a call, and tells."""
+        return None
+
+    def pass_on(self, took: bool) -> None:
+        """All were told."""
+
+    def refusal(self, verdict: str, waited: bool) -> BaseException:
+        """The exception for a core's word."""
+        return diagnose(self.chain, verdict, "get", 0, waited)
+
+
+async def _wherever(
+    chain: Chain, which: int, length: int, attempt: Callable[[_Side], Any], deadline: float | None
+) -> Any:
+    """Wait at the link that the queue is at, and follow it."""
+    while True:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        side = _Side(chain, which, length)
+        found = await until(side, partial(attempt, side), left)
+        if found is not _MOVED:
+            return found
 
 
 def _deadline(timeout: float | None) -> float | None:

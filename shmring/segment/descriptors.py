@@ -1,4 +1,7 @@
-"""Running out of file descriptors, in words that help."""
+"""What every ring needs beside memory and may be refused: descriptors, /proc to open its file again, locks on it.
+
+In words that help, where the system says a number.
+"""
 
 from __future__ import annotations
 
@@ -8,53 +11,117 @@ import os
 import sys
 from collections.abc import Iterator
 
+if sys.platform == "linux":
+    from shmring.segment import locks
+
 _WHOSE = {
     errno.EMFILE: "this process has {open} open and may have {limit}: close what is not used any more, or allow more "
     "with `ulimit -n` in the shell, or resource.setrlimit(resource.RLIMIT_NOFILE, ...) here",
     errno.ENFILE: "the whole machine has as many open as it may: close some, or allow more with `sysctl fs.file-max`",
 }
-_SAID = "no file descriptor is left: "
+_MY_DESCRIPTORS = "/proc/self/fd"
+NO_PROC = (
+    f"there is no {_MY_DESCRIPTORS}, through which a ring opens its memory again for the locks that tell who lives; "
+    "mount /proc of this process's pid namespace (mount -t proc proc /proc, in a chroot too)"
+)
+_REFUSED_LOCKS = (errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
-def _number(error: OSError) -> int | None:
-    return error.errno or (errno.EMFILE if "number of files open" in str(error) else None)  # posix_ipc has none
+class Shortage(OSError):
+    """This machine or process lacks what every ring needs; nothing is wrong with the one at hand.
+
+    Not a FileNotFoundError where /proc is missing: nobody is to take it for a ring that is not there.
+    """
+
+
+def has_proc() -> bool:
+    """Is /proc there, and this process in it?"""
+    return os.path.isdir(_MY_DESCRIPTORS)
+
+
+def no_proc() -> Shortage:
+    """What to raise where /proc is missing."""
+    return Shortage(errno.ENOENT, NO_PROC)
 
 
 def is_shortage(error: OSError) -> bool:
-    """Is it want of descriptors, and so nothing that is wrong with what was to be opened?"""
-    return _number(error) in _WHOSE
-
-
-@contextlib.contextmanager
-def unreadable_passed_over() -> Iterator[None]:
-    """A with block that ends at what cannot be opened, for whatever reason but want of descriptors."""
-    try:
-        yield
-    except OSError as error:
-        if is_shortage(error):
-            raise
+    """Is it a want of this machine or process, and so nothing that is wrong with what was to be opened?"""
+    return _explained(error) is not None
 
 
 @contextlib.contextmanager
 def shortage_explained() -> Iterator[None]:
-    """A with block, or a decorator, in which want of descriptors is an OSError that says how many there are."""
+    """A with block, or a decorator, in which a shortage is told in words."""
     try:
         yield
     except OSError as error:
-        number = _number(error)
-        if sys.platform == "win32" or number not in _WHOSE or str(error.strerror).startswith(_SAID):
+        told = _explained(error)
+        if told is None or told is error:
             raise
-        open_now, limit = _counts()
-        text = _SAID + _WHOSE[number].format(open=open_now, limit=limit)
-        raise OSError(number, text) from error
+        raise told from error
 
 
-def _counts() -> tuple[int, int]:
-    assert sys.platform != "win32"  # where handles do not run out
+@contextlib.contextmanager
+def watch_explained() -> Iterator[None]:
+    """A with block in which want of what a wait in an event loop takes is told in words."""
+    try:
+        yield
+    except OSError as error:
+        told = _explained(error)
+        if told is None:
+            told = Shortage(
+                error.errno,
+                f"{error.strerror}: a wait in an event loop takes an eventfd and a thread of this process; allow them "
+                "(ulimit -u, the sandbox), or wait in a thread of your own: asyncio.to_thread",
+            )
+        raise told from error
+
+
+def _explained(error: OSError) -> Shortage | None:
+    """Itself if it has words already; None for what has another reason."""
+    if isinstance(error, Shortage):
+        return error
+    number = error.errno
+    if sys.platform == "win32" or number is None:  # handles do not run out there, and there is no /proc
+        return None
+    if number in _WHOSE:
+        return Shortage(number, f"no file descriptor is left: {_WHOSE[number].format(**_counts())}")
+    if not _is_bare(error):
+        return None
+    if number == errno.ENOENT and not has_proc():
+        return no_proc()
+    if sys.platform == "linux" and number in _REFUSED_LOCKS and (refusal := _refusal_everywhere()):
+        return Shortage(number, locks.words(refusal, "this machine")) if refusal.errno == number else None
+    return None
+
+
+def _is_bare(error: OSError) -> bool:
+    """Does it say no more than its number, or only that a file in /proc was concerned? So does the core."""
+    concerned = "" if error.filename is None else str(error.filename)
+    return error.strerror == os.strerror(error.errno or 0) and (not concerned or concerned.startswith("/proc/"))
+
+
+def _refusal_everywhere() -> OSError | None:
+    """Are locks refused in memory as well, which no file system has a say in?"""
+    assert sys.platform == "linux"
+    try:
+        fd = os.memfd_create("shmring", os.MFD_CLOEXEC)
+    except OSError:  # refused, too, or for want of descriptors: then this says nothing of locks
+        return None
+    try:
+        return locks.refusal(fd)
+    finally:
+        os.close(fd)
+
+
+def _counts() -> dict[str, object]:
+    assert sys.platform != "win32"
     import resource
 
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    from shmring.segment import limits
+
+    limit = limits.of(resource.RLIMIT_NOFILE)
     try:
-        return len(os.listdir("/proc/self/fd")) - 1, limit
-    except OSError:  # that takes one, too: then all are in use
-        return limit, limit
+        return {"open": len(os.listdir(_MY_DESCRIPTORS)) - 1, "limit": limit}
+    except OSError as error:  # that takes one, too: then all are in use
+        return {"open": limit if error.errno in _WHOSE else "an unknown number", "limit": limit}

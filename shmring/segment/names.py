@@ -6,6 +6,7 @@ import os
 import re
 import sys
 
+SHARED_MEMORY = "/dev/shm"  # where Linux keeps named shared memory, and named semaphores
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,200}", re.ASCII)
 _DARWIN_LIMIT = 31
 

@@ -1,4 +1,4 @@
-"""Segments on POSIX: shm_open through posix_ipc, memfd, MAP_ANONYMOUS and files, over the standard library's mmap.
+"""Segments on POSIX: files in /dev/shm, memfd, MAP_ANONYMOUS and other files, over the standard library's mmap.
 
 Creating a named segment takes a few system calls. A process killed between the first and the last leaves a name with an
 empty or unreserved segment, which `unlink` removes; rings do not go this way (registry.py).
@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import mmap
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-import posix_ipc
-
 from shmring import _core
-from shmring.errors import Corrupt, NotReady, ShmringError
-from shmring.segment import contract, transfer
+from shmring.errors import Corrupt, NoSpace, NotReady, NotThere, ShmringError
+from shmring.segment import contract, limits, refusals, shared_memory, transfer
 from shmring.segment import reserve as storage
-from shmring.segment.names import check_name, check_path, os_name
+from shmring.segment.descriptors import shortage_explained
+from shmring.segment.names import SHARED_MEMORY, check_name, check_path, os_name
 from shmring.segment.sizes import parse_size
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ _MAP_HUGETLB = 0x40000
 _POPULATE_READ, _POPULATE_WRITE = 22, 23
 _WRITE_MOST = 1 << 30  # bytes in one call
 _HUGE_PAGE = 2 * 1024 * 1024
+_MFD_NOEXEC_SEAL = 8  # Linux 6.3
 
 
 class Segment(mmap.mmap):
@@ -78,8 +79,11 @@ class Segment(mmap.mmap):
         except BaseException as error:
             if fd >= 0:
                 os.close(fd)
+            what = path or (f"shared memory {name!r}" if name else "memory")
             if isinstance(error, ValueError) and fd >= 0:  # all was in range just now
-                raise too_short(f"{path or name or 'the memory'} was truncated by somebody else") from None
+                raise too_short(f"{what} was truncated by somebody else") from None
+            if isinstance(error, OSError) and not huge:
+                raise limits.mapping_refused(error, size, what) from None
             raise
         self.fd, self.name, self.path, self.readonly, self.private, self.huge = fd, name, path, readonly, private, huge
         return self
@@ -146,9 +150,11 @@ class Segment(mmap.mmap):
                 raise
             import resource
 
+            if limits.of(resource.RLIMIT_MEMLOCK) is None:  # that is not why
+                raise OSError(error.errno, f"{error.strerror}: {len(self)} bytes could not be locked") from None
             soft, hard = (
-                "unlimited" if limit == resource.RLIM_INFINITY else f"{limit} bytes"
-                for limit in resource.getrlimit(resource.RLIMIT_MEMLOCK)
+                "unlimited" if most == resource.RLIM_INFINITY else f"{most} bytes"
+                for most in resource.getrlimit(resource.RLIMIT_MEMLOCK)
             )
             raise PermissionError(
                 error.errno,
@@ -171,12 +177,23 @@ class Segment(mmap.mmap):
         try:
             memoryview(self).release()
             if os.fstat(self.fd).st_size < new:
-                storage.reserve(self.fd, new, self.path or "memory")
-            self.resize(new)
+                storage.reserve(self.fd, new, self._on)
+            self._resize(new)
         except BufferError:
             raise BufferError(
                 "views of this segment are alive; release memoryviews and delete arrays of it before grow()"
             ) from None
+
+    def _resize(self, size: int) -> None:
+        try:
+            self.resize(size)
+        except OSError as error:
+            raise limits.mapping_refused(error, size, self._on) from None
+
+    @property
+    def _on(self) -> str:
+        """What its storage is of, for people."""
+        return self.path or (SHARED_MEMORY if self.name else "memory")
 
     def fill(self, parts: Iterable[Buffer]) -> None:
         """Write buffers one after the other from the start of the segment, which needs a descriptor and is shared.
@@ -191,6 +208,7 @@ class Segment(mmap.mmap):
                 done += os.pwrite(self.fileno(), view[done : done + _WRITE_MOST], offset + done)
             offset += done
 
+    @shortage_explained()
     def view(
         self, *, readonly: bool = False, private: bool = False, offset: int = 0, length: int | None = None
     ) -> Self:
@@ -248,6 +266,7 @@ def _from_transfer(descriptor: transfer.Descriptor, size: int) -> Segment:
     return Segment._map(descriptor.detach(), size)
 
 
+@shortage_explained()
 def create(name: str, size: int | str, *, mode: int = 0o600, reserve: bool = True, huge_pages: bool = False) -> Segment:
     """Make a named segment (shm_open), zeroed. FileExistsError when the name is taken; NoSpace for no room.
 
@@ -262,24 +281,19 @@ def create(name: str, size: int | str, *, mode: int = 0o600, reserve: bool = Tru
     contract.check_mode(mode)
     bytes_ = parse_size(size, what="size")
     full = os_name(_PREFIX, name)
+    fd = shared_memory.create(full, name, mode)
     try:
-        memory = posix_ipc.SharedMemory(full, posix_ipc.O_CREX, mode=mode)
-    except posix_ipc.ExistentialError:
-        raise FileExistsError(
-            errno.EEXIST, f"segment {name!r} exists; attach it, or segment.unlink({name!r}) first"
-        ) from None
-    except posix_ipc.PermissionsError as error:
-        raise PermissionError(errno.EACCES, f"segment {name!r} cannot be created: {error}") from None
-    try:
-        os.fchmod(memory.fd, mode)  # as asked for, whatever the umask
-        _allocate(memory.fd, bytes_, "/dev/shm" if sys.platform == "linux" else "shared memory", reserve)
+        with _closed_on_failure(fd):
+            _set_mode(fd, mode, f"segment {name!r}")
+            _allocate(fd, bytes_, SHARED_MEMORY, reserve)
+        return Segment._map(fd, bytes_, name=name)
     except BaseException:
-        os.close(memory.fd)
-        posix_ipc.unlink_shared_memory(full)
+        with contextlib.suppress(NotThere):
+            shared_memory.unlink(full)
         raise
-    return Segment._map(memory.fd, bytes_, name=name)
 
 
+@shortage_explained()
 def attach(name: str, *, readonly: bool = False, private: bool = False) -> Segment:
     """Map a named segment. FileNotFoundError, PermissionError; NotReady when its creator has not sized it yet."""
     return attach_named(os_name(_PREFIX, name), name=check_name(name), readonly=readonly, private=private)
@@ -287,31 +301,24 @@ def attach(name: str, *, readonly: bool = False, private: bool = False) -> Segme
 
 def attach_named(full: str, *, name: str, readonly: bool = False, private: bool = False) -> Segment:
     """The same by the operating system's name; for registry.py."""
-    try:
-        memory = posix_ipc.SharedMemory(full, read_only=readonly or private)
-    except posix_ipc.ExistentialError:
-        raise FileNotFoundError(
-            errno.ENOENT, f"there is no shared memory named {name!r}; create it first, or check the spelling"
-        ) from None
-    except posix_ipc.PermissionsError:
-        raise PermissionError(
-            errno.EACCES, f"shared memory {name!r} belongs to another user; its creator can allow others with mode="
-        ) from None
-    size = os.fstat(memory.fd).st_size
+    fd = shared_memory.open(full, name, readonly=readonly or private)
+    size = os.fstat(fd).st_size
     if not size:
-        os.close(memory.fd)
+        os.close(fd)
         raise NotReady(f"shared memory {name!r} has no size yet; its creator has not finished")
-    return Segment._map(memory.fd, size, name=name, readonly=readonly, private=private, too_short=NotReady)
+    return Segment._map(fd, size, name=name, readonly=readonly, private=private, too_short=NotReady)
 
 
+@shortage_explained()
 def unlink(name: str) -> None:
     """Remove a named segment's name; those who have it mapped keep it. FileNotFoundError."""
     try:
-        posix_ipc.unlink_shared_memory(os_name(_PREFIX, name))
-    except posix_ipc.ExistentialError:
-        raise FileNotFoundError(errno.ENOENT, f"there is no segment named {name!r}") from None
+        shared_memory.unlink(os_name(_PREFIX, name))
+    except NotThere:
+        raise NotThere(errno.ENOENT, f"there is no segment named {name!r}") from None
 
 
+@shortage_explained()
 def anonymous(
     size: int | str, *, transferable: bool = False, reserve: bool = True, huge_pages: bool = False
 ) -> Segment:
@@ -327,17 +334,14 @@ def anonymous(
             if reserve:
                 storage.check_free(None, bytes_, "memory")
             return Segment._map(-1, bytes_, huge=huge_pages)
-        if sys.platform != "linux":
-            raise NotImplementedError("transferable anonymous segments need memfd_create, which only Linux has")
-        fd = os.memfd_create("shmring", os.MFD_CLOEXEC | (os.MFD_HUGETLB if huge_pages else 0))
-        try:
+        fd = _memfd(huge_pages)
+        with _closed_on_failure(fd):
             _allocate(fd, bytes_, "memory", reserve)
-        except BaseException:
-            os.close(fd)
-            raise
         return Segment._map(fd, bytes_, huge=huge_pages)
     except OSError as error:
         if not huge_pages or error.errno not in (errno.ENOMEM, errno.ENOSPC, errno.EINVAL):
+            raise
+        if isinstance(error, NoSpace) and error.limit == "file size":
             raise
         pages = bytes_ // _HUGE_PAGE
         raise OSError(
@@ -346,6 +350,48 @@ def anonymous(
         ) from None
 
 
+def _memfd(huge_pages: bool) -> int:
+    if sys.platform != "linux":
+        raise NotImplementedError("transferable anonymous segments need memfd_create, which only Linux has")
+    flags = os.MFD_CLOEXEC | (os.MFD_HUGETLB if huge_pages else 0)
+    try:
+        return os.memfd_create("shmring", flags)
+    except OSError as error:
+        if error.errno == errno.EACCES:  # sysctl vm.memfd_noexec=2 wants to be told that nothing is run from it
+            with contextlib.suppress(OSError):  # an older kernel: then it was something else
+                fd = os.memfd_create("shmring", flags | _MFD_NOEXEC_SEAL)
+                fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL)
+                return fd
+        if huge_pages or error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
+        raise OSError(
+            error.errno,
+            f"memfd_create is refused here ({error.strerror}), by which anonymous rings, queues and segments are made: "
+            "allow it in the sandbox, or give this one a name or a path",
+        ) from None
+
+
+def _set_mode(fd: int, mode: int, what: str) -> None:
+    """As asked for, whatever the umask."""
+    if stat.S_IMODE(os.fstat(fd).st_mode) == mode:  # nothing to ask of a file system that has no modes
+        return
+    try:
+        os.fchmod(fd, mode)
+    except OSError as error:
+        text = f"{error.strerror}: {what} cannot be given the mode {mode:#o}; leave it out, or put it elsewhere"
+        raise OSError(error.errno, text) from None
+
+
+@contextlib.contextmanager
+def _closed_on_failure(fd: int) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+@shortage_explained()
 def file(
     path: str | os.PathLike[str],
     size: int | str | None = None,
@@ -366,33 +412,47 @@ def file(
     wanted = None if size is None else parse_size(size, what="size")
     if create and (wanted is None or readonly or private):
         raise ValueError("a new file needs a size, and is mapped shared and writable")
-    access = os.O_RDONLY if readonly or private else os.O_RDWR
+    fd = _open_file(where, os.O_RDONLY if readonly or private else os.O_RDWR, mode if create else None)
     try:
-        fd = os.open(where, access | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT | os.O_EXCL if create else 0), mode)
+        with _closed_on_failure(fd):
+            if create:
+                assert wanted is not None
+                _set_mode(fd, mode, where)
+                _allocate(fd, wanted, where, reserve)
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise ValueError(f"{where} is not a regular file, so it cannot be mapped")
+            if not status.st_size:
+                raise NotReady(f"{where} is empty; whoever creates it has not finished")
+            if wanted is not None and wanted > status.st_size:
+                raise ValueError(f"size is {wanted}; {where} has {status.st_size} bytes: map those, then grow()")
+        size = wanted or status.st_size
+        return Segment._map(fd, size, path=where, readonly=readonly, private=private, too_short=NotReady)
+    except BaseException:
+        if create:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(where)
+        raise
+
+
+def _open_file(where: str, access: int, mode: int | None) -> int:
+    """Open a file, or with a ``mode`` make it. NotThere, FileExistsError."""
+    flags = access | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # for a pipe, which would wait for its other end
+    try:
+        return os.open(where, flags if mode is None else flags | os.O_CREAT | os.O_EXCL, mode or 0)
+    except FileExistsError:
+        raise
     except OSError as error:
         if error.errno == errno.ELOOP:
             reason = "this is a symbolic link, which is not followed; give the file itself"
             raise OSError(errno.ELOOP, reason, where) from None
-        raise
-    try:
-        if create:
-            assert wanted is not None
-            os.fchmod(fd, mode)
-            _allocate(fd, wanted, where, reserve)
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError(f"{where} is not a regular file, so it cannot be mapped")
-        if not status.st_size:
-            raise NotReady(f"{where} is empty; whoever creates it has not finished")
-        if wanted is not None and wanted > status.st_size:
-            raise ValueError(f"size is {wanted}; {where} has {status.st_size} bytes: map those, then grow()")
-    except BaseException:
-        os.close(fd)
-        if create:
-            os.unlink(where)
-        raise
-    size = wanted or status.st_size
-    return Segment._map(fd, size, path=where, readonly=readonly, private=private, too_short=NotReady)
+        if mode is None and error.errno == errno.ENOENT:
+            raise NotThere(errno.ENOENT, error.strerror, where) from None
+        if mode is None and error.errno == errno.EACCES:
+            raise refusals.closed(where, where) from None
+        if mode is None and error.errno not in (errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR):
+            raise
+        raise refusals.in_folder(error, os.path.dirname(where), where) from None
 
 
 def unnamed(directory: str | os.PathLike[str], size: int, *, mode: int, title: str) -> Segment:
@@ -400,24 +460,20 @@ def unnamed(directory: str | os.PathLike[str], size: int, *, mode: int, title: s
 
     A process killed before that leaves nothing. Linux: O_TMPFILE.
     """
+    folder = str(directory)
     try:
-        fd = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode)
-    except FileNotFoundError:
-        raise FileNotFoundError(errno.ENOENT, f"there is no folder {directory} for {title}") from None
+        fd = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode)
     except OSError as error:
-        error.strerror = f"{error.strerror} (creating {title})"
-        raise
-    try:
-        os.fchmod(fd, mode)
-        storage.reserve(fd, size, str(directory))
-    except BaseException:
-        os.close(fd)
-        raise
+        raise refusals.in_folder(error, folder, title, size) from None
+    with _closed_on_failure(fd):
+        _set_mode(fd, mode, title)
+        _allocate(fd, size, folder, True)
     return Segment._map(fd, size)
 
 
 def _allocate(fd: int, size: int, path: str, reserved: bool) -> None:
+    limits.check_mapping(size)
     if reserved:
         storage.reserve(fd, size, path)
     else:
-        os.ftruncate(fd, size)
+        storage.lengthen(fd, size, path)

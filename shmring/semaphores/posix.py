@@ -1,7 +1,7 @@
 """POSIX semaphores. They stay until they are unlinked, so somebody must know whether anybody still uses them.
 
 An anonymous ring has no file whose locks could tell; so whoever has the semaphores open also holds a lock on one of
-them, which the kernel drops with the process.
+them, which the kernel drops with the process. Linux keeps them in /dev/shm, as sem.NAME.
 """
 
 from __future__ import annotations
@@ -17,32 +17,65 @@ import time
 
 import posix_ipc
 
+from shmring.errors import NotThere
+from shmring.segment import refusals
+from shmring.segment.names import SHARED_MEMORY
 from shmring.semaphores.naming import names
 
 assert sys.platform != "win32"
 
-_FOLDER = pathlib.Path("/dev/shm")  # where Linux keeps them, as sem.NAME
+_FOLDER = pathlib.Path(SHARED_MEMORY)
 _FILE = re.compile(r"sem\.shmring-([0-9a-f]{16})\.(?:mutex|full|empty)")
 _BEING_MADE = 60.0  # seconds: younger ones are left alone
+_WHAT = "the POSIX semaphores of a ring of kind 'semaphore'"
+_OTHER_KIND = "use another kind, such as 'mpmc', which needs none"
 
 
-def _file(identity: int) -> pathlib.Path:
-    return _FOLDER / f"sem.shmring-{identity:016x}.mutex"
+def _path(name: str) -> pathlib.Path:
+    return _FOLDER / f"sem.{name[1:]}"
+
+
+def _files(identity: int) -> list[pathlib.Path]:
+    return [_path(name) for name in names("semaphore", identity) or ()]
+
+
+def _open(path: pathlib.Path) -> int:
+    """NotThere when it is gone; OSError in words for all else."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError as error:
+        if not refusals.has_shared_memory():
+            raise _refused(error) from None
+        raise NotThere(errno.ENOENT, f"there is no {path}: the semaphores of this ring were removed") from None
+
+
+def _refused(error: OSError) -> OSError:
+    return refusals.in_folder(error, SHARED_MEMORY, _WHAT, instead=_OTHER_KIND)
 
 
 class Hold:
     """Says that somebody uses these semaphores, until it is closed or its process has ended."""
 
     def __init__(self, identity: int) -> None:
-        """FileNotFoundError when they are gone."""
-        self._fd = os.open(_file(identity), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        """NotThere when they are gone."""
+        self._fd = -1
+        first, *others = _files(identity)
+        self._fd = _open(first)
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_SH)
-            if not os.fstat(self._fd).st_nlink:  # removed between the opening and the locking
-                raise FileNotFoundError(f"the semaphores of ring {identity:016x} were removed")
+            self._lock()
+            # Removed between the opening and the locking, or some of them.
+            if not os.fstat(self._fd).st_nlink or not all(map(os.path.exists, others)):
+                raise NotThere(errno.ENOENT, f"the semaphores of ring {identity:016x} were removed")
         except BaseException:
             self.close()
             raise
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_SH)
+        except OSError as error:
+            text = f"{error.strerror}: {SHARED_MEMORY} refuses the lock (flock) that says who uses {_WHAT}"
+            raise OSError(error.errno, f"{text}; {_OTHER_KIND}") from None
 
     def close(self) -> None:
         """Let go; may be called again."""
@@ -52,44 +85,86 @@ class Hold:
 
 
 def make(identity: int, *, empty: int, mode: int) -> Hold:
-    """Create all three: mutex 1, full 0, empty as given."""
+    """Create all three: mutex 1, full 0, empty as given. OSError in words where that cannot be."""
     wanted = names("semaphore", identity)
     assert wanted is not None
     while True:
+        began = time.monotonic()
         try:
             for name, value in zip(wanted, (1, 0, empty), strict=True):
-                posix_ipc.Semaphore(name, posix_ipc.O_CREX, mode=mode, initial_value=value).close()
-                os.chmod(_FOLDER / f"sem.{name[1:]}", mode)  # as asked for, whatever the umask
+                _create(name, value, mode)
             return Hold(identity)
-        except FileNotFoundError:
-            remove("semaphore", identity)  # somebody cleaned up while we were stopped for a minute: again
-        except BaseException as error:
+        except NotThere:
             remove("semaphore", identity)
-            if isinstance(error, OSError) and error.errno is None:  # posix_ipc's own words for it
-                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE)) from None
+            if time.monotonic() - began < _BEING_MADE:  # nobody cleans up what is so young
+                for name in wanted:
+                    with contextlib.suppress(posix_ipc.Error):  # wherever they are
+                        posix_ipc.unlink_semaphore(name)
+                raise OSError(
+                    errno.ENOSYS,
+                    f"this C library does not keep {_WHAT} in {SHARED_MEMORY} as sem.NAME, or somebody removed them "
+                    f"at once; {_OTHER_KIND}",
+                ) from None
+        except BaseException:
+            with contextlib.suppress(OSError):  # it would hide why
+                remove("semaphore", identity)
             raise
 
 
+def _create(name: str, value: int, mode: int) -> None:
+    try:
+        posix_ipc.Semaphore(name, posix_ipc.O_CREX, mode=mode, initial_value=value).close()
+        try:
+            os.chmod(_path(name), mode)  # as asked for, whatever the umask
+        except FileNotFoundError:
+            raise NotThere(errno.ENOENT, f"there is no {_path(name)}") from None
+    except NotThere:
+        raise
+    except (OSError, posix_ipc.Error, MemoryError, ValueError) as error:
+        raise _refused(_with_number(error)) from None
+
+
+def _with_number(error: Exception) -> OSError:
+    """What posix_ipc meant: most of its exceptions have no errno."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error
+    if isinstance(error, posix_ipc.ExistentialError):  # of either
+        number = errno.EEXIST if refusals.has_shared_memory() else errno.ENOENT
+    elif isinstance(error, posix_ipc.PermissionsError):
+        number = errno.EACCES
+    elif isinstance(error, MemoryError):
+        number = errno.ENOMEM
+    elif isinstance(error, OSError):  # its own words for EMFILE and ENFILE
+        number = errno.ENFILE if "system limit" in str(error) else errno.EMFILE
+    else:
+        return OSError(errno.EINVAL, str(error))
+    return OSError(number, os.strerror(number))
+
+
 def remove(kind: str, identity: int) -> None:
-    """Unlink a ring's semaphores; those who have them open go on using them."""
-    for name in names(kind, identity) or ():
-        with contextlib.suppress(posix_ipc.ExistentialError):
-            posix_ipc.unlink_semaphore(name)
+    """Unlink a ring's semaphores; those who have them open go on using them. PermissionError for those of others."""
+    if kind == "semaphore":
+        for path in _files(identity):
+            path.unlink(missing_ok=True)
 
 
 def identities() -> set[int]:
     """The rings whose semaphores there are."""
-    with os.scandir(_FOLDER) as entries:
-        names_of_files = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+    try:
+        with os.scandir(_FOLDER) as entries:
+            names_of_files = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+    except OSError as error:
+        if not refusals.has_shared_memory():
+            return set()
+        raise refusals.in_folder(error, SHARED_MEMORY, "the list of semaphores") from None
     return {int(found[1], 16) for found in map(_FILE.fullmatch, names_of_files) if found}
 
 
 def remove_if_unused(identity: int, *, only_look: bool = False) -> bool:
     """Unlink them unless somebody holds them or they are in the making. PermissionError for those of others."""
-    path = _file(identity)
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:  # their maker, or a cleaner, died halfway
+        fd = _open(_files(identity)[0])
+    except NotThere:  # their maker, or a cleaner, died halfway
         if not only_look:
             remove("semaphore", identity)
         return True

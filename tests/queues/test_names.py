@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -14,20 +15,26 @@ from shmring import queues, registry
 ROUNDS = 200
 
 
-def test_a_queue_stays_that_somebody_opened_while_its_last_user_left(
+def test_who_opens_a_queue_while_its_last_user_leaves_has_one_that_stays(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     comers: list[shmring.Queue] = []
-    unlink_at = registry.unlink_at
+    remove_name = registry.remove_name
 
-    def unlink_late(*arguments: Any) -> None:
-        if not comers:
-            comers.append(shmring.Queue(name=name))
-            comers[0].put("kept")
-        unlink_at(*arguments)
+    def come() -> None:
+        comers.append(shmring.Queue(name=name))
+        comers[0].put("kept")
 
-    monkeypatch.setattr(registry, "unlink_at", unlink_late)
+    coming = threading.Thread(target=come)
+
+    def remove_late(*arguments: Any) -> None:
+        monkeypatch.undo()
+        coming.start()
+        remove_name(*arguments)
+
+    monkeypatch.setattr(registry, "remove_name", remove_late)
     shmring.Queue(name=name).close()
+    coming.join()
     with shmring.Queue(name=name) as queue:
         assert queue.get(timeout=30) == "kept"
     comers[0].close()

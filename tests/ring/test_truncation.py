@@ -199,8 +199,10 @@ def test_a_file_truncated_just_before_it_is_mapped_is_not_ready(name: str, monke
 def test_what_maps_truncated_memory_once_more_finds_it_corrupt(name: str, left: int) -> None:
     with shmring.Topic.create(f"{name}-topic", capacity="256 KiB") as topic:
         os.truncate(f"/dev/shm/shmring.{name}-topic", left)
-        with pytest.raises(shmring.Corrupt):
-            topic.subscribe()
+        with pytest.raises(shmring.Corrupt):  # a subscription that begins in what is left finds out as it gets
+            subscription = topic.subscribe()
+            topic.publish(b"behind the end")
+            subscription.get(timeout=0)
     queue = shmring.JoinableQueue(name=name)
     queue.put(1)
     os.truncate(f"/dev/shm/shmring.{name}", left)

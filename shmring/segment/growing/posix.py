@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import sys
 
+from shmring.errors import NoSpace
 from shmring.segment import posix
 from shmring.segment import reserve as storage
+from shmring.segment.names import SHARED_MEMORY
 
 assert sys.platform != "win32"
 
-GIVES_BACK = True
-
 
 def unnamed(size: int) -> posix.Segment:
-    """Storage is taken as it is used: programs make many queues, and most stay small."""
-    return posix.anonymous(size, transferable=True, reserve=False)
+    """Storage is taken as it is used: programs make many queues, and most stay small. NoSpace for what cannot fit."""
+    memory = posix.anonymous(size, transferable=True, reserve=False)
+    try:
+        storage.check_free(memory.fd, size, where(memory))
+    except BaseException:
+        memory.close()
+        raise
+    return memory
 
 
 def where(memory: posix.Segment) -> str:
-    """The file system."""
-    return "/dev/shm"
-
-
-def size(memory: posix.Segment) -> int:
-    """The file's length."""
-    return os.fstat(memory.fd).st_size
+    """The file system, or "memory" where it has none."""
+    status = storage.file_system(memory.fd)
+    return SHARED_MEMORY if status is not None and status.f_blocks else "memory"
 
 
 def free_bytes(memory: posix.Segment) -> int:
-    """What is free there."""
-    return storage.free_bytes(memory.fd) or 0
+    """What can be had: of the file system, the machine, the container. Where nobody knows, as good as endless."""
+    room = storage.least_room(memory.fd, where(memory))
+    return room.free if room else sys.maxsize
+
+
+def no_space(memory: posix.Segment, needed: int) -> NoSpace:
+    """The error that says what there is least of."""
+    return storage.no_space(memory.fd, needed, where(memory))
 
 
 def reserve(memory: posix.Segment, offset: int, length: int) -> None:
@@ -39,26 +46,16 @@ def reserve(memory: posix.Segment, offset: int, length: int) -> None:
     storage.reserve_range(memory.fd, offset, length, where(memory))
 
 
-def extend(memory: posix.Segment, end: int) -> None:
-    """A sparse end."""
-    os.ftruncate(memory.fd, end)
-
-
 def map_range(memory: posix.Segment, offset: int, length: int) -> posix.Segment:
     """It may lie beyond what ``memory`` maps."""
     return type(memory)._map(os.dup(memory.fileno()), length, name=memory.name, path=memory.path, offset=offset)
 
 
-def clean(mapping: posix.Segment) -> None:
-    """Ranges are never used again."""
+def file(memory: posix.Segment) -> int:
+    """Its descriptor."""
+    return memory.fd
 
 
-def cut(memory: posix.Segment, end: int) -> None:
-    """Shorten the file, if it is longer."""
-    if os.fstat(memory.fd).st_size > end:
-        os.ftruncate(memory.fd, end)
-
-
-def give_back(mapping: posix.Segment, offset: int, length: int) -> None:
-    """Punch a hole."""
-    mapping.madvise(mmap.MADV_REMOVE, offset, length)
+def check_free(memory: posix.Segment, needed: int) -> None:
+    """NoSpace for what does not fit."""
+    storage.check_free(memory.fd, needed, where(memory))

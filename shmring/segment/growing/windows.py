@@ -17,14 +17,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from shmring.errors import NoSpace
 from shmring.segment import entries, win32, windows
 from shmring.segment.machine import check_machine, machine
 
 assert sys.platform == "win32"
 
-GIVES_BACK = False
 _ENDING = "grows"
-_BLOCK = 65536
 _BEING_MADE = 60.0  # seconds: younger files may not be mapped yet
 
 
@@ -84,25 +83,20 @@ def where(memory: windows.Segment) -> str:
     return str(pathlib.Path(str(memory.path)).parent)
 
 
-def size(memory: windows.Segment) -> int:
-    """The file's length."""
-    return win32.file_size(memory._file)
-
-
 def free_bytes(memory: windows.Segment) -> int:
     """What is free on its disk."""
     return shutil.disk_usage(where(memory)).free
 
 
+def no_space(memory: windows.Segment, needed: int) -> NoSpace:
+    """The error for what does not fit."""
+    return NoSpace(needed, free_bytes(memory), where(memory))
+
+
 def reserve(memory: windows.Segment, offset: int, length: int) -> None:
-    """The file is never made shorter."""
-    extend(memory, offset + length)
-
-
-def extend(memory: windows.Segment, end: int) -> None:
-    """With storage, as it is no sparse file: NoSpace."""
-    if end > win32.file_size(memory._file):
-        windows.reserve(memory._file, end, str(memory.path))
+    """All of a file has storage, as it is no sparse one: NoSpace."""
+    if offset + length > win32.file_size(memory._file):
+        windows.reserve(memory._file, offset + length, str(memory.path))
 
 
 def map_range(memory: windows.Segment, offset: int, length: int) -> windows.Segment:
@@ -110,18 +104,12 @@ def map_range(memory: windows.Segment, offset: int, length: int) -> windows.Segm
     return _map(type(memory), win32.duplicate(memory._file), memory.path, offset, length)
 
 
-def clean(mapping: windows.Segment) -> None:
-    """Whoever had this range before has left it as it was."""
-    with memoryview(mapping) as view:
-        for begin in range(0, len(view), _BLOCK):
-            block = view[begin : begin + _BLOCK]
-            if bytes(block).strip(b"\0"):
-                block[:] = bytes(len(block))
+def file(memory: windows.Segment) -> int:
+    """Its handle."""
+    return memory._file
 
 
-def cut(memory: windows.Segment, end: int) -> None:
-    """Cannot be; the next range goes there."""
-
-
-def give_back(mapping: windows.Segment, offset: int, length: int) -> None:
-    """Cannot be; a further range goes there."""
+def check_free(memory: windows.Segment, needed: int) -> None:
+    """NoSpace for what does not fit."""
+    if needed > free_bytes(memory):
+        raise no_space(memory, needed)

@@ -1,0 +1,666 @@
+/* py_queue.c - the types under shmring.Queue and its kin: the *chain*, which is the attachment to a queue's first ring and
+ * has its further links, and the calls that a user makes. They are here to the last step, so that no bytecode, and no
+ * signal's handler, comes between a message that is taken and the call's return.
+ */
+#include "py_message.h"
+
+struct chain {
+    struct ring ring;
+    struct sr_queue queue;
+};
+
+/* What a user holds: the calls, on a chain. */
+struct queue_object {
+    PyObject ob_base;
+    PyObject *chain;
+};
+
+/* --- claiming and taking --- */
+
+enum sr_result sr_queue_claim_for(struct ring *self, uint64_t length, const struct sr_wait *wait,
+                                  struct sr_queue_standing *standing, struct placed *placed) {
+    struct sr_placed found;
+    enum sr_result result = sr_queue_try_claim(self->queue, length, &found);
+    if (SR_UNLIKELY(result != SR_OK))
+        result = sr_queue_claim(self->queue, length, wait, standing, &found);
+    placed->at = &found.link->endpoint;
+    placed->record = found.record;
+    return result;
+}
+
+enum sr_result sr_queue_take_for(struct ring *self, const struct sr_wait *wait, struct placed *placed) {
+    struct sr_placed found;
+    enum sr_result result = sr_queue_try_take(self->queue, &found);
+    if (SR_UNLIKELY(result != SR_OK))
+        result = sr_queue_take(self->queue, wait, &found);
+    placed->at = &found.link->endpoint;
+    placed->record = found.record;
+    return result;
+}
+
+void sr_queue_handed_back_to(struct ring *self, struct sr_endpoint *at) {
+    sr_queue_handed_back(self->queue, (struct sr_link *)at);
+    sr_queue_leave(self->queue, (struct sr_link *)at);
+}
+
+/* May so much be taken of what a container has? queues/chain.py knows. */
+static enum sr_result afford(void *context, uint64_t bytes) {
+    PyObject *answer = PyObject_CallMethod(context, "_afford", "K", (unsigned long long)bytes);
+    if (!answer)
+        return SR_INTERRUPTED;
+    bool may = answer == Py_True;
+    Py_DECREF(answer);
+    return may ? SR_OK : SR_NO_SPACE;
+}
+
+/* --- one message --- */
+
+static PyObject *put_object(struct ring *self, PyObject *object, int64_t timeout_ns) {
+    if (!sr_gate_open(self, PRODUCING) && !sr_pass_gate(self, PRODUCING))
+        return NULL;
+    struct message message;
+    if (!sr_message_open(self, object, &message))
+        return NULL;
+    struct call call;
+    struct placed placed;
+    struct sr_queue_standing standing = {0};
+    sr_call_begin(&call, self, PRODUCING, timeout_ns);
+    enum sr_result result = sr_queue_claim_for(self, message.length, &call.wait, &standing, &placed);
+    if (SR_UNLIKELY(standing.since))
+        sr_queue_give_up(self->queue, &standing);
+    if (SR_LIKELY(result == SR_OK)) {
+        result = sr_message_fill(self, placed.at, &placed.record, &message);
+        sr_announce(placed.at, 1);
+        sr_done_with(self, placed.at);
+    }
+    size_t length = message.length;
+    sr_message_close(&message);
+    PyObject *answer =
+        SR_LIKELY(result == SR_OK) ? Py_NewRef(Py_None) : sr_raise(self, result, PRODUCING, length, timeout_ns);
+    return sr_answer(self, PRODUCING, answer);
+}
+
+/* The object of a record that was taken. The record is settled, or handed back with an exception set. */
+static PyObject *receive(struct ring *self, struct placed *placed, struct call *call) {
+    uint32_t generation = sr_fork_generation;
+    bool again = false; /* never: nothing is overwritten */
+    PyObject *object = sr_receive(self, placed->at, &placed->record, &again);
+    if (SR_UNLIKELY(generation != sr_fork_generation))
+        return object; /* we are a child that was forked by the codec */
+    sr_announce_room(placed->at);
+    if (SR_UNLIKELY(!object)) {
+        sr_queue_handed_back_to(self, placed->at);
+        return NULL;
+    }
+    sr_done_with(self, placed->at);
+    sr_queue_tidy_after(self->queue, (struct sr_link *)placed->at, &call->wait);
+    return object;
+}
+
+PyObject *sr_queue_get_one(struct ring *self, int64_t timeout_ns, struct sr_record *record, enum sr_result *result) {
+    struct call call;
+    struct placed placed;
+    sr_call_begin(&call, self, CONSUMING, timeout_ns);
+    *result = sr_queue_take_for(self, &call.wait, &placed);
+    if (SR_UNLIKELY(*result != SR_OK))
+        return NULL;
+    *record = placed.record;
+    return receive(self, &placed, &call);
+}
+
+static PyObject *get_object(struct ring *self, int64_t timeout_ns) {
+    if (!sr_gate_open(self, CONSUMING) && !sr_pass_gate(self, CONSUMING))
+        return NULL;
+    enum sr_result result;
+    struct sr_record record;
+    PyObject *object = sr_queue_get_one(self, timeout_ns, &record, &result);
+    if (SR_UNLIKELY(result != SR_OK))
+        sr_raise(self, result, CONSUMING, 0, timeout_ns);
+    return sr_answer(self, CONSUMING, object);
+}
+
+/* --- the chain --- */
+
+static PyObject *chain_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    PyObject *object = sr_attachment_new(type, args, kwargs);
+    struct chain *self = (struct chain *)object;
+    if (self) {
+        self->ring.queue = &self->queue;
+        self->queue.afford = afford;
+        self->queue.context = self;
+    }
+    return object;
+}
+
+/* skip(identity, position, timeout): a message as bytes, past the codec: the next, or the one at this place; None if it is
+ * not there to be taken again. */
+static PyObject *chain_skip(PyObject *object, PyObject *args) {
+    struct ring *self = (struct ring *)object;
+    unsigned long long identity, position;
+    PyObject *timeout;
+    int64_t timeout_ns;
+    if (!PyArg_ParseTuple(args, "KKO", &identity, &position, &timeout) || !sr_parse_timeout(timeout, &timeout_ns) ||
+        (!sr_gate_open(self, CONSUMING) && !sr_pass_gate(self, CONSUMING)))
+        return NULL;
+    struct call call;
+    struct placed placed;
+    sr_call_begin(&call, self, CONSUMING, timeout_ns);
+    enum sr_result result;
+    if (position) {
+        struct sr_placed found;
+        result = sr_queue_take_again(self->queue, identity, position, &found);
+        placed = (struct placed){&found.link->endpoint, found.record};
+    } else {
+        result = sr_queue_take_for(self, &call.wait, &placed);
+    }
+    if (result == SR_EMPTY)
+        return sr_answer(self, CONSUMING, Py_NewRef(Py_None));
+    if (result != SR_OK)
+        return sr_answer(self, CONSUMING, sr_raise(self, result, CONSUMING, 0, timeout_ns));
+    bool again = false;
+    sr_count_task(self, 1);
+    PyObject *message = sr_deliver(self, placed.at, &placed.record, &again);
+    if (message)
+        sr_count_got(self, 1, placed.record.length, placed.record.redelivered);
+    else
+        sr_count_task(self, -1);
+    sr_announce_room(placed.at);
+    sr_queue_handed_back_to(self, placed.at);
+    if (message)
+        sr_queue_tidy_after(self->queue, (struct sr_link *)placed.at, &call.wait);
+    return sr_answer(self, CONSUMING, message);
+}
+
+/* Which link one would put into, or get from. */
+static bool link_for(struct ring *self, PyObject *argument, struct sr_link **link, enum side *side) {
+    *side = PyLong_AsLong(argument) == PRODUCING ? PRODUCING : CONSUMING;
+    if (PyErr_Occurred() || (!sr_gate_open(self, *side) && !sr_pass_gate(self, *side)))
+        return false;
+    enum sr_result result = sr_queue_link_for(self->queue, *side == PRODUCING, link);
+    if (result != SR_OK)
+        sr_raise(self, result, *side, 0, 0);
+    return result == SR_OK;
+}
+
+static PyObject *chain_link_at(PyObject *object, PyObject *argument) {
+    struct ring *self = (struct ring *)object;
+    struct sr_link *link;
+    enum side side;
+    if (!link_for(self, argument, &link, &side))
+        return NULL;
+    sr_queue_leave(self->queue, link);
+    return PyLong_FromUnsignedLongLong(link->index);
+}
+
+static PyObject *chain_watch(PyObject *object, PyObject *argument) {
+    struct ring *self = (struct ring *)object;
+    struct sr_link *link;
+    enum side side;
+    if (!link_for(self, argument, &link, &side))
+        return NULL;
+    struct sr_header *header = link->endpoint.header;
+    PyObject *watch = sr_watch_new(side == PRODUCING ? &header->room : &header->items);
+    sr_queue_leave(self->queue, link);
+    return watch;
+}
+
+static PyObject *chain_pass_on(PyObject *object, PyObject *const *args, Py_ssize_t count) {
+    struct ring *self = (struct ring *)object;
+    if (count != 2)
+        return PyErr_Format(PyExc_TypeError, "_pass_on() takes a side and whether it took, not %zd values", count);
+    bool is_claim = PyLong_AsLong(args[0]) == PRODUCING;
+    struct sr_link *link = self->attached && self->generation == sr_fork_generation ? self->queue->get : NULL;
+    if (link && !is_claim)
+        sr_pass_on(&link->endpoint, false, args[1] == Py_True);
+    Py_RETURN_NONE;
+}
+
+static bool is_usable(struct ring *self) {
+    if (self->generation != sr_fork_generation && !sr_pass_gate(self, CONSUMING))
+        return false;
+    if (self->attached && !(self->gate[CONSUMING] & GATE_CLOSED))
+        return true;
+    sr_raise(self, SR_CLOSED, CONSUMING, 0, 0);
+    return false;
+}
+
+/* Would a put of a small message fail now? */
+static PyObject *chain_is_full(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct ring *self = (struct ring *)object;
+    if (!is_usable(self))
+        return NULL;
+    enum sr_result result = sr_queue_try_room(self->queue, 1);
+    bool answers = result == SR_OK || result == SR_FULL || result == SR_SHUT_DOWN;
+    return sr_answer(self, CONSUMING,
+                     answers ? PyBool_FromLong(result == SR_FULL) : sr_raise(self, result, PRODUCING, 1, 0));
+}
+
+static PyObject *chain_shut_down(PyObject *object, PyObject *argument) {
+    struct ring *self = (struct ring *)object;
+    int immediate = PyObject_IsTrue(argument);
+    if (immediate < 0 || !is_usable(self))
+        return NULL;
+    enum sr_result result = sr_queue_shut_down(self->queue, immediate ? SR_STOPPED : SR_DRAINING);
+    return sr_answer(self, CONSUMING, result == SR_OK ? Py_NewRef(Py_None) : sr_raise(self, result, PRODUCING, 0, 0));
+}
+
+static PyObject *chain_tidy(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct ring *self = (struct ring *)object;
+    if (!is_usable(self))
+        return NULL;
+    struct call call;
+    sr_call_begin(&call, self, CONSUMING, 0);
+    return sr_answer(self, CONSUMING, PyBool_FromLong(sr_queue_tidy(self->queue, &call.wait, 0)));
+}
+
+/* --- tasks --- */
+
+static int64_t unfinished(struct ring *self) {
+    struct sr_contents contents; /* first: a task is counted as pending before it leaves the queue */
+    enum sr_result result = sr_contents_by_the_living(&self->endpoint, &contents);
+    if (result != SR_OK) {
+        sr_raise(self, result, CONSUMING, 0, 0);
+        return -1;
+    }
+    int64_t all = (int64_t)(contents.ready + contents.claimed + contents.taken) + sr_queue_pending(self->queue);
+    return all < 0 ? 0 : all;
+}
+
+static PyObject *chain_unfinished(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct ring *self = (struct ring *)object;
+    if (!is_usable(self))
+        return NULL;
+    int64_t count = unfinished(self);
+    return sr_answer(self, CONSUMING, count < 0 ? NULL : PyLong_FromLongLong(count));
+}
+
+static PyObject *chain_task_done(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct ring *self = (struct ring *)object;
+    if (!is_usable(self))
+        return NULL;
+    sr_atomic_u64 *mine = &self->queue->control->pending[self->endpoint.slot];
+    int64_t count = (int64_t)SR_LOAD(mine, relaxed) > 0 ? 1 : unfinished(self);
+    if (count < 1)
+        return count < 0 ? NULL : Py_NewRef(Py_False);
+    SR_ADD(mine, (uint64_t)-1, acq_rel);
+    sr_event_notify(&self->queue->control->done, SR_WAKE_ALL);
+    return sr_answer(self, CONSUMING, Py_NewRef(Py_True));
+}
+
+/* wait_for_tasks(seconds): True when all are done; else False, after so long at most. */
+static PyObject *chain_wait_for_tasks(PyObject *object, PyObject *timeout) {
+    struct ring *self = (struct ring *)object;
+    int64_t timeout_ns;
+    if (!sr_parse_timeout(timeout, &timeout_ns) || !is_usable(self))
+        return NULL;
+    struct sr_event *done = &self->queue->control->done;
+    uint32_t ticket = sr_event_announce(done);
+    int64_t count = unfinished(self);
+    if (count > 0 && timeout_ns) {
+        struct call call;
+        sr_call_begin(&call, self, CONSUMING, timeout_ns);
+        call.wait.hooks->suspend(&call);
+        (void)sr_event_park(done, ticket, timeout_ns);
+        bool interrupted = call.wait.hooks->interrupted(&call);
+        call.wait.hooks->resume(&call);
+        count = interrupted ? -1 : count;
+    }
+    return sr_answer(self, CONSUMING, count < 0 ? NULL : PyBool_FromLong(count == 0));
+}
+
+static PyObject *chain_watch_tasks(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct ring *self = (struct ring *)object;
+    return is_usable(self) ? sr_watch_new(&self->queue->control->done) : NULL;
+}
+
+/* (tasks got and not done by the living, by all) */
+static PyObject *chain_pending(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct ring *self = (struct ring *)object;
+    if (!is_usable(self))
+        return NULL;
+    int64_t living = 0;
+    for (uint32_t slot = 0; slot < SR_ATTACHMENTS; slot++) {
+        uint64_t state = SR_LOAD(&self->endpoint.attachments[slot].state, acquire);
+        if (sr_entry_state(state) == SR_SLOT_ATTACHED && sr_liveness(&self->endpoint, slot) != SR_OS_DEAD)
+            living += (int64_t)SR_LOAD(&self->queue->control->pending[slot], acquire);
+    }
+    return Py_BuildValue("LL", (long long)living, (long long)sr_queue_pending(self->queue));
+}
+
+/* (waiting, being put, being got) */
+static PyObject *chain_contents(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct ring *self = (struct ring *)object;
+    struct sr_contents contents;
+    if (!is_usable(self))
+        return NULL;
+    enum sr_result result = sr_contents_by_the_living(&self->endpoint, &contents);
+    return sr_answer(self, CONSUMING,
+                     result == SR_OK
+                         ? Py_BuildValue("KKK", (unsigned long long)contents.ready,
+                                         (unsigned long long)contents.claimed, (unsigned long long)contents.taken)
+                         : sr_raise(self, result, CONSUMING, 0, 0));
+}
+
+static PyObject *chain_drop_undecodable(PyObject *object, PyObject *argument) {
+    ((struct ring *)object)->drops_undecodable = argument == Py_True;
+    Py_RETURN_NONE;
+}
+
+static PyObject *chain_count_tasks(PyObject *object, PyObject *unused) {
+    (void)unused;
+    ((struct ring *)object)->counts_tasks = true;
+    Py_RETURN_NONE;
+}
+
+static PyObject *attribute_of(PyObject *object, size_t offset) {
+    struct ring *self = (struct ring *)object;
+    if (!self->mapped || !self->queue->control)
+        return sr_raise(self, SR_CLOSED, CONSUMING, 0, 0);
+    return PyLong_FromUnsignedLongLong(*(uint64_t *)(void *)((char *)self->queue->control + offset));
+}
+
+static PyObject *chain_maxsize(PyObject *object, void *unused) {
+    (void)unused;
+    return attribute_of(object, offsetof(struct sr_control, maxsize));
+}
+
+static PyObject *chain_max_bytes(PyObject *object, void *unused) {
+    (void)unused;
+    return attribute_of(object, offsetof(struct sr_control, max_bytes));
+}
+
+static PyObject *chain_reserved(PyObject *object, void *unused) {
+    (void)unused;
+    struct ring *self = (struct ring *)object;
+    if (!self->mapped || !self->queue->control)
+        return sr_raise(self, SR_CLOSED, CONSUMING, 0, 0);
+    return PyLong_FromUnsignedLongLong(sr_queue_reserved(self->queue));
+}
+
+static PyObject *chain_is_shut_down(PyObject *object, void *unused) {
+    (void)unused;
+    struct ring *self = (struct ring *)object;
+    return PyBool_FromLong(self->mapped && self->queue->control &&
+                           SR_LOAD(&self->queue->control->shutdown, acquire) != SR_OPEN);
+}
+
+static PyObject *chain_links(PyObject *object, void *unused) {
+    (void)unused;
+    struct ring *self = (struct ring *)object;
+    if (!self->mapped || !self->queue->control)
+        return sr_raise(self, SR_CLOSED, CONSUMING, 0, 0);
+    const struct sr_control *control = self->queue->control;
+    return Py_BuildValue("KKK", (unsigned long long)SR_LOAD(&control->buried, acquire),
+                         (unsigned long long)SR_LOAD(&control->first, acquire),
+                         (unsigned long long)SR_LOAD(&control->last, acquire));
+}
+
+static PyGetSetDef chain_attributes[] = {
+    {"_maxsize", chain_maxsize, NULL, PyDoc_STR("Messages that it takes; 0: no bound."), NULL},
+    {"_max_bytes", chain_max_bytes, NULL, PyDoc_STR("Bytes that all its links may take."), NULL},
+    {"_reserved", chain_reserved, NULL, PyDoc_STR("Bytes that its links take."), NULL},
+    {"_is_shut_down", chain_is_shut_down, NULL, PyDoc_STR("No message is taken any more."), NULL},
+    {"_links", chain_links, NULL, PyDoc_STR("Indices: the first that has memory, that has messages; the last."), NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMethodDef chain_methods[] = {
+    {"_put_or_hold", sr_ring_put_or_hold, METH_O, NULL},
+    {"_put_held", sr_ring_put_held, METH_O, NULL},
+    {"_try_get", sr_ring_try_get, METH_O, NULL},
+    {"_skip", chain_skip, METH_VARARGS, NULL},
+    {"_link_at", chain_link_at, METH_O, NULL},
+    {"_watch", chain_watch, METH_O, NULL},
+    {"_pass_on", (PyCFunction)(void (*)(void))chain_pass_on, METH_FASTCALL, NULL},
+    {"_is_full", chain_is_full, METH_NOARGS, NULL},
+    {"_shut_down", chain_shut_down, METH_O, NULL},
+    {"_tidy", chain_tidy, METH_NOARGS, NULL},
+    {"_unfinished", chain_unfinished, METH_NOARGS, NULL},
+    {"_task_done", chain_task_done, METH_NOARGS, NULL},
+    {"_wait_for_tasks", chain_wait_for_tasks, METH_O, NULL},
+    {"_watch_tasks", chain_watch_tasks, METH_NOARGS, NULL},
+    {"_pending", chain_pending, METH_NOARGS, NULL},
+    {"_contents", chain_contents, METH_NOARGS, NULL},
+    {"_drop_undecodable", chain_drop_undecodable, METH_O, NULL},
+    {"_count_tasks", chain_count_tasks, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot chain_slots[] = {
+    {Py_tp_doc, (void *)PyDoc_STR("One process's attachment to a queue, and its further links.")},
+    {Py_tp_new, (void *)chain_new},
+    {Py_tp_dealloc, (void *)sr_attachment_dealloc},
+    {Py_tp_methods, chain_methods},
+    {Py_tp_getset, chain_attributes},
+    {0, NULL},
+};
+
+PyType_Spec sr_chain_spec = {
+    .name = "shmring._core.Chain",
+    .basicsize = sizeof(struct chain),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = chain_slots,
+};
+
+/* --- the calls of a user --- */
+
+/* The chain, which the caller gives back: another thread may close the queue, or give it another. */
+static struct ring *hold_chain(PyObject *object) {
+    PyObject *chain = ((struct queue_object *)object)->chain;
+    if (chain)
+        return (struct ring *)Py_NewRef(chain);
+    PyErr_Format(PyExc_ValueError, "this %R was not made: its __init__ was not called", (PyObject *)Py_TYPE(object));
+    return NULL;
+}
+
+/* `block` and `timeout` as the standard library's queues have them: not to block is a timeout of 0, and so is a negative. */
+static bool parse_blocking(PyObject *block, PyObject *timeout, int64_t *timeout_ns) {
+    int waits = block ? PyObject_IsTrue(block) : 1;
+    *timeout_ns = waits ? INT64_MAX : 0;
+    return waits > 0 ? sr_parse_patience(timeout, timeout_ns) : waits == 0;
+}
+
+enum { MOST_PARAMETERS = 3 };
+
+/* Values by position or by name; `required` of them, at least. */
+static bool parse(const char *function, const char *const *parameters, int required, PyObject *const *args,
+                  Py_ssize_t count, PyObject *names, PyObject **values) {
+    Py_ssize_t most = 0, named = names ? PyTuple_Size(names) : 0;
+    while (most < MOST_PARAMETERS && parameters[most])
+        most++;
+    if (count > most) {
+        PyErr_Format(PyExc_TypeError, "%s() takes at most %zd arguments, not %zd", function, most, count);
+        return false;
+    }
+    for (Py_ssize_t i = 0; i < count; i++)
+        values[i] = args[i];
+    for (Py_ssize_t i = 0; i < named; i++) {
+        PyObject *name = PyTuple_GetItem(names, i);
+        Py_ssize_t which = 0;
+        while (which < most && PyUnicode_CompareWithASCIIString(name, parameters[which]) != 0)
+            which++;
+        if (which == most || values[which]) {
+            PyErr_Format(PyExc_TypeError, "%s() got %s argument %R", function,
+                         which == most ? "an unexpected" : "twice the", name);
+            return false;
+        }
+        values[which] = args[count + i];
+    }
+    if (required && !values[0])
+        PyErr_Format(PyExc_TypeError, "%s() needs the argument %s", function, parameters[0]);
+    return !required || values[0];
+}
+
+static PyObject *queue_put(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
+    static const char *const PARAMETERS[] = {"obj", "block", "timeout"};
+    PyObject *values[MOST_PARAMETERS] = {NULL};
+    int64_t timeout_ns = INT64_MAX;
+    if (SR_LIKELY(count == 1 && !names))
+        values[0] = args[0];
+    else if (!parse("put", PARAMETERS, 1, args, count, names, values) ||
+             !parse_blocking(values[1], values[2], &timeout_ns))
+        return NULL;
+    struct ring *chain = hold_chain(object);
+    PyObject *answer = chain ? put_object(chain, values[0], timeout_ns) : NULL;
+    Py_XDECREF((PyObject *)chain);
+    return answer;
+}
+
+static PyObject *queue_get(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
+    static const char *const PARAMETERS[] = {"block", "timeout", NULL};
+    PyObject *values[MOST_PARAMETERS] = {NULL};
+    int64_t timeout_ns = INT64_MAX;
+    if (SR_UNLIKELY(count || names) && (!parse("get", PARAMETERS, 0, args, count, names, values) ||
+                                        !parse_blocking(values[0], values[1], &timeout_ns)))
+        return NULL;
+    struct ring *chain = hold_chain(object);
+    PyObject *answer = chain ? get_object(chain, timeout_ns) : NULL;
+    Py_XDECREF((PyObject *)chain);
+    return answer;
+}
+
+/* By way of put and get, which a subclass may have its own of. */
+static PyObject *queue_put_nowait(PyObject *object, PyObject *value) {
+    return PyObject_CallMethod(object, "put", "OO", value, Py_False);
+}
+
+static PyObject *queue_get_nowait(PyObject *object, PyObject *unused) {
+    (void)unused;
+    return PyObject_CallMethod(object, "get", "O", Py_False);
+}
+
+static PyObject *queue_put_many(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
+    static const struct arguments EXPECTED = {"put_many", "iterable", true};
+    struct ring *chain = hold_chain(object);
+    PyObject *answer = chain ? sr_put_many_as(&EXPECTED, chain, args, count, names) : NULL;
+    Py_XDECREF((PyObject *)chain);
+    return answer;
+}
+
+static PyObject *queue_get_many(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
+    struct ring *chain = hold_chain(object);
+    PyObject *answer = chain ? sr_ring_get_many((PyObject *)chain, args, count, names) : NULL;
+    Py_XDECREF((PyObject *)chain);
+    return answer;
+}
+
+static PyObject *simple_put(PyObject *object, PyObject *value) {
+    struct ring *chain = hold_chain(object);
+    PyObject *answer = chain ? put_object(chain, value, INT64_MAX) : NULL;
+    Py_XDECREF((PyObject *)chain);
+    return answer;
+}
+
+static PyObject *simple_get(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct ring *chain = hold_chain(object);
+    PyObject *answer = chain ? get_object(chain, INT64_MAX) : NULL;
+    Py_XDECREF((PyObject *)chain);
+    return answer;
+}
+
+/* try_get(): the next object, or the core's NOTHING; and put_or_hold, put_held: see py_turns.c. */
+static PyObject *queue_try_get(PyObject *object, PyObject *in_turn) {
+    struct ring *chain = hold_chain(object);
+    PyObject *answer = chain ? sr_ring_try_get((PyObject *)chain, in_turn) : NULL;
+    Py_XDECREF((PyObject *)chain);
+    return answer;
+}
+
+static PyObject *queue_get_chain(PyObject *object, void *unused) {
+    (void)unused;
+    PyObject *chain = ((struct queue_object *)object)->chain;
+    if (chain)
+        return Py_NewRef(chain);
+    PyErr_SetString(PyExc_AttributeError, "_chain"); /* its __init__ was not called */
+    return NULL;
+}
+
+static int queue_set_chain(PyObject *object, PyObject *value, void *unused) {
+    (void)unused;
+    PyObject **chain = &((struct queue_object *)object)->chain, *before = *chain;
+    if (value && !PyObject_TypeCheck(value, (PyTypeObject *)sr_chain_type)) {
+        PyErr_SetString(PyExc_TypeError, "_chain is a Chain");
+        return -1;
+    }
+    *chain = Py_XNewRef(value);
+    Py_XDECREF(before);
+    return 0;
+}
+
+static void queue_dealloc(PyObject *object) {
+    PyTypeObject *type = Py_TYPE(object);
+    Py_XDECREF(((struct queue_object *)object)->chain);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(object);
+    Py_DECREF((PyObject *)type);
+}
+
+static PyGetSetDef queue_attributes[] = {
+    {"_chain", queue_get_chain, queue_set_chain, PyDoc_STR("The attachment."), NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMethodDef queue_methods[] = {
+    {"put", SR_METHOD(queue_put),
+     PyDoc_STR("put($self, /, obj, block=True, timeout=None)\n--\n\n"
+               "Put an object; waits for room, as told. Full when there is none in time; what pickle raises "
+               "otherwise.")},
+    {"get", SR_METHOD(queue_get),
+     PyDoc_STR("get($self, /, block=True, timeout=None)\n--\n\n"
+               "Take the next object; waits for it, as told. Empty when none comes in time; DecodeError: see skip.")},
+    {"put_nowait", queue_put_nowait, METH_O, PyDoc_STR("put_nowait($self, obj, /)\n--\n\nThe same without waiting.")},
+    {"get_nowait", queue_get_nowait, METH_NOARGS, PyDoc_STR("get_nowait($self, /)\n--\n\nThe same without waiting.")},
+    {"put_many", SR_METHOD(queue_put_many),
+     PyDoc_STR("put_many($self, /, iterable, timeout=None)\n--\n\n"
+               "Put each object; how many went in before the timeout. Full when none did.")},
+    {"get_many", SR_METHOD(queue_get_many),
+     PyDoc_STR("get_many($self, /, limit=None, timeout=None)\n--\n\n"
+               "Wait for an object, then take it and what is there already, at most ``limit``.")},
+    {"_try_get", queue_try_get, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMethodDef simple_queue_methods[] = {
+    {"put", simple_put, METH_O, PyDoc_STR("put($self, obj, /)\n--\n\nPut an object.")},
+    {"get", simple_get, METH_NOARGS, PyDoc_STR("get($self, /)\n--\n\nWait for an object and take it.")},
+    {"_try_get", queue_try_get, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot queue_slots[] = {
+    {Py_tp_doc, (void *)PyDoc_STR("The calls of a queue; see shmring.Queue.")},
+    {Py_tp_dealloc, (void *)queue_dealloc},
+    {Py_tp_methods, queue_methods},
+    {Py_tp_getset, queue_attributes},
+    {0, NULL},
+};
+
+PyType_Spec sr_queue_spec = {
+    .name = "shmring._core.Queue",
+    .basicsize = sizeof(struct queue_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = queue_slots,
+};
+
+static PyType_Slot simple_queue_slots[] = {
+    {Py_tp_doc, (void *)PyDoc_STR("The calls of a simple queue; see shmring.SimpleQueue.")},
+    {Py_tp_dealloc, (void *)queue_dealloc},
+    {Py_tp_methods, simple_queue_methods},
+    {Py_tp_getset, queue_attributes},
+    {0, NULL},
+};
+
+PyType_Spec sr_simple_queue_spec = {
+    .name = "shmring._core.SimpleQueue",
+    .basicsize = sizeof(struct queue_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = simple_queue_slots,
+};
