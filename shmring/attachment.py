@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from shmring import _core, codecs, interruption, registry, segment, semaphores
+from shmring import _core, codecs, interruption, places, registry, segment, semaphores
 from shmring.diagnosis import title
 from shmring.ending import Leaving
 from shmring.errors import Closed, DecodeError, LayoutMismatch, NotThere, ShmringError
@@ -317,6 +317,7 @@ class Attachment(_core.Attachment):
         _open.discard(self)
         if self._sender is not None:
             self._sender.leave()
+        unusable = self._hold is not None and self._is_truncated()
         abandoned = self._detach()
         try:
             if abandoned:
@@ -333,6 +334,18 @@ class Attachment(_core.Attachment):
                 self._segment.close()
             if self._hold:
                 self._hold.close()
+            if unusable:
+                with contextlib.suppress(PermissionError):  # another user's
+                    semaphores.remove_if_unused(self._identity, however_young=True)
+
+    def _is_truncated(self) -> bool:
+        """Has its file been cut off? Nobody ever attaches to such a one, nor needs its semaphores."""
+        try:
+            return places.status(self._segment).size < len(self._segment)
+        except OSError as error:
+            if error.errno == errno.EBADF:  # somebody closed our descriptor
+                return False
+            raise
 
     def unlink(self) -> None:
         """Remove the name; those attached go on using it.

@@ -160,8 +160,11 @@ def identities() -> set[int]:
     return {int(found[1], 16) for found in map(_FILE.fullmatch, names_of_files) if found}
 
 
-def remove_if_unused(identity: int, *, only_look: bool = False) -> bool:
-    """Unlink them unless somebody holds them or they are in the making. PermissionError for those of others."""
+def remove_if_unused(identity: int, *, only_look: bool = False, however_young: bool = False) -> bool:
+    """Unlink them unless somebody holds them or they are in the making. PermissionError for those of others.
+
+    ``however_young``: nobody can be making them.
+    """
     try:
         fd = _open(_files(identity)[0])
     except NotThere:  # their maker, or a cleaner, died halfway
@@ -169,7 +172,7 @@ def remove_if_unused(identity: int, *, only_look: bool = False) -> bool:
             remove("semaphore", identity)
         return True
     try:
-        if time.time() - os.fstat(fd).st_ctime < _BEING_MADE:
+        if not however_young and time.time() - os.fstat(fd).st_ctime < _BEING_MADE:
             return False
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
