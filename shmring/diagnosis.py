@@ -6,6 +6,7 @@ The core answers with one word; everything a person reads is written here. Calle
 from __future__ import annotations
 
 import errno
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -234,6 +235,14 @@ def _retired(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
     return errors.NotThere(errno.ENOENT, f"{title(ring)} was removed while it was being attached")
 
 
+def _lost_descriptor(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
+    return OSError(
+        errno.EBADF,
+        f"{os.strerror(errno.EBADF)}: somebody in this process closed the descriptors of {title(ring)} (os.closerange, "
+        "the start of a daemon); what needs none goes on, for the rest close it and attach again",
+    )
+
+
 _BUILDERS: dict[str, Callable[[Any, str, int, bool], BaseException]] = {
     "timed_out": _timed_out,
     "full": _timed_out,
@@ -253,6 +262,7 @@ _BUILDERS: dict[str, Callable[[Any, str, int, bool], BaseException]] = {
     "not_ready": _not_ready,
     "retired": _retired,
     "held_up": _held_up_at_the_door,
+    "system_error": _lost_descriptor,  # any other error number is raised by the core
 }
 
 

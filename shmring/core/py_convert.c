@@ -152,7 +152,7 @@ PyObject *sr_raise(struct ring *ring, enum sr_result result, enum side side, uin
         return NULL;
     if (ring && SR_LOAD(&ring->endpoint.damaged, relaxed) && result != SR_CLOSED)
         result = SR_CORRUPT; /* whatever else went wrong, this is why */
-    if (result == SR_SYSTEM_ERROR)
+    if (result == SR_SYSTEM_ERROR && errno != EBADF)
         return sr_raise_errno(NULL);
     if (!diagnosis) {
         PyErr_Format(PyExc_RuntimeError, "shmring._core answered %s", NAMES[result]);

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import mmap
 import os
 import pathlib
 import re
@@ -20,6 +21,7 @@ import posix_ipc
 from shmring.errors import NotThere
 from shmring.segment import refusals
 from shmring.segment.names import SHARED_MEMORY
+from shmring.segment.posix import map_file
 from shmring.semaphores.naming import names
 
 assert sys.platform != "win32"
@@ -54,34 +56,36 @@ def _refused(error: OSError) -> OSError:
 
 
 class Hold:
-    """Says that somebody uses these semaphores, until it is closed or its process has ended."""
+    """Says that somebody uses these semaphores, until it is closed or its process has ended.
+
+    It is a mapping of one of them, which keeps the lock of the description that it was made through, without a
+    descriptor that others could close.
+    """
 
     def __init__(self, identity: int) -> None:
         """NotThere when they are gone."""
-        self._fd = -1
         first, *others = _files(identity)
-        self._fd = _open(first)
+        fd = _open(first)
         try:
-            self._lock()
+            _lock(fd)
             # Removed between the opening and the locking, or some of them.
-            if not os.fstat(self._fd).st_nlink or not all(map(os.path.exists, others)):
+            if not os.fstat(fd).st_nlink or not all(map(os.path.exists, others)):
                 raise NotThere(errno.ENOENT, f"the semaphores of ring {identity:016x} were removed")
-        except BaseException:
-            self.close()
-            raise
-
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_SH)
-        except OSError as error:
-            text = f"{error.strerror}: {SHARED_MEMORY} refuses the lock (flock) that says who uses {_WHAT}"
-            raise OSError(error.errno, f"{text}; {_OTHER_KIND}") from None
+            self._mapping = map_file(mmap.mmap, fd, 1, readonly=True)
+        finally:
+            os.close(fd)
 
     def close(self) -> None:
         """Let go; may be called again."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        self._mapping.close()
+
+
+def _lock(fd: int) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+    except OSError as error:
+        text = f"{error.strerror}: {SHARED_MEMORY} refuses the lock (flock) that says who uses {_WHAT}"
+        raise OSError(error.errno, f"{text}; {_OTHER_KIND}") from None
 
 
 def make(identity: int, *, empty: int, mode: int) -> Hold:
