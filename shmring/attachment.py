@@ -12,12 +12,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from shmring import _core, codecs, interruption, places, registry, segment, semaphores
-from shmring.diagnosis import title
+from shmring.diagnosis import pages_lost, title
 from shmring.ending import Leaving
 from shmring.errors import Closed, DecodeError, LayoutMismatch, NotThere, ShmringError
 from shmring.handles import Luggage, Sender
 from shmring.places import Place
 from shmring.registry import Wish
+from shmring.segment import growing
 from shmring.segment.descriptors import shortage_explained
 from shmring.segment.machine import check_machine, machine
 from shmring.segment.sizes import parse_size
@@ -301,6 +302,19 @@ class Attachment(_core.Attachment):
         return error
 
     _undecodable_hint: ClassVar[str]
+
+    def _in_own_words(self, result: str, verb: str, length: int) -> BaseException | None:
+        """Called by diagnosis, for what it takes more than the core's word to tell."""
+        if result != "pages_lost":
+            return None
+        try:
+            size, free = places.status(self._segment).size, growing.free_bytes(self._segment)
+        except (AttributeError, OSError):  # it is being attached, or its descriptor is gone
+            return None
+        if size < len(self._segment):
+            return pages_lost(self, f"somebody truncated its file, to {size} of {len(self._segment)} bytes")
+        why = f"no space for them ({free} bytes are free now), or a disk that fails"
+        return pages_lost(self, f"its file has all its bytes, but the system could not give memory for some: {why}")
 
     # --- ending ---
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PRODUCING, CONSUMING = 0, 1
+_START_ANEW = "Stop its users, remove it (shmring rm) and create it again"
 _COUNTERPART = {"put": "consumer", "get": "producer"}
 
 
@@ -193,9 +194,17 @@ def _outrun(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
 
 def _corrupt(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
     return errors.Corrupt(
-        f"{title(ring)} holds bytes that no shmring program writes: somebody else wrote to its memory, or truncated "
-        "its file. Stop its users, remove it (shmring rm) and create it again"
+        f"{title(ring)} holds bytes that no shmring program writes: somebody else wrote to its memory. {_START_ANEW}"
     )
+
+
+def _pages_lost(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
+    return pages_lost(ring, "its file was truncated, or its file system is full")
+
+
+def pages_lost(ring: Any, why: str) -> errors.Corrupt:
+    """Where an access ended in SIGBUS. Nobody need have written anything."""
+    return errors.Corrupt(f"pages of {title(ring)} are missing: {why}. {_START_ANEW}")
 
 
 def _no_slot(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
@@ -256,6 +265,7 @@ _BUILDERS: dict[str, Callable[[Any, str, int, bool], BaseException]] = {
     "overwritten": _overwritten,
     "outrun": _outrun,
     "corrupt": _corrupt,
+    "pages_lost": _pages_lost,
     "no_slot": _no_slot,
     "other_layout": _other_layout,
     "not_a_ring": _not_a_ring,

@@ -187,7 +187,7 @@ static enum sr_os_lock set_lock(int fd, short type, uint64_t byte) {
     while (answer != 0 && errno == EINTR);
     if (answer == 0)
         return SR_OS_LOCKED;
-    return errno == EAGAIN || errno == EACCES ? SR_OS_LOCK_HELD : SR_OS_LOCK_REFUSED;
+    return errno == EAGAIN ? SR_OS_LOCK_HELD : SR_OS_LOCK_REFUSED; /* EACCES: a sandbox, or a security module */
 }
 
 enum sr_os_lock sr_os_lock(int locks, uint64_t byte) {

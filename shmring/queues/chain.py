@@ -78,6 +78,8 @@ class Chain(_core.Chain, Attachment):
 
     def _in_own_words(self, result: str, verb: str, length: int) -> BaseException | None:
         """Called by diagnosis for what is not as with a ring."""
+        if result == "pages_lost":
+            return super()._in_own_words(result, verb, length)
         if result == "closed":
             return self._closed_as(f"{self._shown or title(self)} is closed")
         if result == "shut_down":
