@@ -11,6 +11,8 @@ import os
 import sys
 from collections.abc import Iterator
 
+if sys.platform != "win32":
+    from shmring.segment import refusals
 if sys.platform == "linux":
     from shmring.segment import locks
 
@@ -60,7 +62,8 @@ class Descriptor:
 
 def has_proc() -> bool:
     """Is /proc there, and this process in it?"""
-    return os.path.isdir(_MY_DESCRIPTORS)
+    assert sys.platform != "win32"
+    return refusals.is_folder(_MY_DESCRIPTORS)
 
 
 def no_proc() -> Shortage:

@@ -55,6 +55,14 @@ def _refused(error: OSError) -> OSError:
     return refusals.in_folder(error, SHARED_MEMORY, _WHAT, instead=_OTHER_KIND)
 
 
+def _is_there(path: pathlib.Path) -> bool:
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 class Hold:
     """Says that somebody uses these semaphores, until it is closed or its process has ended.
 
@@ -69,7 +77,7 @@ class Hold:
         try:
             _lock(fd)
             # Removed between the opening and the locking, or some of them.
-            if not os.fstat(fd).st_nlink or not all(map(os.path.exists, others)):
+            if not os.fstat(fd).st_nlink or not all(map(_is_there, others)):
                 raise NotThere(errno.ENOENT, f"the semaphores of ring {identity:016x} were removed")
             self._mapping = map_file(mmap.mmap, fd, 1, readonly=True)
         finally:
@@ -132,8 +140,8 @@ def _with_number(error: Exception) -> OSError:
     """What posix_ipc meant: most of its exceptions have no errno."""
     if isinstance(error, OSError) and error.errno is not None:
         return error
-    if isinstance(error, posix_ipc.ExistentialError):  # of either
-        number = errno.EEXIST if refusals.has_shared_memory() else errno.ENOENT
+    if isinstance(error, posix_ipc.ExistentialError):  # of either; a C library that may not look says that they exist
+        number = errno.EIO if refusals.has_shared_memory() else errno.ENOENT
     elif isinstance(error, posix_ipc.PermissionsError):
         number = errno.EACCES
     elif isinstance(error, MemoryError):
