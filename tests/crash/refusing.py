@@ -1,4 +1,4 @@
-"""Refusing a forked child one system call: it is not made, and ends with an error number. x86-64 Linux, by ptrace(2)."""
+"""Refusing a forked child one system call: it is not made, and ends with an error number. x86-64 Linux, by ptrace."""
 
 from __future__ import annotations
 
