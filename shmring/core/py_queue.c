@@ -199,9 +199,7 @@ static PyObject *chain_watch(PyObject *object, PyObject *argument) {
     if (!link_for(self, argument, &link, &side))
         return NULL;
     struct sr_header *header = link->endpoint.header;
-    PyObject *watch = sr_watch_new(side == PRODUCING ? &header->room : &header->items);
-    sr_queue_leave(self->queue, link);
-    return watch;
+    return sr_watch_new_in(self, link, side == PRODUCING ? &header->room : &header->items);
 }
 
 static PyObject *chain_pass_on(PyObject *object, PyObject *const *args, Py_ssize_t count) {
@@ -210,8 +208,10 @@ static PyObject *chain_pass_on(PyObject *object, PyObject *const *args, Py_ssize
         return PyErr_Format(PyExc_TypeError, "_pass_on() takes a side and whether it took, not %zd values", count);
     bool is_claim = PyLong_AsLong(args[0]) == PRODUCING;
     struct sr_link *link = self->attached && self->generation == sr_fork_generation ? self->queue->get : NULL;
-    if (link && !is_claim)
+    if (link && !is_claim && sr_queue_try_enter(self->queue, link) == SR_OK) {
         sr_pass_on(&link->endpoint, false, args[1] == Py_True);
+        sr_queue_leave(self->queue, link);
+    }
     Py_RETURN_NONE;
 }
 

@@ -11,6 +11,9 @@ struct watch_object {
     struct sr_watch watch;
     uint32_t ticket;
     bool is_open;
+    struct ring *ring; /* of a queue: which this holds, as it is in one of its links */
+    struct sr_link *link;
+    uint32_t generation;
 };
 
 PyObject *sr_watch_new(struct sr_event *event) {
@@ -18,12 +21,33 @@ PyObject *sr_watch_new(struct sr_event *event) {
     if (!self)
         return NULL;
     self->ticket = 0;
+    self->ring = NULL;
+    self->link = NULL;
     self->is_open = sr_watch_open(&self->watch, event);
     if (self->is_open)
         return (PyObject *)self;
     PyErr_SetFromErrno(PyExc_OSError);
     Py_DECREF((PyObject *)self);
     return NULL;
+}
+
+PyObject *sr_watch_new_in(struct ring *ring, struct sr_link *link, struct sr_event *event) {
+    struct watch_object *self = (struct watch_object *)sr_watch_new(event);
+    if (!self) {
+        sr_queue_leave(ring->queue, link);
+        return NULL;
+    }
+    self->ring = (struct ring *)Py_NewRef((PyObject *)ring);
+    self->link = link;
+    self->generation = sr_fork_generation;
+    return (PyObject *)self;
+}
+
+/* Out of the link, unless that has gone with the queue, or was our parent's. */
+static void leave_link(struct watch_object *self) {
+    if (self->link && self->ring->attached && self->generation == sr_fork_generation)
+        sr_queue_leave(self->ring->queue, self->link);
+    self->link = NULL;
 }
 
 static PyObject *watch_fileno(PyObject *object, PyObject *unused) {
@@ -71,9 +95,13 @@ static PyObject *watch_silence(PyObject *object, PyObject *unused) {
 static PyObject *watch_close(PyObject *object, PyObject *unused) {
     (void)unused;
     struct watch_object *self = (struct watch_object *)object;
+    struct ring *ring = self->ring;
+    leave_link(self);
     if (self->is_open)
         sr_watch_close(&self->watch);
     self->is_open = false;
+    self->ring = NULL;
+    Py_XDECREF((PyObject *)ring);
     Py_RETURN_NONE;
 }
 

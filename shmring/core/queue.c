@@ -90,12 +90,10 @@ enum sr_result sr_queue_try_claim(struct sr_queue *self, uint64_t length, struct
     struct sr_link *link = self->put;
     if (SR_UNLIKELY(!link || is_counted(self)))
         return SR_CONTENDED;
-    if (SR_UNLIKELY(link->stored < link->endpoint.geometry.granules && reach(link, length) > link->stored))
+    if (SR_UNLIKELY(sr_queue_try_enter(self, link) != SR_OK))
         return SR_CONTENDED;
-    sr_queue_enter(self, link);
-    sr_light_fence(); /* SYNC: link-pinned (the pin before the look) */
     enum sr_result result = SR_STALE;
-    if (SR_LIKELY(SR_LOAD(&self->control->first, acquire) <= link->index))
+    if (SR_LIKELY(link->stored >= link->endpoint.geometry.granules || reach(link, length) <= link->stored))
         result = sr_try_claim(&link->endpoint, length, &placed->record);
     if (SR_UNLIKELY(result == SR_OK && reached(link, &placed->record) > link->stored)) {
         (void)sr_abort(&link->endpoint, &placed->record);
@@ -483,8 +481,10 @@ enum sr_result sr_queue_take_again(struct sr_queue *self, uint64_t identity, uin
 
 void sr_queue_handed_back(struct sr_queue *self, const struct sr_link *link) {
     struct sr_link *newest = self->get;
-    if (newest && newest != link) /* those who wait there look at the older ones as they wake */
-        sr_event_notify(&newest->endpoint.header->items, SR_WAKE_ALL);
+    if (!newest || newest == link || sr_queue_try_enter(self, newest) != SR_OK)
+        return;
+    sr_event_notify(&newest->endpoint.header->items, SR_WAKE_ALL); /* who waits there looks at the older ones */
+    sr_queue_leave(self, newest);
 }
 
 /* --- the end --- */

@@ -144,6 +144,9 @@ enum sr_result sr_queue_take_again(struct sr_queue *self, uint64_t identity, uin
                                    struct sr_placed *placed);
 /* For each that was got, when its record is settled, or handed on. */
 void sr_queue_enter(struct sr_queue *self, struct sr_link *link); /* once more, for one who is in it */
+/* Whoever is in no link may touch nothing of it: others cut off what is finished, or use it again. For a link that this
+ * process has. SR_STALE: it is finished, and we are not in it. */
+enum sr_result sr_queue_try_enter(struct sr_queue *self, struct sr_link *link);
 void sr_queue_leave(struct sr_queue *self, struct sr_link *link);
 /* After a message was taken from this link, and settled: it may have been the last. Never fails. */
 void sr_queue_tidy_after(struct sr_queue *self, struct sr_link *link, const struct sr_wait *wait);

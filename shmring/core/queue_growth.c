@@ -520,8 +520,11 @@ bool sr_queue_tidy(struct sr_queue *self, const struct sr_wait *wait, int64_t pa
     bury(self, file);
     sr_queue_unlock(self);
     sr_queue_drop_links(self);
-    if (did && self->put)
-        sr_event_notify(&self->put->endpoint.header->room, SR_WAKE_ALL); /* of memory, for a further link */
+    struct sr_link *newest = self->put;
+    if (did && newest && sr_queue_try_enter(self, newest) == SR_OK) {
+        sr_event_notify(&newest->endpoint.header->room, SR_WAKE_ALL); /* of memory, for a further link */
+        sr_queue_leave(self, newest);
+    }
     return did;
 }
 
@@ -548,7 +551,11 @@ void sr_queue_tidy_after(struct sr_queue *self, struct sr_link *link, const stru
     bool is_newest = SR_LOAD(&self->control->last, relaxed) == link->index;
     if (SR_LIKELY(is_newest && !sr_queue_is_outgrown(self, link)))
         return;
-    if (has_more(link) || (is_newest && !shrink(self, link, wait)))
-        return;
+    if (sr_queue_try_enter(self, link) == SR_OK) {
+        bool goes_on = has_more(link) || (is_newest && !shrink(self, link, wait));
+        sr_queue_leave(self, link);
+        if (goes_on)
+            return;
+    }
     (void)sr_queue_tidy(self, wait, 0);
 }

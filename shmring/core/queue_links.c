@@ -47,8 +47,7 @@ void sr_queue_leave(struct sr_queue *self, struct sr_link *link) {
         repin(self);
 }
 
-/* SR_STALE: it is finished, and we are not in it. */
-static enum sr_result enter(struct sr_queue *self, struct sr_link *link) {
+enum sr_result sr_queue_try_enter(struct sr_queue *self, struct sr_link *link) {
     step_in(self, link);
     sr_light_fence(); /* SYNC: link-pinned (the pin before the look; other side: bury in queue_growth.c) */
     if (SR_LIKELY(SR_LOAD(&self->control->first, acquire) <= link->index))
@@ -191,7 +190,7 @@ enum sr_result sr_queue_open_link(struct sr_queue *self, uint64_t index, struct 
     struct sr_link *link = known(self, index);
     if (!link && !(link = add(self, index)))
         return SR_SYSTEM_ERROR;
-    enum sr_result result = enter(self, link);
+    enum sr_result result = sr_queue_try_enter(self, link);
     if (result == SR_OK && !link->base && (result = open_link(self, link)) != SR_OK) {
         /* One who only looks may have seen a finished link's place as another uses it. */
         if (SR_LOAD(&self->control->first, acquire) > index)
