@@ -261,7 +261,8 @@ extern PyType_Spec sr_view_spec;
 /* py_watch.c: waiting in an event loop */
 extern PyType_Spec sr_watch_spec;
 extern PyMethodDef sr_watch_functions[];
-PyObject *sr_watch_new(struct sr_event *event);
+/* Of a queue, the watch stays in the link of its event until it is closed. */
+PyObject *sr_watch_new(struct sr_event *event, struct sr_queue *queue, struct sr_link *link);
 PyObject *sr_ring_watch(PyObject *object, PyObject *side);
 PyObject *sr_ring_look_up(PyObject *object, PyObject *side);
 PyObject *sr_ring_pass_on(PyObject *object, PyObject *const *args, Py_ssize_t count);

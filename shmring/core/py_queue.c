@@ -92,8 +92,7 @@ static PyObject *receive(struct ring *self, struct placed *placed, struct call *
         sr_queue_handed_back_to(self, placed->at);
         return NULL;
     }
-    sr_done_with(self, placed->at);
-    sr_queue_tidy_after(self->queue, (struct sr_link *)placed->at, &call->wait);
+    sr_queue_leave_tidily(self->queue, (struct sr_link *)placed->at, &call->wait);
     return object;
 }
 
@@ -165,9 +164,10 @@ static PyObject *chain_skip(PyObject *object, PyObject *args) {
     else
         sr_count_task(self, -1);
     sr_announce_room(placed.at);
-    sr_queue_handed_back_to(self, placed.at);
     if (message)
-        sr_queue_tidy_after(self->queue, (struct sr_link *)placed.at, &call.wait);
+        sr_queue_leave_tidily(self->queue, (struct sr_link *)placed.at, &call.wait);
+    else
+        sr_queue_handed_back_to(self, placed.at);
     return sr_answer(self, CONSUMING, message);
 }
 
@@ -199,8 +199,10 @@ static PyObject *chain_watch(PyObject *object, PyObject *argument) {
     if (!link_for(self, argument, &link, &side))
         return NULL;
     struct sr_header *header = link->endpoint.header;
-    PyObject *watch = sr_watch_new(side == PRODUCING ? &header->room : &header->items);
-    sr_queue_leave(self->queue, link);
+    struct sr_event *event = side == PRODUCING ? &header->room : &header->items;
+    PyObject *watch = sr_watch_new(event, link->index ? self->queue : NULL, link); /* the header of link 0 stays */
+    if (!watch || !link->index)
+        sr_queue_leave(self->queue, link);
     return watch;
 }
 
@@ -209,9 +211,8 @@ static PyObject *chain_pass_on(PyObject *object, PyObject *const *args, Py_ssize
     if (count != 2)
         return PyErr_Format(PyExc_TypeError, "_pass_on() takes a side and whether it took, not %zd values", count);
     bool is_claim = PyLong_AsLong(args[0]) == PRODUCING;
-    struct sr_link *link = self->attached && self->generation == sr_fork_generation ? self->queue->get : NULL;
-    if (link && !is_claim)
-        sr_pass_on(&link->endpoint, false, args[1] == Py_True);
+    if (self->attached && self->generation == sr_fork_generation && !is_claim)
+        sr_queue_pass_on(self->queue, args[1] == Py_True);
     Py_RETURN_NONE;
 }
 
@@ -315,7 +316,7 @@ static PyObject *chain_wait_for_tasks(PyObject *object, PyObject *timeout) {
 static PyObject *chain_watch_tasks(PyObject *object, PyObject *unused) {
     (void)unused;
     struct ring *self = (struct ring *)object;
-    return is_usable(self) ? sr_watch_new(&self->queue->control->done) : NULL;
+    return is_usable(self) ? sr_watch_new(&self->queue->control->done, NULL, NULL) : NULL;
 }
 
 /* (tasks got and not done by the living, by all) */

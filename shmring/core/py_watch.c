@@ -11,16 +11,25 @@ struct watch_object {
     struct sr_watch watch;
     uint32_t ticket;
     bool is_open;
+    struct sr_queue
+        *queue; /* and of its links the one that we are in, as long as its memory is there and no fork came */
+    struct sr_link *link;
+    uint32_t generation;
 };
 
-PyObject *sr_watch_new(struct sr_event *event) {
+PyObject *sr_watch_new(struct sr_event *event, struct sr_queue *queue, struct sr_link *link) {
     struct watch_object *self = PyObject_New(struct watch_object, (PyTypeObject *)sr_watch_type);
     if (!self)
         return NULL;
     self->ticket = 0;
+    self->queue = NULL;
     self->is_open = sr_watch_open(&self->watch, event);
-    if (self->is_open)
+    if (self->is_open) {
+        self->queue = queue;
+        self->link = link;
+        self->generation = sr_fork_generation;
         return (PyObject *)self;
+    }
     PyErr_SetFromErrno(PyExc_OSError);
     Py_DECREF((PyObject *)self);
     return NULL;
@@ -71,6 +80,9 @@ static PyObject *watch_silence(PyObject *object, PyObject *unused) {
 static PyObject *watch_close(PyObject *object, PyObject *unused) {
     (void)unused;
     struct watch_object *self = (struct watch_object *)object;
+    if (self->queue && self->watch.event && self->generation == sr_fork_generation)
+        sr_queue_leave(self->queue, self->link);
+    self->queue = NULL;
     if (self->is_open)
         sr_watch_close(&self->watch);
     self->is_open = false;
@@ -135,7 +147,7 @@ PyObject *sr_ring_watch(PyObject *object, PyObject *argument) {
     if (!parse_side(argument, &side) || (!sr_gate_open(self, side) && !sr_pass_gate(self, side)))
         return NULL;
     struct sr_header *header = self->endpoint.header;
-    return sr_watch_new(side == PRODUCING ? &header->room : &header->items);
+    return sr_watch_new(side == PRODUCING ? &header->room : &header->items, NULL, NULL);
 }
 
 PyObject *sr_ring_look_up(PyObject *object, PyObject *argument) {

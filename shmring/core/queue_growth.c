@@ -501,8 +501,11 @@ bool sr_queue_tidy(struct sr_queue *self, const struct sr_wait *wait, int64_t pa
     bury(self, file);
     sr_queue_unlock(self);
     sr_queue_drop_links(self);
-    if (did && self->put)
-        sr_event_notify(&self->put->endpoint.header->room, SR_WAKE_ALL); /* of memory, for a further link */
+    struct sr_link *put = self->put;
+    if (did && put && sr_queue_come_back(self, put) == SR_OK) {
+        sr_event_notify(&put->endpoint.header->room, SR_WAKE_ALL); /* of memory, for a further link */
+        sr_queue_leave(self, put);
+    }
     return did;
 }
 
@@ -525,11 +528,12 @@ static bool has_more(const struct sr_link *link) {
     return sr_distance(&link->endpoint.geometry, read, SR_LOAD(&header->write_position, relaxed)) > 0;
 }
 
-void sr_queue_tidy_after(struct sr_queue *self, struct sr_link *link, const struct sr_wait *wait) {
+void sr_queue_leave_tidily(struct sr_queue *self, struct sr_link *link, const struct sr_wait *wait) {
     bool is_newest = SR_LOAD(&self->control->last, relaxed) == link->index;
-    if (SR_LIKELY(is_newest && !sr_queue_is_outgrown(self, link)))
-        return;
-    if (has_more(link) || (is_newest && !shrink(self, link, wait)))
-        return;
-    (void)sr_queue_tidy(self, wait, 0);
+    bool is_done = SR_UNLIKELY(!is_newest || sr_queue_is_outgrown(self, link)) && !has_more(link);
+    if (is_done && is_newest)
+        is_done = shrink(self, link, wait);
+    sr_queue_leave(self, link);
+    if (SR_UNLIKELY(is_done))
+        (void)sr_queue_tidy(self, wait, 0);
 }
