@@ -36,9 +36,14 @@ ORDERED = re.compile(r"^\s+(lda[px]?r|stlx?r|dmb)\b", re.MULTILINE)
 ASSEMBLE = (*COMMON, "-S", "-march=armv8-a", "-mno-outline-atomics", "-fno-inline", "-fno-thread-jumps")
 PINNED = {
     "spsc.c": {"ldar": 5, "stlr": 2, "stlxr": 1, "dmb": 1},
-    "mpmc.c": {"ldar": 16, "ldaxr": 5, "stlxr": 8, "dmb": 1},
-    "attach.c": {"ldar": 11, "ldaxr": 8, "stlr": 8, "stlxr": 8, "dmb": 1},  # no explorer looks at this one
+    "mpmc.c": {"ldar": 19, "ldaxr": 5, "stlxr": 8, "dmb": 1},
+    # no explorer looks at these
+    "attach.c": {"ldar": 14, "ldaxr": 8, "stlr": 9, "stlxr": 8, "dmb": 1},
+    "queue.c": {"ldar": 18, "stlxr": 1, "dmb": 1},
+    "queue_links.c": {"ldar": 14, "stlr": 2, "dmb": 1},
+    "queue_growth.c": {"ldar": 3, "stlr": 3, "dmb": 1},
 }
+OF_HEADERS = {"queue.c": 1}  # ldar: in blocking.h, whose functions are in every file that uses them
 # What an access is ordered by, and what it loses when somebody weakens it by one step.
 ORDER = re.compile(r"(?<=\s)(acquire|release|acq_rel)(?=\))")
 WEAKER = {"acquire": ("relaxed",), "release": ("relaxed",), "acq_rel": ("acquire", "release")}
@@ -139,6 +144,6 @@ def test_any_ordering_made_weaker_shows_in_these_counts(
             if ordered_instructions(weakened) == PINNED[name]:
                 unnoticed.append(f"{name}:{source.count(chr(10), 0, access.start()) + 1}: {access[0]} to {weaker}")
     assert not unnoticed
-    assert tried["acquire"] == PINNED[name]["ldar"]
+    assert tried["acquire"] == PINNED[name]["ldar"] - OF_HEADERS.get(name, 0)
     assert tried["release"] + tried["acq_rel"] > 0
     figure(f"aarch64 {name}: {tried.total()} orderings made weaker in a copy, each one noticed")

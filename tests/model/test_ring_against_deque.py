@@ -206,16 +206,37 @@ class RingAgainstDeque(RuleBasedStateMachine):
             self.assert_full(self.ring.put, message)
 
     @WHEN_PUTS_ARE_ALLOWED
-    @rule(sizes=st.lists(SIZES, min_size=1, max_size=6), iterable=st.sampled_from([list, tuple, iter]))
-    def put_many(self, sizes: list[int], iterable: Callable[[list[bytes]], Any]) -> None:
+    @rule(sizes=st.lists(SIZES, min_size=1, max_size=6), sequence=st.sampled_from([list, tuple]))
+    def put_many(self, sizes: list[int], sequence: Callable[[list[bytes]], Any]) -> None:
         messages, count = [self.new_message(size) for size in sizes], 0
         while count < len(messages) and self.model.has_room(len(messages[count])):
             self.model.commit(self.model.claim(messages[count]))
             count += 1
         if count:
-            assert self.ring.put_many(iterable(messages), timeout=0) == count
+            assert self.ring.put_many(sequence(messages), timeout=0) == count
         else:
-            self.assert_full(self.ring.put_many, iterable(messages))
+            self.assert_full(self.ring.put_many, sequence(messages))
+
+    @WHEN_PUTS_ARE_ALLOWED
+    @rule(sizes=st.lists(SIZES, min_size=1, max_size=6))
+    def put_many_of_an_iterator(self, sizes: list[int]) -> None:
+        """It is asked for an item where there is room for some message; one that has none after all is handed back."""
+        messages, count = [self.new_message(size) for size in sizes], 0
+        while count < len(messages) and self.model.has_room(len(messages[count])):
+            self.model.commit(self.model.claim(messages[count]))
+            count += 1
+        is_asked = count < len(messages) and self.model.has_room(0)
+        stream = iter(messages)
+        if count and not is_asked:
+            assert self.ring.put_many(stream, timeout=0) == count
+        elif is_asked:
+            with pytest.raises(shmring.Full) as caught:
+                self.ring.put_many(stream, timeout=0)
+            assert (caught.value.sent, caught.value.unsent) == (count, messages[count])
+            self.tally["Full"] += 1
+        else:
+            self.assert_full(self.ring.put_many, stream)
+        assert list(stream) == messages[count + is_asked :]
 
     @WHEN_THERE_IS_A_MESSAGE
     @rule()

@@ -70,7 +70,8 @@ struct ring_suite : rl::test_suite<derived, producers + consumers> {
             SR_STORE(&word, 0, relaxed);
         for (auto *position : {&header.write_position, &header.read_position, &header.reclaim_position})
             SR_STORE(position, first, relaxed);
-        for (auto *count : {&header.returns, &header.returns_searched, &header.role_owner[0], &header.role_owner[1]})
+        for (auto *count : {&header.returns, &header.returns_searched, &header.role_owner[0], &header.role_owner[1],
+                            &header.turn, &header.turn_limit})
             SR_STORE(count, 0, relaxed);
         for (auto *half :
              {&header.shutdown, &header.items.sequence, &header.items.armed, &header.room.sequence, &header.room.armed})
