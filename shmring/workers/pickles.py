@@ -1,0 +1,187 @@
+"""Tasks and results as pickles: plain pickle where that is enough, else functions and classes by value (by_value).
+
+One pickle holds the whole of a task, so what is one object here is one object there. Types go as multiprocessing sends
+them: connections, sockets, and whatever was registered with ``multiprocessing.reduction`` or copyreg.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import importlib
+import io
+import pickle
+import pickletools
+import sys
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from shmring.workers.mains import workers_have_main
+
+PACKAGES = ("multiprocessing", "multiprocess")
+_MAIN = "__main__"
+_PLAIN = frozenset((int, float, str, bytes, bool, type(None)))
+_BY_NAME = frozenset((types.FunctionType, type))
+_Keep = Callable[[pickle.PickleBuffer], Any]
+_First = Callable[[Any], Any]
+
+
+class Names:
+    """What workers cannot import, by module and name; the name is empty for a whole module.
+
+    ``package`` is whose processes they are, multiprocessing's or multiprocess'.
+    """
+
+    def __init__(self, package: str = PACKAGES[0], has_main: bool | None = None) -> None:
+        self.package = package
+        self.absent: frozenset[tuple[str, str]] = frozenset()
+        if not (workers_have_main() if has_main is None else has_main):
+            self.absent = frozenset([(_MAIN, "")])
+        self._mark()
+
+    def _mark(self) -> None:
+        """What a pickle contains if it refers to any of these."""
+        words = (name or module for module, name in self.absent)
+        self.marks = [b"\x8c%c%b" % (len(word), word) for word in map(str.encode, words) if len(word) < 256]
+
+    def add(self, names: Iterator[tuple[str, str]] | list[tuple[str, str]]) -> bool:
+        """A worker did not find these; is that news?"""
+        before = len(self.absent)
+        self.absent = self.absent.union(names)
+        self._mark()
+        return len(self.absent) > before
+
+    def lacks(self, obj: Any) -> bool:
+        """Is it a function or class under a name that a worker does not find?"""
+        module = getattr(obj, "__module__", None)
+        return (module, "") in self.absent or (module, getattr(obj, "__qualname__", None)) in self.absent
+
+
+ALL_THERE = Names(has_main=True)  # for what a worker sends
+
+
+def whole(value: Any, names: Names = ALL_THERE, first: _First | None = None) -> bytes:
+    """A pickle that stands for itself."""
+    return _dumped(value, names, None, first)
+
+
+def apart(value: Any, names: Names, keep: _Keep, forget: Callable[[], None]) -> bytes:
+    """A pickle of which ``keep`` takes large buffers away, and ``forget`` drops those, for another try."""
+    return _dumped(value, names, keep, None, forget)
+
+
+def call(function: Callable[..., Any], args: tuple[Any, ...], names: Names) -> bytes | None:
+    """A short cut for a function of a module and plain arguments; None for anything else."""
+    if type(function) not in _BY_NAME or not all(type(each) in _PLAIN for each in args):
+        return None
+    try:
+        data = pickle.dumps((function, args, {}), 5)
+    except (pickle.PicklingError, AttributeError):
+        return None
+    return None if names.marks and any(mark in data for mark in names.marks) else data
+
+
+def _dumped(
+    value: Any, names: Names, keep: _Keep | None, first: _First | None, forget: Callable[[], None] | None = None
+) -> bytes:
+    table = _reducers(names.package)
+    file = io.BytesIO()
+    pickler: Any = (_FirstPickler if first else pickle.Pickler)(file, 5, buffer_callback=keep)
+    pickler.dispatch_table = table
+    if first:
+        pickler.first = first
+    try:
+        pickler.dump(value)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        pass
+    else:
+        data = file.getvalue()
+        if not any(mark in data for mark in names.marks):
+            return data
+    from shmring.workers.by_value import ValuePickler  # late, because cloudpickle takes a while and few need it
+
+    if forget:
+        forget()
+    file = io.BytesIO()
+    ValuePickler(file, table, names, keep, first).dump(value)
+    return file.getvalue()
+
+
+class _FirstPickler(pickle.Pickler):
+    """A plain pickler with an opinion on some objects."""
+
+    first: _First
+
+    def reducer_override(self, obj: Any) -> Any:
+        return self.first(obj)
+
+
+# --- how types are pickled ---
+
+_tables: dict[str, tuple[list[dict[Any, Any]], dict[Any, Any]]] = {}  # what they were made from, by package
+
+
+def _reducers(package: str) -> dict[Any, Any]:
+    """What multiprocessing and copyreg know of types, in one plain dict for speed; made anew when they learn more.
+
+    Of a type that both packages know, a socket for one, it is the given one's reducer.
+    """
+    known = [copyreg.dispatch_table]
+    for each in PACKAGES if package == PACKAGES[1] else reversed(PACKAGES):
+        reduction = sys.modules.get(f"{each}.reduction")
+        if reduction is not None:
+            known.append(reduction.ForkingPickler._extra_reducers)
+    seen, table = _tables.get(package, ([], {}))
+    if known != seen:
+        table = {kind: reducer for source in known for kind, reducer in [*source.items()]}
+        _tables[package] = [each.copy() for each in known], table
+    return table
+
+
+# --- names that cannot be imported here ---
+
+
+def unresolved(data: bytes | memoryview, error: BaseException) -> list[tuple[str, str]]:
+    """Which names that a pickle refers to are missing in this process, after it could not be loaded."""
+    missing = {name for name in _globals_of(bytes(data)) if not _is_found(*name)}
+    found = [(module, "" if _is_module_missing(module) else name) for module, name in missing]
+    if not found and isinstance(error, ModuleNotFoundError) and error.name:
+        found.append((error.name, ""))
+    return [*dict.fromkeys(found)]
+
+
+def _globals_of(data: bytes) -> Iterator[tuple[str, str]]:
+    """Module and name of each global in a pickle: two strings, or what the memo has under two numbers."""
+    memo: list[Any] = []
+    recent: list[Any] = [None, None]
+    for opcode, argument, _ in pickletools.genops(data):
+        if opcode.name == "MEMOIZE":
+            memo.append(recent[-1])
+            continue
+        if opcode.name == "STACK_GLOBAL":
+            module, name = recent[-2:]
+            if isinstance(module, str) and isinstance(name, str):
+                yield module, name
+        is_text = opcode.name in ("SHORT_BINUNICODE", "BINUNICODE")
+        if opcode.name in ("BINGET", "LONG_BINGET"):
+            number = int(argument or 0)
+            argument, is_text = memo[number] if number < len(memo) else None, True
+        recent = [recent[-1], argument if is_text else None]
+
+
+def _is_found(module: str, name: str) -> bool:
+    try:
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+def _is_module_missing(module: str) -> bool:
+    try:
+        importlib.import_module(module)
+    except ImportError:
+        return True
+    return False
