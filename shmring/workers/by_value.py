@@ -34,8 +34,21 @@ def _is_code(kind: type) -> bool:
 
 
 _CODE = {kind: reducer for kind, reducer in Pickler._dispatch_table.items() if _is_code(kind)}
+_OWN = ("cloudpickle.cloudpickle", __name__, "shmring.workers.namespace")  # of which pickles are made
 _SINGLE_DISPATCH = ("dispatch", "register", "registry", "_clear_cache", "__wrapped__")
 _CACHED = type(functools.lru_cache(len))
+
+
+_made: tuple[Any, dict[Any, Any]] = None, {}
+
+
+def _with_code(table: dict[Any, Any]) -> dict[Any, Any]:
+    """The same reducers and those for code; made anew when they change, which makes another table."""
+    global _made
+    made = _made
+    if made[0] is not table:
+        _made = made = table, {**_CODE, **table}
+    return made[1]
 
 
 class ValuePickler(Pickler):  # type: ignore[misc]
@@ -49,7 +62,9 @@ class ValuePickler(Pickler):  # type: ignore[misc]
         keep: Callable[[pickle.PickleBuffer], Any] | None,
         first: Callable[[Any], Any] | None,
     ) -> None:
-        self.dispatch_table = {**_CODE, types.ModuleType: self._module, **table}
+        self.dispatch_table = _with_code(table)
+        if names.lacks_modules:
+            self.dispatch_table = {**self.dispatch_table, types.ModuleType: self._module}
         self._names, self._first = names, first
         super().__init__(file, 5, keep)
 
@@ -59,21 +74,21 @@ class ValuePickler(Pickler):  # type: ignore[misc]
             if reduced is not NotImplemented:
                 return reduced
         kind = type(obj)
-        if kind is _CACHED:
-            return NotImplemented if self._is_there(obj) else _cache_by_value(obj)
-        is_class = issubclass(kind, type)
-        if not is_class and kind is not types.FunctionType:
-            return NotImplemented
-        if self._names.lacks(obj):
-            if is_class:
-                return inner._dynamic_class_reduce(obj)
-        elif self._is_there(obj) if obj.__module__ == "__main__" else inner._should_pickle_by_reference(obj):
-            return NotImplemented
-        elif is_class:
-            return super().reducer_override(obj)
-        if all(hasattr(obj, name) for name in _SINGLE_DISPATCH):
-            return _dispatch_by_value(obj)
-        return self._function(obj)
+        if kind is types.FunctionType:
+            if obj.__module__ in _OWN or self._is_by_reference(obj):
+                return NotImplemented
+            is_dispatch = obj.__dict__ and all(hasattr(obj, name) for name in _SINGLE_DISPATCH)
+            return _dispatch_by_value(obj) if is_dispatch else self._function(obj)
+        if issubclass(kind, type):
+            if obj.__module__ == "builtins":
+                return super().reducer_override(obj)  # which knows the types that have no name there
+            return NotImplemented if self._is_by_reference(obj) else inner._dynamic_class_reduce(obj)
+        return _cache_by_value(obj) if kind is _CACHED and not self._is_there(obj) else NotImplemented
+
+    def _is_by_reference(self, obj: Any) -> bool:
+        if obj.__module__ == "__main__":
+            return self._is_there(obj)
+        return inner._should_pickle_by_reference(obj) and not self._names.lacks(obj)
 
     def _is_there(self, obj: Any) -> bool:
         """Will the receiver find this very object under its name?"""

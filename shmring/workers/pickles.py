@@ -41,6 +41,7 @@ class Names:
 
     def _mark(self) -> None:
         """What a pickle contains if it refers to any of these."""
+        self.lacks_modules = any(not name and module != _MAIN for module, name in self.absent)
         words = (name or module for module, name in self.absent)
         self.marks = [b"\x8c%c%b" % (len(word), word) for word in map(str.encode, words) if len(word) < 256]
 
@@ -53,6 +54,8 @@ class Names:
 
     def lacks(self, obj: Any) -> bool:
         """Is it a function or class under a name that a worker does not find?"""
+        if not self.absent:
+            return False
         module = getattr(obj, "__module__", None)
         return (module, "") in self.absent or (module, getattr(obj, "__qualname__", None)) in self.absent
 
@@ -86,18 +89,19 @@ def _dumped(
 ) -> bytes:
     table = _reducers(names.package)
     file = io.BytesIO()
-    pickler: Any = (_FirstPickler if first else pickle.Pickler)(file, 5, buffer_callback=keep)
-    pickler.dispatch_table = table
-    if first:
-        pickler.first = first
-    try:
-        pickler.dump(value)
-    except (pickle.PicklingError, AttributeError, TypeError):
-        pass
-    else:
-        data = file.getvalue()
-        if not any(mark in data for mark in names.marks):
-            return data
+    if not _is_nameless(value):
+        pickler: Any = (_FirstPickler if first else pickle.Pickler)(file, 5, buffer_callback=keep)
+        pickler.dispatch_table = table
+        if first:
+            pickler.first = first
+        try:
+            pickler.dump(value)
+        except (pickle.PicklingError, AttributeError, TypeError):
+            pass
+        else:
+            data = file.getvalue()
+            if not names.marks or not any(mark in data for mark in names.marks):
+                return data
     from shmring.workers.by_value import ValuePickler  # late, because cloudpickle takes a while and few need it
 
     if forget:
@@ -105,6 +109,13 @@ def _dumped(
     file = io.BytesIO()
     ValuePickler(file, table, names, keep, first).dump(value)
     return file.getvalue()
+
+
+def _is_nameless(value: Any) -> bool:
+    """Is it a task with a lambda or the like, which has to go by value anyway?"""
+    if type(value) is not tuple or not value or type(value[0]) is not types.FunctionType:
+        return False
+    return "<" in value[0].__qualname__
 
 
 class _FirstPickler(pickle.Pickler):
