@@ -37,6 +37,7 @@ _PATIENCE = 50  # with workers that end while they start
 _PATIENCE_FOR_EXITS = 5  # of that, for one that was not killed: it has a reason, and will have it again
 _TRY_AGAIN = 0.02  # seconds
 _MOST_AT_ONCE = 64
+_UNHURRIED = 5 * (0,)  # seconds for a worker whose initializer has failed
 
 
 class Collector:
@@ -66,7 +67,6 @@ class Collector:
         self._names = names
         self._cancelling = False
         self._dismissed = False
-        self._starting = False  # the first task is being taken in, perhaps by the very thread that asks
         self._closed = False
         self._numbers = itertools.count(1)
         self._late: collections.deque[Sequence[Task]] = collections.deque()  # submitted by a handler amid a submit
@@ -156,11 +156,12 @@ class Collector:
             self.results.shutdown(immediate=True)
 
     def _close(self) -> None:
-        if not self._closed:
-            self._closed = self._dismissed = True
-            self.crew.close()
-            self.tasks.close()
-            self.results.close()
+        with self.lock:
+            if not self._closed:
+                self._closed = self._dismissed = True
+                self.crew.close()
+                self.tasks.close()
+                self.results.close()
 
     def _receive(self) -> bool:
         """Deal with what has come, at least one message; False for the last of all."""
@@ -207,8 +208,9 @@ class Collector:
                 error = outcomes.sent(parcel)
         except Exception as problem:
             error = problem
-        # It has a second to leave by itself, since its log records may still be on their way.
-        self._break(f"the initializer failed in worker {member.pid}", error, (0, signal.SIGTERM, KILL))
+        # The pool breaks when it has left: what it has logged is on its way until then.
+        member.failure = error
+        self.crew.kill((*_UNHURRIED, signal.SIGTERM, KILL))
 
     def _current(self, key: int) -> Task | None:
         task = self.pending.get(key // ATTEMPTS)
@@ -270,6 +272,8 @@ class Collector:
         """A worker has ended; everything that it had put was dealt with before."""
         word = self.crew.words[2 * member.slot]
         self.crew.forget(member)
+        if member.failure is not None:
+            self._break(f"the initializer failed in worker {member.pid}", member.failure)
         task = self._current(word >> 1)
         if task is not None:
             if word & RUNNING:

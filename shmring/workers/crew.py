@@ -12,7 +12,7 @@ from multiprocessing import connection
 from typing import Any
 
 from shmring import segment
-from shmring.errors import ShmringError
+from shmring.errors import Closed, ShmringError
 from shmring.ring import Ring
 from shmring.segment.descriptors import shortage_explained
 from shmring.workers import child, parcels
@@ -35,6 +35,7 @@ class Member:
         self.ready = False
         self.finished = False  # it said that it leaves
         self.exitcode: int | None = None
+        self.failure: BaseException | None = None  # of its initializer
         self._pidfd = -1
         if sys.platform != "win32":
             with contextlib.suppress(AttributeError, OSError):
@@ -92,13 +93,15 @@ class Crew:
         self._board = segment.anonymous(16 * size, transferable=True)
         self.words = memoryview(self._board).cast("Q")
         self._waker: Waker | None = Waker()
-        self._leaving = False
+        self._leaving = self._over = False
         self._signals: list[int] = []  # still to be sent to those who do not leave; the last of them again and again
 
     @shortage_explained()
     def hire(self) -> Member:
-        """Start a worker. Raises what starting a process raises."""
+        """Start a worker. Raises what starting a process raises, and Closed when all have left and none may come."""
         with self._lock:
+            if self._over:
+                raise Closed("this pool has ended")
             slot = self._free.pop()
             try:
                 self.words[2 * slot] = self.words[2 * slot + 1] = 0
@@ -166,7 +169,8 @@ class Crew:
         while True:
             with self._lock:
                 watched = [*self._watched.values()]
-            if self._leaving and not watched:
+                self._over = self._leaving and not watched
+            if self._over:
                 break
             signs = [waker.sign, *(sign for member in watched for sign in member.signs)]
             ready = {*connection.wait(signs, _GRACE if self._signals else None)}

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 
+from shmring.errors import Closed
 from shmring.workers.collecting import Collector
 from shmring.workers.failures import KILL
 from shmring.workers.tasks import Task
@@ -49,14 +50,15 @@ class Pool(Collector):
 
     def _admit(self, tasks: Sequence[Task], refusal: Callable[[], str | None]) -> Sequence[Task]:
         with self.lock:
-            self._check_open(refusal)
-            self._starting = True
             try:
+                self._check_open(refusal)
                 self._start(len(tasks))
                 self._check_unbroken()
                 return self._take_in(tasks)
+            except Closed:  # a signal handler has broken it while the first worker was to be started
+                self._check_unbroken()
+                raise
             finally:
-                self._starting = False
                 if self._late:
                     self.crew.wake()
                 if self.ending and self.thread is None:
@@ -76,9 +78,9 @@ class Pool(Collector):
         """Take no more tasks; leave when those pending are done, or cancelled. Safe in a finalizer."""
         self.ending = True
         self._cancelling = self._cancelling or cancel
-        if self.thread is None:
+        if self.thread is None and not self._is_inside():
             with self.lock:
-                if self.thread is None and not self._starting:
+                if self.thread is None:
                     self._close()
                     return
         self.crew.wake()
