@@ -21,7 +21,7 @@ class Beginning:
 
     def __init__(self, initializer: _Initializer, initargs: tuple[Any, ...], names: Names) -> None:
         self._initializer, self._initargs, self._names = initializer, initargs, names
-        self.package = names.package
+        self.package, self.has_main = names.package, names.has_main
         self.is_sent = False
         self.data = b""
 
@@ -37,11 +37,11 @@ class Beginning:
 
     def __reduce__(self) -> tuple[Callable[..., Beginning], tuple[Any, ...]]:
         data = b"" if self._initializer is None else whole((self._initializer, self._initargs), self._names)
-        return _arrived, (data, self.package)
+        return _arrived, (data, self.package, self.has_main)
 
 
-def _arrived(data: bytes, package: str) -> Beginning:
-    beginning = Beginning(None, (), Names(package, has_main=True))
+def _arrived(data: bytes, package: str, has_main: bool) -> Beginning:
+    beginning = Beginning(None, (), Names(package, has_main))
     beginning.data, beginning.is_sent = data, True
     return beginning
 
@@ -49,4 +49,4 @@ def _arrived(data: bytes, package: str) -> Beginning:
 def become_worker(beginning: Beginning) -> None:
     """From now on what this process pickles and unpickles is a worker's."""
     ALL_THERE.package = beginning.package
-    namespace.begin(is_forked=not beginning.is_sent)
+    namespace.begin(not beginning.is_sent, beginning.has_main)

@@ -114,6 +114,11 @@ class ValuePickler(Pickler):  # type: ignore[misc]
         return reduced
 
 
+def number_class(kind: type) -> None:
+    """Give a class its number now, for processes that inherit both."""
+    inner._get_or_create_tracker_id(kind)
+
+
 # --- what cloudpickle cannot do ---
 
 

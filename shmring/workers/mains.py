@@ -49,6 +49,8 @@ def ready_to_start(process: Any, method: str) -> Iterator[None]:
     first thing that the process is sent.
     """
     if method == "fork":
+        if not workers_have_main():
+            _number_classes()
         yield
         return
     name = process._name
@@ -60,6 +62,15 @@ def ready_to_start(process: Any, method: str) -> Iterator[None]:
             yield
     finally:
         process._name = name
+
+
+def _number_classes() -> None:
+    """Let a forked worker find the classes that it inherits from ``__main__`` when they are sent to it by value."""
+    from shmring.workers.by_value import number_class  # late: cloudpickle takes a while, and few fork from a prompt
+
+    for value in [*sys.modules["__main__"].__dict__.values()]:
+        if isinstance(value, type) and value.__module__ == "__main__":
+            number_class(value)
 
 
 @contextlib.contextmanager

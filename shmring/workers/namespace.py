@@ -7,6 +7,8 @@ import sys
 import types
 from typing import Any
 
+_LONG = 10_000  # items; a change within more of them is not noticed where they came by a fork
+
 
 class Namespace:
     """The globals of a worker's functions that came from a ``__main__`` which it has not: one for all of them.
@@ -17,6 +19,12 @@ class Namespace:
     def __init__(self, values: dict[str, Any]) -> None:
         self.values = values
         self._received: dict[str, tuple[Any, int | None]] = {}  # the caller's own, and its contents as it came
+
+    def inherit(self) -> None:
+        """What is there is the caller's own."""
+        for name, value in [*self.values.items()]:
+            is_long = hasattr(value, "__len__") and not isinstance(value, type) and len(value) > _LONG
+            self._received[name] = value, None if is_long else _contents(value)
 
     def receive(self, values: dict[str, Any]) -> None:
         """Take the globals that a function brings along."""
@@ -49,17 +57,23 @@ def _contents(value: Any) -> int | None:
 _namespace: Namespace | None = None
 
 
-def begin(is_forked: bool) -> None:
-    """This process is a worker. Where it has no ``__main__`` of a program, the caller's comes to be that."""
+def begin(is_forked: bool, has_main: bool) -> None:
+    """This process is a worker. Where it has no ``__main__`` of a program, the caller's comes to be that.
+
+    ``has_main`` tells whether it finds the functions and classes of the caller's there.
+    """
     global _namespace
     main = sys.modules["__main__"]
-    values = {"__name__": "__main__", "__builtins__": __builtins__}
-    if not is_forked and getattr(main, "__file__", None) is None:
-        values = main.__dict__
-        for name in [*values]:
-            if not name.startswith("__"):
-                del values[name]  # the words that started this process, which are nobody's
-    _namespace = Namespace(values)
+    if has_main:
+        _namespace = Namespace({"__name__": "__main__", "__builtins__": __builtins__})
+        return
+    _namespace = Namespace(main.__dict__)
+    if is_forked:
+        _namespace.inherit()
+        return
+    for name in [*main.__dict__]:
+        if not name.startswith("__"):
+            del main.__dict__[name]  # the words that started this process, which are nobody's
 
 
 def receive(into: dict[str, Any], values: dict[str, Any]) -> bool:

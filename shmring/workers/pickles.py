@@ -35,7 +35,8 @@ class Names:
     def __init__(self, package: str = PACKAGES[0], has_main: bool | None = None) -> None:
         self.package = package
         self.absent: frozenset[tuple[str, str]] = frozenset()
-        if not (workers_have_main() if has_main is None else has_main):
+        self.has_main = workers_have_main() if has_main is None else has_main
+        if not self.has_main:
             self.absent = frozenset([(_MAIN, "")])
         self._mark()
 
