@@ -36,7 +36,7 @@ class Beginning:
         return unresolved(self.data, error) if self.data else []
 
     def __reduce__(self) -> tuple[Callable[..., Beginning], tuple[Any, ...]]:
-        data = b"" if self._initializer is None else whole((self._initializer, self._initargs), self._names)
+        data = b"" if self._initializer is None else whole((self._initializer, self._initargs), self._names, once=True)
         return _arrived, (data, self.package, self.has_main)
 
 

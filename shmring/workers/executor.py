@@ -32,8 +32,10 @@ DEFAULT_CAPACITY = "16 MiB"
 _BUNDLE = 64
 _PRELOADED = "shmring.workers.child"  # by the fork server
 _NOT_LATER = 0.0005  # seconds
-_GREEN = (("gevent", "gevent.monkey", "is_module_patched"), ("eventlet", "eventlet.patcher", "is_monkey_patched"))
-_THREADS = {"gevent": "threading", "eventlet": "thread"}
+_GREEN = (
+    ("gevent.monkey", "is_module_patched", "threading", "gevent.monkey.patch_all(thread=False)"),
+    ("eventlet.patcher", "is_monkey_patched", "thread", "eventlet.monkey_patch(thread=False)"),
+)
 _pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 _interpreter_ends = False
 
@@ -265,12 +267,12 @@ def _default_context() -> Any:
 
 def _check_threads() -> None:
     """A greenlet in the place of a thread would wait for processes, and with it all others."""
-    for name, monkey, asks in _GREEN:
-        module = sys.modules.get(monkey)
-        if module is not None and getattr(module, asks)(_THREADS[name]):
+    for patcher, asks, threads, remedy in _GREEN:
+        module = sys.modules.get(patcher)
+        if module is not None and getattr(module, asks)(threads):
             raise RuntimeError(
-                f"threads are {name}'s greenlets in this program ({monkey}), and a pool of processes needs threads "
-                f"that wait beside them; leave them out of the patching, or make the pool in a process without it"
+                f"{patcher} has replaced threads by greenlets in this program, and a pool of processes needs a thread "
+                f"that waits beside them; leave threads as they are: {remedy}"
             )
 
 

@@ -14,7 +14,7 @@ import pickletools
 import sys
 import types
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from shmring.workers.mains import workers_have_main
 
@@ -64,14 +64,14 @@ class Names:
 ALL_THERE = Names(has_main=True)  # for what a worker sends
 
 
-def whole(value: Any, names: Names = ALL_THERE, first: _First | None = None) -> bytes:
-    """A pickle that stands for itself."""
-    return _dumped(value, names, None, first)
+def whole(value: Any, names: Names = ALL_THERE, first: _First | None = None, *, once: bool = False) -> bytes:
+    """A pickle that stands for itself. With ``once`` no object is asked twice how it is pickled."""
+    return _dumped(value, names, None, first, once=once)
 
 
 def apart(value: Any, names: Names, keep: _Keep, forget: Callable[[], None]) -> bytes:
     """A pickle of which ``keep`` takes large buffers away, and ``forget`` drops those, for another try."""
-    return _dumped(value, names, keep, None, forget)
+    return _dumped(value, names, keep, None, forget, once=bool(names.absent) or _is_nameless(value))
 
 
 def call(function: Callable[..., Any], args: tuple[Any, ...], names: Names) -> bytes | None:
@@ -86,28 +86,31 @@ def call(function: Callable[..., Any], args: tuple[Any, ...], names: Names) -> b
 
 
 def _dumped(
-    value: Any, names: Names, keep: _Keep | None, first: _First | None, forget: Callable[[], None] | None = None
+    value: Any,
+    names: Names,
+    keep: _Keep | None,
+    first: _First | None,
+    forget: Callable[[], None] | None = None,
+    *,
+    once: bool,
 ) -> bytes:
-    table = _reducers(names.package)
+    """By plain pickle, which is fast, unless it cannot do that: what has a side effect waits for the second try."""
+    plain, table = _reducers(names.package)
     file = io.BytesIO()
-    if not _is_nameless(value):
+    if not once:
         pickler: Any = (_FirstPickler if first else pickle.Pickler)(file, 5, buffer_callback=keep)
-        pickler.dispatch_table = table
+        pickler.dispatch_table = plain
         if first:
             pickler.first = first
         try:
             pickler.dump(value)
+            return file.getvalue()
         except (pickle.PicklingError, AttributeError, TypeError):
-            pass
-        else:
-            data = file.getvalue()
-            if not names.marks or not any(mark in data for mark in names.marks):
-                return data
+            if forget:
+                forget()
+            file = io.BytesIO()
     from shmring.workers.by_value import ValuePickler  # late, because cloudpickle takes a while and few need it
 
-    if forget:
-        forget()
-    file = io.BytesIO()
     ValuePickler(file, table, names, keep, first).dump(value)
     return file.getvalue()
 
@@ -130,24 +133,38 @@ class _FirstPickler(pickle.Pickler):
 
 # --- how types are pickled ---
 
-_tables: dict[str, tuple[list[dict[Any, Any]], dict[Any, Any]]] = {}  # what they were made from, by package
+_Table = dict[Any, Any]
+_tables: dict[str, tuple[list[_Table], tuple[_Table, _Table]]] = {}  # and what they were made from, by package
+_DATA = ("_reduce_method", "_reduce_method_descriptor", "_reduce_partial")  # reducers that share nothing
 
 
-def _reducers(package: str) -> dict[Any, Any]:
-    """What multiprocessing and copyreg know of types, in one plain dict for speed; made anew when they learn more.
+def _reducers(package: str) -> tuple[_Table, _Table]:
+    """What multiprocessing and copyreg know of types, for a first try and in full; made anew when they learn more.
 
-    Of a type that both packages know, a socket for one, it is the given one's reducer.
+    Of a type that both packages know, a socket for one, it is the given one's reducer. A reducer of theirs may share a
+    descriptor, which is not to be done twice.
     """
-    known = [copyreg.dispatch_table]
-    for each in PACKAGES if package == PACKAGES[1] else reversed(PACKAGES):
-        reduction = sys.modules.get(f"{each}.reduction")
+    known: list[_Table] = [copyreg.dispatch_table]
+    for name in PACKAGES if package == PACKAGES[1] else reversed(PACKAGES):
+        reduction = sys.modules.get(f"{name}.reduction")
         if reduction is not None:
             known.append(reduction.ForkingPickler._extra_reducers)
-    seen, table = _tables.get(package, ([], {}))
+    seen, tables = _tables.get(package, ([], ({}, {})))
     if known != seen:
-        table = {kind: reducer for source in known for kind, reducer in [*source.items()]}
-        _tables[package] = [each.copy() for each in known], table
-    return table
+        common, *theirs = [each.copy() for each in known]
+        full = common.copy()
+        for each in theirs:
+            full.update(each)
+        plain = full | {
+            kind: _put_off for each in theirs for kind in each if getattr(full[kind], "__name__", "") not in _DATA
+        }
+        tables = plain, full
+        _tables[package] = [common, *theirs], tables
+    return tables
+
+
+def _put_off(thing: object) -> NoReturn:
+    raise pickle.PicklingError(f"{type(thing).__qualname__} is left to the second try")
 
 
 # --- names that cannot be imported here ---
