@@ -1,16 +1,14 @@
 """What a process lacks fails one future, in words; the pool goes on. And what a pool keeps is bounded."""
 
-import ctypes
 import errno
 import gc
 import os
 import resource
-import time
 import weakref
 
 import numpy
 import pytest
-from worker_jobs import same
+from worker_jobs import later, same
 
 import shmring
 from shmring.workers import asides, pickles
@@ -29,11 +27,6 @@ def test_large_results_that_are_kept_take_no_descriptor(options):
     assert all((array == number).all() for number, array in enumerate(kept))
     kept[0][:] = 5
     assert kept[0].sum() == 5000
-
-
-def later(count):
-    time.sleep(0.5)
-    return bytes(count)
 
 
 @pytest.fixture
@@ -55,8 +48,11 @@ def test_a_moment_without_descriptors_fails_one_large_result_at_most(few_files):
         assert len(pool.submit(bytes, 9_000_000).result(60)) == 9_000_000
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOMEM, "no memory"), MemoryError("none")], ids=repr)
-def test_want_of_memory_fails_one_large_result(monkeypatch, error):
+REFUSALS = [OSError(errno.ENOMEM, "no memory"), MemoryError("none"), PermissionError("of a worker that hides itself")]
+
+
+@pytest.mark.parametrize("error", REFUSALS, ids=lambda error: type(error).__name__)
+def test_memory_that_cannot_be_had_fails_one_large_result(monkeypatch, error):
     def refuse(_):
         raise error
 
@@ -66,26 +62,6 @@ def test_want_of_memory_fails_one_large_result(monkeypatch, error):
             patch.setattr(asides, "taken", refuse)
             assert pool.submit(bytes, 9_000_000).exception(60) is error
         assert len(pool.submit(bytes, 9_000_000).result(60)) == 9_000_000
-
-
-def secret(size):
-    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
-    os.setgroups([])
-    os.setresgid(65534, 65534, 65534)
-    os.setresuid(65534, 65534, 65534)
-    return bytes(size)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
-def test_a_worker_that_has_become_another_user_sends_what_it_can(pool):
-    assert len(pool.submit(secret, 10).result(60)) == 10
-    large = pool.submit(secret_or_large, 8 << 20)
-    assert len(large.result(60)) == 8 << 20
-    assert pool.submit(same, 1).result(60) == 1
-
-
-def secret_or_large(size):
-    return bytes(size)
 
 
 def resident():

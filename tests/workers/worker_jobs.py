@@ -179,3 +179,8 @@ def pause_the_first_time(path):
         with open(path, "w"):
             pause()
     return "the second time"
+
+
+def later(count):
+    time.sleep(0.5)
+    return bytes(count)
