@@ -219,6 +219,7 @@ class Segment(_core.View):
             length,
             entry=self.entry,
             life=win32.duplicate(self._life) if self._life else 0,
+            file=win32.duplicate(self._file) if self._file != _NO_FILE else _NO_FILE,
             name=self.name,
             path=self.path,
             readonly=readonly or (self.readonly and not private),

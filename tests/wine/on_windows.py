@@ -295,20 +295,31 @@ def test_nothing_stays_of_a_queue_that_its_processes_have_left() -> None:
     assert {*entries.folder().iterdir()} <= before
 
 
-def test_a_place_where_somebody_may_be_attaching_is_not_used_again() -> None:
+def test_the_file_of_a_queue_is_as_long_as_its_links_at_any_time_and_their_places_are_cleaned() -> None:
     with shmring.Queue(capacity="64 KiB") as queue:
-        control = queue._chain.control
+        lengths = []
+        for each in range(4):
+            sent = [bytes([each * 16 + number]) * 30_000 for number in range(1, 6)]
+            queue.put_many(sent)
+            assert queue.get_many() == sent
+            lengths.append(win32.file_size(queue._chain._segment._file))
+        assert queue._chain._links[2] > 4, "hardly anything was linked, so this tested nothing"
+        assert lengths[1:] == [lengths[1]] * 3
 
-        def fill_and_drain() -> None:
-            queue.put_many([bytes(30_000)] * 5)
-            queue.get_many()
 
-        for _ in range(4):
-            fill_and_drain()
-        length = control.entry(1)[1]
-        assert control.room_for(length) < control.end()
-        with control.attaching(7):
-            assert control.room_for(length) >= control.end()
+def test_a_table_that_leads_beyond_the_file_does_not_lengthen_it() -> None:
+    """As a section does that is longer than its file. A damaged queue is told of, and takes no disk."""
+    with shmring.Queue(capacity="64 KiB") as queue:
+        queue.put_many([bytes(30_000)] * 5)
+        memory, at = queue._chain._segment, _core.segment_size("mpmc", 65536, 0)
+        before = win32.file_size(memory._file)
+        copy = pickle.loads(pickle.dumps(queue))
+        for link in range(1, queue._chain._links[2] + 1):
+            entry = at + 4096 + 16 * link
+            memory[entry : entry + 8] = (2**40).to_bytes(8, "little")
+        with copy, pytest.raises(OSError, match=r"."):
+            copy.get_many()
+        assert win32.file_size(memory._file) == before
 
 
 def test_a_program_that_reads_the_file_of_a_ring_is_waited_for(name: str) -> None:
