@@ -159,22 +159,26 @@ def _lifecycle(memory: segment.Segment, place: Place | None) -> Iterator[int]:
 def remove_by_force(place: Place) -> str | None:
     """Remove whatever is nobody's: persistent, with messages in it, damaged. None when gone, else who is in the way."""
     try:
-        with mapped(place) as memory:
-            if is_held(memory):
-                return "it is in use"
+        memory = open_segment(place)
+    except NotThere:
+        return None
+    except (NotReady, Corrupt):  # empty, or an entry that leads to less than it says
+        with contextlib.suppress(NotThere):
+            places.remove_anything(place)
+        return None
+    with memory:
+        if is_held(memory):
+            return "it is in use"
+        try:
             if _core.check(memory) in ("ready", "retired"):
                 unlink_mapped(memory, place)
             else:
                 remove_name(memory, place)
+        except NotThere:
             return None
-    except NotThere:
-        return None
-    except _StandsStill as error:
-        return str(error)
-    except NotReady:
-        with contextlib.suppress(NotThere):
-            places.remove_anything(place)
-        return None
+        except _StandsStill as error:
+            return str(error)
+    return None
 
 
 def hold_semaphores(memory: segment.Segment, place: Place | None, identity: int) -> semaphores.Hold:

@@ -26,7 +26,8 @@ void sr_os_memory_unguard(const void *address, const sr_atomic_u32 *damaged);
 int sr_os_memory_file(int locks, int segment);
 /* Ranges begin at a multiple of this. */
 uint64_t sr_os_memory_granularity(void);
-void *sr_os_memory_map(int file, uint64_t offset, size_t length); /* NULL: errno says why */
+/* NULL: errno says why. EFAULT: it does not lie in the file; or that shows as it is touched (the guard). */
+void *sr_os_memory_map(int file, uint64_t offset, size_t length);
 void sr_os_memory_unmap(void *address, size_t length);
 /* At least so long, without storage where that can be. *before: how long it was. What is added reads as zeros. */
 bool sr_os_memory_lengthen(int file, uint64_t end, uint64_t *before);

@@ -127,7 +127,7 @@ void *sr_os_memory_map(int file, uint64_t offset, size_t length) {
     if (!length_of(file, &there))
         return NULL;
     if (end < offset || end > there) { /* a section that is longer than its file would lengthen that */
-        errno = EINVAL;
+        errno = EFAULT;
         return NULL;
     }
     HANDLE section = CreateFileMappingW((HANDLE)(intptr_t)file, sr_windows_owner_only(), PAGE_READWRITE,
