@@ -258,6 +258,21 @@ def reclaim(place: Place, *, only_look: bool = False) -> str | None:
         return f"what is there is a damaged ring; remove {place.path} if it is yours"
 
 
+def settle(memory: segment.Segment, place: Place) -> None:
+    """What nobody awaits any more is removed if it is nobody's; else it is kept, as by the last to leave."""
+    if reclaim(place) is None or not places.ENDS_WITH_PROCESSES:
+        return
+    with _lifecycle(memory, place):
+        keep(memory, place)
+
+
+def keep_at_end(memory: segment.Segment, place: Place) -> None:
+    """Keep what this process cannot leave in good order, at its end, if it is the last that has it."""
+    if places.ENDS_WITH_PROCESSES:
+        with _lifecycle(memory, place):
+            keep(memory, place, at_end=True)
+
+
 def _why_kept(memory: segment.Segment, locks: int) -> str | None:
     """Why a ring may not be removed; None when it may. Under its lifecycle lock."""
     if _core.check(memory) == "retired":  # whoever removed it was killed before its name was gone
