@@ -213,9 +213,10 @@ def sweep(*, only_look: bool) -> list[str]:
 
 
 def status(memory: windows.Segment) -> Status:
-    """Of a segment that is mapped."""
-    changed = os.stat(memory.path).st_mtime if memory.path is not None else 0.0
-    return Status(0o600, 0, changed, len(memory))
+    """Of a segment that is mapped, whatever its name leads to by now."""
+    if memory.path is None:
+        return Status(0o600, 0, 0.0, len(memory))
+    return Status(0o600, 0, win32.file_changed(memory._file), win32.file_size(memory._file))
 
 
 def status_of(where: Place) -> Status:
