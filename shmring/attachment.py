@@ -11,13 +11,14 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from shmring import _core, codecs, interruption, registry, segment, semaphores
-from shmring.diagnosis import title
+from shmring import _core, codecs, interruption, places, registry, segment, semaphores
+from shmring.diagnosis import pages_lost, title
 from shmring.ending import Leaving
 from shmring.errors import Closed, DecodeError, LayoutMismatch, NotThere, ShmringError
 from shmring.handles import Luggage, Sender
 from shmring.places import Place
 from shmring.registry import Wish
+from shmring.segment import growing
 from shmring.segment.descriptors import shortage_explained
 from shmring.segment.machine import check_machine, machine
 from shmring.segment.sizes import parse_size
@@ -302,6 +303,19 @@ class Attachment(_core.Attachment):
 
     _undecodable_hint: ClassVar[str]
 
+    def _in_own_words(self, result: str, verb: str, length: int) -> BaseException | None:
+        """Called by diagnosis, for what it takes more than the core's word to tell."""
+        if result != "pages_lost":
+            return None
+        try:
+            size, free = places.status(self._segment).size, growing.free_bytes(self._segment)
+        except (AttributeError, OSError):  # it is being attached, or its descriptor is gone
+            return None
+        if size < len(self._segment):
+            return pages_lost(self, f"somebody truncated its file, to {size} of {len(self._segment)} bytes")
+        why = f"no space for them ({free} bytes are free now), or a disk that fails"
+        return pages_lost(self, f"its file has all its bytes, but the system could not give memory for some: {why}")
+
     # --- ending ---
 
     def close(self) -> None:
@@ -317,6 +331,7 @@ class Attachment(_core.Attachment):
         _open.discard(self)
         if self._sender is not None:
             self._sender.leave()
+        unusable = self._hold is not None and self._is_truncated()
         abandoned = self._detach()
         try:
             if abandoned:
@@ -333,6 +348,18 @@ class Attachment(_core.Attachment):
                 self._segment.close()
             if self._hold:
                 self._hold.close()
+            if unusable:
+                with contextlib.suppress(PermissionError):  # another user's
+                    semaphores.remove_if_unused(self._identity, however_young=True)
+
+    def _is_truncated(self) -> bool:
+        """Has its file been cut off? Nobody ever attaches to such a one, nor needs its semaphores."""
+        try:
+            return places.status(self._segment).size < len(self._segment)
+        except OSError as error:
+            if error.errno == errno.EBADF:  # somebody closed our descriptor
+                return False
+            raise
 
     def _keep_at_end(self) -> None:
         """Called at the end of the process, when this could not be closed."""

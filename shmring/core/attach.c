@@ -156,6 +156,11 @@ static enum sr_result retire_if_abandoned(struct sr_endpoint *self, bool *abando
 
 enum sr_result sr_detach(struct sr_endpoint *self, bool *abandoned) {
     *abandoned = false;
+    if (SR_LOAD(&self->damaged, acquire)) { /* as if we had been killed: what we hold is for others to mend */
+        sr_os_let_go(&self->token);
+        sr_os_let_go(&self->claim);
+        return SR_OK;
+    }
     sr_give_role_back(self, SR_ROLE_PRODUCER);
     sr_give_role_back(self, SR_ROLE_CONSUMER);
     if (self->subscribed) {

@@ -11,6 +11,8 @@
 bool sr_os_memory_sync(void *address, size_t length, bool wait);
 bool sr_os_memory_lock(const void *address, size_t length);
 bool sr_os_memory_unlock(const void *address, size_t length);
+/* A file's pages in the place of those that are mapped there (POSIX). EINVAL for huge pages, which have an alignment. */
+bool sr_os_memory_map_over(void *address, size_t length, int file, uint64_t offset, bool writable, bool shared);
 /* Maps pages that exist already before they are touched, many at a time. Only a matter of speed: may do nothing. */
 void sr_os_memory_populate(void *address, size_t length);
 

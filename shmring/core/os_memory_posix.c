@@ -24,6 +24,12 @@ bool sr_os_memory_lock(const void *address, size_t length) { return mlock(addres
 
 bool sr_os_memory_unlock(const void *address, size_t length) { return munlock(address, length) == 0; }
 
+bool sr_os_memory_map_over(void *address, size_t length, int file, uint64_t offset, bool writable, bool shared) {
+    int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+    int flags = MAP_FIXED | (shared ? MAP_SHARED : MAP_PRIVATE);
+    return mmap(address, length, protection, flags, file, (off_t)offset) != MAP_FAILED;
+}
+
 void sr_os_memory_populate(void *address, size_t length) {
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22 /* Linux 5.14; refused before, and harmless */

@@ -285,7 +285,7 @@ static PyObject *chain_task_done(PyObject *object, PyObject *unused) {
     sr_atomic_u64 *mine = &self->queue->control->pending[self->endpoint.slot];
     int64_t count = (int64_t)SR_LOAD(mine, relaxed) > 0 ? 1 : unfinished(self);
     if (count < 1)
-        return count < 0 ? NULL : Py_NewRef(Py_False);
+        return sr_answer(self, CONSUMING, count < 0 ? NULL : Py_NewRef(Py_False));
     SR_ADD(mine, (uint64_t)-1, acq_rel);
     sr_event_notify(&self->queue->control->done, SR_WAKE_ALL);
     return sr_answer(self, CONSUMING, Py_NewRef(Py_True));

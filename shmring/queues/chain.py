@@ -78,6 +78,8 @@ class Chain(_core.Chain, Attachment):
 
     def _in_own_words(self, result: str, verb: str, length: int) -> BaseException | None:
         """Called by diagnosis for what is not as with a ring."""
+        if result == "pages_lost":
+            return super()._in_own_words(result, verb, length)
         if result == "closed":
             return self._closed_as(f"{self._shown or title(self)} is closed")
         if result == "shut_down":
@@ -100,9 +102,11 @@ class Chain(_core.Chain, Attachment):
 
     def _full(self, length: int) -> Full:
         bound = f"maxsize {self._maxsize}" if self._maxsize else "no bound"
+        free = growing.free_bytes(self._segment)
+        short = f"; {free} bytes of memory are free" if free < length + _single_bytes(length) else ""
         return Full(
             f"{title(self)} has no room for {length} bytes: {self.in_flight()} messages ({bound}), {self._reserved} "
-            f"bytes in use of max_bytes={self._max_bytes}; wait longer, or add consumers{self._no_more}"
+            f"bytes in use of max_bytes={self._max_bytes}; wait longer, or add consumers{self._no_more or short}"
         )
 
     # --- for those who wait in an event loop ---

@@ -11,6 +11,8 @@ import os
 import sys
 from collections.abc import Iterator
 
+if sys.platform != "win32":
+    from shmring.segment import refusals
 if sys.platform == "linux":
     from shmring.segment import locks
 
@@ -34,9 +36,34 @@ class Shortage(OSError):
     """
 
 
+class Descriptor:
+    """A descriptor that is ours, and is closed only while it is: programs close descriptors that are not theirs.
+
+    (Daemons close all that there are.) Its number may be another file by then, which device and inode tell.
+    """
+
+    def __init__(self, fd: int) -> None:
+        found = os.fstat(fd)
+        self._fd, self._file = fd, (found.st_dev, found.st_ino)
+
+    def close(self) -> None:
+        """Close it unless that has happened; may be called again."""
+        fd, self._fd = self._fd, -1
+        if fd < 0:
+            return
+        try:
+            found = os.fstat(fd)
+            if (found.st_dev, found.st_ino) == self._file:
+                os.close(fd)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+
+
 def has_proc() -> bool:
     """Is /proc there, and this process in it?"""
-    return os.path.isdir(_MY_DESCRIPTORS)
+    assert sys.platform != "win32"
+    return refusals.is_folder(_MY_DESCRIPTORS)
 
 
 def no_proc() -> Shortage:

@@ -10,6 +10,7 @@ from tests.odd_machines.conftest import (
     MAKE_BY_NAME,
     SEMAPHORES,
     needs_namespaces,
+    run,
 )
 
 pytestmark = needs_namespaces
@@ -112,3 +113,38 @@ def test_shared_memory_on_another_file_system_works(ask, machine: str, tmp_path)
     assert answers.said["grown"].value.endswith("2000, 1999000]")
     assert answers.told(*FIND_BY_NAME, words=("odd",))
     assert not answers.left
+
+
+@needs_namespaces
+def test_a_disk_that_is_full_under_a_ring_is_no_scribbling_and_loses_no_message(tmp_path) -> None:
+    """The file system took the storage of its pages away: here by truncating it and making it as long as before."""
+    program = """
+import os, sys, shmring
+path = sys.argv[1] + "/ring"
+ring = shmring.Ring.create(path=path, capacity="1 MiB")
+ring.put(b"stays")
+size = os.path.getsize(path)
+os.truncate(path, size - (1 << 20) + 4096)
+os.truncate(path, size)
+try:
+    with open(sys.argv[1] + "/other", "wb", buffering=0) as other:
+        while True:
+            other.write(bytes(4096))
+except OSError:
+    pass
+for call in (lambda: ring.put(bytes(100_000)), lambda: ring.get(timeout=0)):
+    try:
+        call()
+    except shmring.Corrupt as error:
+        print(error)
+ring.close()
+os.unlink(sys.argv[1] + "/other")
+with shmring.Ring.attach(path=path) as again:
+    print(again.get(timeout=0))
+"""
+    first, second, message = run(
+        program, str(tmp_path), machine=f"mount -t tmpfs -o size=4m none {tmp_path}"
+    ).splitlines()
+    assert "no space for them (0 bytes are free now)" in first
+    assert first == second
+    assert message == "b'stays'"
