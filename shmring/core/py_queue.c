@@ -376,6 +376,14 @@ static PyObject *chain_max_bytes(PyObject *object, void *unused) {
     return attribute_of(object, offsetof(struct sr_control, max_bytes));
 }
 
+static PyObject *chain_lacking(PyObject *object, void *unused) {
+    (void)unused;
+    struct ring *self = (struct ring *)object;
+    if (!is_usable(self))
+        return NULL;
+    return PyLong_FromUnsignedLongLong(SR_LOAD(&self->queue->lacking, relaxed));
+}
+
 static PyObject *chain_reserved(PyObject *object, void *unused) {
     (void)unused;
     struct ring *self = (struct ring *)object;
@@ -405,6 +413,7 @@ static PyObject *chain_links(PyObject *object, void *unused) {
 static PyGetSetDef chain_attributes[] = {
     {"_maxsize", chain_maxsize, NULL, PyDoc_STR("Messages that it takes; 0: no bound."), NULL},
     {"_max_bytes", chain_max_bytes, NULL, PyDoc_STR("Bytes that all its links may take."), NULL},
+    {"_lacking", chain_lacking, NULL, PyDoc_STR("Bytes that could not be had for a link, or 0."), NULL},
     {"_reserved", chain_reserved, NULL, PyDoc_STR("Bytes that its links take."), NULL},
     {"_is_shut_down", chain_is_shut_down, NULL, PyDoc_STR("No message is taken any more."), NULL},
     {"_links", chain_links, NULL, PyDoc_STR("Indices: the first that has memory, that has messages; the last."), NULL},

@@ -96,8 +96,9 @@ struct sr_queue {
      * and says SR_OK, SR_NO_SPACE or SR_INTERRUPTED. NULL: whatever the file system gives. */
     enum sr_result (*afford)(void *context, uint64_t bytes);
     void *context;
-    uint64_t granted;     /* bytes that `afford` allowed and that are not taken yet */
-    uint64_t wanter_seen; /* who stood in the way of a further link, and since when he could have had it */
+    sr_atomic_u64 lacking; /* bytes that a link would have taken, and that could not be had when last tried; 0: none */
+    uint64_t granted;      /* bytes that `afford` allowed and that are not taken yet */
+    uint64_t wanter_seen;  /* who stood in the way of a further link, and since when he could have had it */
     int64_t wanter_since;
     int64_t shrunk_ns; /* when a large link was last left for a small one */
 };

@@ -230,6 +230,15 @@ static uint64_t size_of(struct sr_queue *self, uint64_t capacity) {
     return sr_geometry_plan(&plan, SR_KIND_MPMC, capacity, slots_of(self)) == SR_OK ? plan.segment_size : UINT64_MAX;
 }
 
+/* What a link takes of memory before the first message is in it; of a single, with its message. */
+static uint64_t at_once(struct sr_queue *self, const struct wish *wish, uint64_t length) {
+    struct sr_geometry plan;
+    if (wish->single)
+        return sr_queue_single_bytes(length);
+    return sr_geometry_plan(&plan, SR_KIND_MPMC, wish->capacity, slots_of(self)) == SR_OK ? plan.arena_offset
+                                                                                          : UINT64_MAX;
+}
+
 /* What the next link may be, the best first. A ring has to be twice as large as a message, and is good for many; a single
  * takes what its message needs. How many there are. */
 static int wishes(struct sr_queue *self, const struct sr_link *before, uint64_t length, struct wish each[3]) {
@@ -408,7 +417,11 @@ static enum sr_result extend(struct sr_queue *self, struct sr_link *from, uint64
         uint64_t size = each[i].single ? sr_queue_single_bytes(length) : size_of(self, each[i].capacity);
         if (size > room)
             continue;
+        result = SR_NO_SPACE;
+        if (length && self->afford && at_once(self, &each[i], length) > self->granted)
+            continue;
         result = make(self, from, &each[i], length, wait, placed);
+        SR_STORE(&self->lacking, result == SR_NO_SPACE ? size : 0, relaxed); /* for words */
         if (result != SR_NO_SPACE)
             break;
     }
@@ -420,8 +433,14 @@ static enum sr_result extend(struct sr_queue *self, struct sr_link *from, uint64
 enum sr_result sr_queue_extend(struct sr_queue *self, struct sr_link *from, uint64_t length, bool beyond,
                                const struct sr_wait *wait, int64_t patience_ns, struct sr_queue_standing *standing,
                                struct sr_placed *placed) {
-    uint64_t words = (most(self->control->capacity, length) << 1) / SR_GRANULE * sizeof(sr_atomic_u64);
-    enum sr_result result = afford(self, least(words, 8 * MIB) + (length > RING_LARGEST / 2 ? length : 0));
+    struct wish each[3];
+    enum sr_result result = SR_FULL;
+    for (int i = 0, count = wishes(self, from, length, each); i < count; i++) { /* any of them, as max_bytes allows */
+        enum sr_result may = afford(self, at_once(self, &each[i], length));
+        if (may != SR_OK && may != SR_NO_SPACE)
+            return may;
+        result = i && may == SR_NO_SPACE ? result : may;
+    }
     if (result == SR_OK)
         result = sr_queue_lock(self, wait, patience_ns);
     if (result != SR_OK)

@@ -311,7 +311,12 @@ enum sr_result sr_queue_open(struct sr_queue *self, struct sr_endpoint *root, vo
     struct sr_control *control = (struct sr_control *)(void *)((unsigned char *)base + at);
     if (mapped < at + sizeof *control || SR_LOAD(&control->magic, acquire) != SR_QUEUE_MAGIC)
         return SR_CORRUPT;
-    *self = (struct sr_queue){.further = {repair, contents}, .root = root, .control = control, .control_at = at};
+    *self = (struct sr_queue){.further = {repair, contents},
+                              .root = root,
+                              .control = control,
+                              .control_at = at,
+                              .afford = self->afford,
+                              .context = self->context};
     self->file = file;
     self->counts = control->maxsize != 0;
     root->further = &self->further;

@@ -85,7 +85,10 @@ def shortage_explained() -> Iterator[None]:
         told = _explained(error)
         if told is None or told is error:
             raise
-        raise told from error
+        try:
+            raise told from error
+        finally:
+            del told  # else its traceback keeps it, and all that was half made, until garbage is collected
 
 
 @contextlib.contextmanager
@@ -101,7 +104,10 @@ def watch_explained() -> Iterator[None]:
                 f"{error.strerror}: a wait in an event loop takes an eventfd and a thread of this process; allow them "
                 "(ulimit -u, the sandbox), or wait in a thread of your own: asyncio.to_thread",
             )
-        raise told from error
+        try:
+            raise told from error
+        finally:
+            del told  # as above
 
 
 def _explained(error: OSError) -> Shortage | None:

@@ -1,4 +1,4 @@
-"""Refusing a forked child one system call, whichever it is: it is not made, and ends with an error number. By ptrace(2)."""
+"""Refusing a forked child one system call: it is not made, and ends with an error number. x86-64 Linux, by ptrace."""
 
 from __future__ import annotations
 
@@ -18,20 +18,30 @@ _AT_A_CALL = (signal.SIGTRAP | 0x80) << 8 | 0x7F  # the wait status of a child s
 
 # What each may be refused with on some machine, beside what nobody expects (EIO). By number: x86-64.
 _NAMES = {
-    2: "open", 257: "openat", 5: "fstat", 262: "newfstatat", 4: "stat", 6: "lstat", 8: "lseek", 9: "mmap", 10: "mprotect",
- 21: "access", 25: "mremap", 26: "msync", 28: "madvise", 32: "dup", 72: "fcntl", 73: "flock", 77: "ftruncate",
+    2: "open", 4: "stat", 5: "fstat", 6: "lstat", 8: "lseek", 9: "mmap", 10: "mprotect", 21: "access", 25: "mremap",
+    26: "msync", 28: "madvise", 32: "dup", 41: "socket", 53: "socketpair", 72: "fcntl", 73: "flock", 77: "ftruncate",
     82: "rename", 86: "link", 87: "unlink", 89: "readlink", 90: "chmod", 91: "fchmod", 97: "getrlimit", 99: "sysinfo",
-    137: "statfs", 138: "fstatfs", 217: "getdents64", 263: "unlinkat", 265: "linkat", 285: "fallocate", 290: "eventfd2",
-    302: "prlimit64", 319: "memfd_create", 324: "membarrier", 439: "faccessat2", 449: "futex_waitv", 332: "statx",
-    293: "pipe2", 53: "socketpair", 41: "socket",
+    137: "statfs", 138: "fstatfs", 217: "getdents64", 257: "openat", 262: "newfstatat", 263: "unlinkat", 265: "linkat",
+    285: "fallocate", 290: "eventfd2", 293: "pipe2", 302: "prlimit64", 319: "memfd_create", 324: "membarrier",
+    332: "statx", 439: "faccessat2", 449: "futex_waitv",
 }  # fmt: skip
 _ERRORS = {
-    "open": (errno.EMFILE, errno.EACCES), "openat": (errno.EMFILE, errno.ENFILE, errno.EACCES), "mmap": (errno.ENOMEM,),
-    "madvise": (errno.EINVAL, errno.ENOMEM), "fcntl": (errno.ENOLCK, errno.EINVAL, errno.EPERM), "flock": (errno.ENOLCK,),
-    "ftruncate": (errno.EFBIG,), "fallocate": (errno.ENOSPC, errno.EOPNOTSUPP, errno.EINTR), "memfd_create": (errno.EMFILE,),
-    "membarrier": (errno.EPERM, errno.ENOSYS), "linkat": (errno.ENOSPC, errno.EPERM), "unlink": (errno.EPERM, errno.EROFS),
-    "dup": (errno.EMFILE,), "fstat": (errno.EOVERFLOW,), "mremap": (errno.ENOMEM,),
-}  # fmt: skip
+    "open": (errno.EMFILE, errno.EACCES),
+    "openat": (errno.EMFILE, errno.ENFILE, errno.EACCES),
+    "mmap": (errno.ENOMEM,),
+    "madvise": (errno.EINVAL, errno.ENOMEM),
+    "fcntl": (errno.ENOLCK, errno.EINVAL, errno.EPERM),
+    "flock": (errno.ENOLCK,),
+    "ftruncate": (errno.EFBIG,),
+    "fallocate": (errno.ENOSPC, errno.EOPNOTSUPP, errno.EINTR),
+    "memfd_create": (errno.EMFILE,),
+    "membarrier": (errno.EPERM, errno.ENOSYS),
+    "linkat": (errno.ENOSPC, errno.EPERM),
+    "unlink": (errno.EPERM, errno.EROFS),
+    "dup": (errno.EMFILE,),
+    "fstat": (errno.EOVERFLOW,),
+    "mremap": (errno.ENOMEM,),
+}
 
 
 def errors_of(number: int) -> tuple[int, ...]:

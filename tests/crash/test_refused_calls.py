@@ -1,4 +1,4 @@
-"""Every system call of every call is refused in turn: nothing is lost, the verdict is right, and the same call works then."""
+"""Every system call is refused in turn: nothing is lost, the verdict is right, and the same call works afterwards."""
 
 from __future__ import annotations
 
