@@ -361,6 +361,11 @@ class Attachment(_core.Attachment):
                 return False
             raise
 
+    def _keep_at_end(self) -> None:
+        """Called at the end of the process, when this could not be closed."""
+        if self._place is not None:
+            registry.keep_at_end(self._segment, self._place)
+
     def unlink(self) -> None:
         """Remove the name; those attached go on using it.
 
@@ -393,9 +398,9 @@ class Attachment(_core.Attachment):
         return _attach_pickled, (type(self), memory, self._place, self._identity, self._manner, machine(), luggage)
 
     @property
-    def _reclaim(self) -> Callable[[], object]:
+    def _settle(self) -> Callable[[segment.Segment], object]:
         place = self._place
-        return (lambda: None) if place is None else (lambda: registry.reclaim(place))
+        return (lambda memory: None) if place is None else (lambda memory: registry.settle(memory, place))
 
     def _pack(self) -> tuple[Luggage, segment.Segment | None]:
         """For a handle of this that is about to travel: and the memory, where no name leads to it."""
@@ -403,7 +408,7 @@ class Attachment(_core.Attachment):
             self._sender.close()
             self._sender = None
         if self._sender is None:
-            self._sender = Sender(self._segment, self._reclaim)
+            self._sender = Sender(self._segment, self._settle)
         return self._sender.pack(), self._sender.memory if self._place is None else None
 
 
@@ -445,6 +450,6 @@ def _attach_all_after_fork() -> None:
             each._after_fork()
 
 
-_leaving = Leaving(lambda: [each.close for each in [*_open]])
+_leaving = Leaving(lambda: [*_open])
 if hasattr(os, "register_at_fork"):  # where processes fork
     os.register_at_fork(after_in_child=_attach_all_after_fork)

@@ -233,15 +233,15 @@ static PyObject *describe_queue(PyObject *module, PyObject *segment) {
 /* The tasks of a queue that one has left. */
 static PyObject *tasks(PyObject *args, bool one_is_done) {
     PyObject *segment;
-    int fd;
+    int fd, file;
     struct look look;
     struct sr_endpoint endpoint;
     struct sr_queue queue = {.root = NULL};
-    if (!PyArg_ParseTuple(args, "Oi", &segment, &fd) || !sr_look_begin(&look, segment, PyBUF_WRITABLE))
+    if (!PyArg_ParseTuple(args, "Oii", &segment, &fd, &file) || !sr_look_begin(&look, segment, PyBUF_WRITABLE))
         return NULL;
     struct sr_contents contents = {0};
     int locks = sr_os_locks_open(fd, NULL);
-    enum sr_result result = locks < 0 ? SR_SYSTEM_ERROR : sr_look_through(&look, &endpoint, &queue, locks, fd);
+    enum sr_result result = locks < 0 ? SR_SYSTEM_ERROR : sr_look_through(&look, &endpoint, &queue, locks, file);
     if (result == SR_OK)
         result = sr_contents_by_the_living(&endpoint, &contents);
     int64_t count = 0;

@@ -90,7 +90,7 @@ static enum sr_result map(struct sr_queue *self, struct sr_link *link) {
     int file = sr_os_memory_file(self->root->locks, self->file);
     void *base = file < 0 ? NULL : sr_os_memory_map(file, link->offset, link->length);
     if (!base)
-        return SR_SYSTEM_ERROR;
+        return errno == EFAULT ? SR_CORRUPT : SR_SYSTEM_ERROR;
     if (sr_os_memory_guard(base, link->length, &self->root->damaged)) {
         link->base = base;
         return SR_OK;

@@ -19,9 +19,8 @@ import time
 import posix_ipc
 
 from shmring.errors import NotThere
-from shmring.segment import refusals
+from shmring.segment import posix, refusals
 from shmring.segment.names import SHARED_MEMORY
-from shmring.segment.posix import map_file
 from shmring.semaphores.naming import names
 
 assert sys.platform != "win32"
@@ -79,7 +78,7 @@ class Hold:
             # Removed between the opening and the locking, or some of them.
             if not os.fstat(fd).st_nlink or not all(map(_is_there, others)):
                 raise NotThere(errno.ENOENT, f"the semaphores of ring {identity:016x} were removed")
-            self._mapping = map_file(mmap.mmap, fd, 1, readonly=True)
+            self._mapping = posix.map_file(mmap.mmap, fd, 1, readonly=True)
         finally:
             os.close(fd)
 

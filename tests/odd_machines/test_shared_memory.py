@@ -103,8 +103,13 @@ def test_shared_memory_on_another_file_system_works(ask, machine: str, tmp_path)
     found = [label for label in CALLS if label not in FIND_BY_NAME]
     queue = "q := shmring.Queue(name='grows', capacity=4096)"
     grow = f"[({queue}), q.put_many(range(2000)), sum(q.get() for _ in range(2000))]"
-    answers = ask(machine.format(disk=tmp_path), calls=CALLS | {"grown": grow})
-    assert answers.fine(*found, "grown")
+    again = (  # in the same places, also where memory cannot be given back
+        f"[{queue.replace('grows', 'again')}] + [all(q.get() == bytes([each + k]) * 9000 for k in range(9)) "
+        "for each in range(9) if q.put_many([bytes([each + k]) * 9000 for k in range(9)]) or True]"
+    )
+    answers = ask(machine.format(disk=tmp_path), calls=CALLS | {"grown": grow, "again": again})
+    assert answers.fine(*found, "grown", "again")
+    assert "False" not in answers.said["again"].value
     assert answers.said["grown"].value.endswith("2000, 1999000]")
     assert answers.told(*FIND_BY_NAME, words=("odd",))
     assert not answers.left
