@@ -376,6 +376,15 @@ static PyObject *chain_max_bytes(PyObject *object, void *unused) {
     return attribute_of(object, offsetof(struct sr_control, max_bytes));
 }
 
+static PyObject *chain_has_put(PyObject *object, void *unused) {
+    (void)unused;
+    struct ring *self = (struct ring *)object;
+    if (!is_usable(self))
+        return NULL;
+    const struct sr_attachment *entry = self->endpoint.self;
+    return PyBool_FromLong(SR_LOAD(&entry->messages_put, relaxed) != SR_LOAD(&entry->base_put, relaxed));
+}
+
 static PyObject *chain_lacking(PyObject *object, void *unused) {
     (void)unused;
     struct ring *self = (struct ring *)object;
@@ -413,6 +422,7 @@ static PyObject *chain_links(PyObject *object, void *unused) {
 static PyGetSetDef chain_attributes[] = {
     {"_maxsize", chain_maxsize, NULL, PyDoc_STR("Messages that it takes; 0: no bound."), NULL},
     {"_max_bytes", chain_max_bytes, NULL, PyDoc_STR("Bytes that all its links may take."), NULL},
+    {"_has_put", chain_has_put, NULL, PyDoc_STR("Whether this process has put anything."), NULL},
     {"_lacking", chain_lacking, NULL, PyDoc_STR("Bytes that could not be had for a link, or 0."), NULL},
     {"_reserved", chain_reserved, NULL, PyDoc_STR("Bytes that its links take."), NULL},
     {"_is_shut_down", chain_is_shut_down, NULL, PyDoc_STR("No message is taken any more."), NULL},

@@ -46,7 +46,9 @@ class _Base(AsyncQueueMethods):
 
     _stored = PLAIN  # what the first ring says that the queue is
     _closed_as: type[Closed] = Closed  # what put and get raise after close()
-    _left = (0, False)  # when it is closed: how many messages there were, and whether it was full
+    maxsize: int  # how many objects it takes; 0: as many as fit
+    # When it is closed: how many messages there were, whether it was full, and whether this process had put any.
+    _left = (0, False, True)
 
     def __init__(
         self,
@@ -105,6 +107,7 @@ class _Base(AsyncQueueMethods):
         chain._drop_undecodable(on_undecodable == "drop")
         self._how = how
         self._chain = chain
+        self.maxsize = chain._maxsize
         self._opened(chain)
 
     def _opened(self, chain: Chain) -> None:
@@ -117,7 +120,13 @@ class _Base(AsyncQueueMethods):
     # --- the calls ---
 
     def empty(self) -> bool:
-        """True when no message waits to be got. Exact at its moment; does not block. OSError after close()."""
+        """True when no message waits to be got. Exact at its moment; does not block.
+
+        After close() OSError in a process that has put anything, as with multiprocessing; in another what there was.
+        A SimpleQueue's is OSError in all.
+        """
+        if self._closed and self._closed_as is not ClosedEnd and not self._left[2]:
+            return self._left[0] == 0
         if self._closed:
             raise ClosedEnd(f"{self!r} is closed")
         return self._chain.messages() == 0
@@ -134,8 +143,9 @@ class _Base(AsyncQueueMethods):
     def close(self) -> None:
         """Leave the queue; this process uses it no more. What was put stays for the others. May be called again.
 
-        As in multiprocessing, put and get raise ValueError from now on, ``empty`` OSError (SimpleQueue's three all
-        OSError; here each is a Closed as well), while ``qsize`` and ``full`` go on to say what there was.
+        As in multiprocessing, put and get raise ValueError from now on, ``empty`` OSError where this process has put
+        anything (SimpleQueue's three all OSError; here each is a Closed as well), while ``qsize`` and ``full`` go on to
+        say what there was.
         """
         if not self._closed:
             # Another thread's close was first; the memory was truncated; no descriptor is left.
@@ -146,7 +156,7 @@ class _Base(AsyncQueueMethods):
 
     def _remember(self) -> None:
         """What is still to be had after the end."""
-        self._left = self._chain.messages(), self._chain._is_full()
+        self._left = self._chain.messages(), self._chain._is_full(), self._chain._has_put
 
     @property
     def name(self) -> str | None:
@@ -279,6 +289,12 @@ class JoinableQueue(Queue):
 
     def _opened(self, chain: Chain) -> None:
         chain._count_tasks()
+
+    @property
+    def unfinished_tasks(self) -> int:
+        """How many objects were put and not said to be done, as of queue.Queue. After close() too; does not block."""
+        after = self._after
+        return self._chain._unfinished() if after is None else _core.queue_unfinished(*_account(after))
 
     def task_done(self) -> None:
         """Say that one task that was got is done. ValueError when there is none."""

@@ -143,6 +143,13 @@ def test_after_close_each_method_does_what_multiprocessings_does(name: str, maxs
     assert ours == theirs
 
 
+def test_a_queue_that_was_not_used_is_empty_after_close_as_in_multiprocessing() -> None:
+    for name in ("Queue", "JoinableQueue"):
+        queue = getattr(shmring, name)()
+        queue.close()
+        assert queue.empty()
+
+
 def test_a_closed_simple_queue_raises_oserror() -> None:
     found = []
     for package in (multiprocessing.get_context(), shmring):
@@ -157,6 +164,7 @@ def test_a_closed_simple_queue_raises_oserror() -> None:
 def test_every_error_after_close_is_also_closed(queue: shmring.Queue) -> None:
     with pytest.raises(AssertionError):
         queue.join_thread()
+    queue.put("used")
     queue.close()
     queue.close()
     queue.join_thread()

@@ -4,6 +4,7 @@ Left out are the two about the feeder thread, which we do not have: an object th
 """
 
 import os
+import queue
 import subprocess
 import sys
 from pathlib import Path
@@ -58,3 +59,37 @@ def test_the_queue_tests_of_cpython_pass_on_our_queues(method: str, tmp_path: Pa
     ran = int(done.stdout.split()[1])
     assert ran >= 10
     assert "skipped 0" in done.stdout
+
+
+THREADS = """
+import queue, sys, unittest
+import shmring
+from test import test_queue as theirs
+
+
+class Queue(shmring.JoinableQueue):
+    pass
+
+
+class Ours(theirs.BaseQueueTestMixin, unittest.TestCase):
+    queue = queue
+    Empty, Full = queue.Empty, queue.Full
+    test_negative_timeout_raises_exception = None  # it is 0, as with multiprocessing
+
+    def setUp(self):
+        self.type2test = Queue
+        super().setUp()
+
+
+result = unittest.TextTestRunner(verbosity=2).run(unittest.defaultTestLoader.loadTestsFromTestCase(Ours))
+print("ran", result.testsRun)
+sys.exit(not result.wasSuccessful())
+"""
+
+
+def test_the_tests_of_queue_queue_pass_shutdown_included(tmp_path: Path) -> None:
+    if not hasattr(queue, "ShutDown"):
+        pytest.skip("queue.Queue has shutdown() since Python 3.13")
+    done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(done.stdout.split()[1]) >= 20
