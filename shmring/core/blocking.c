@@ -133,7 +133,7 @@ static int reap_in_turn(struct sr_endpoint *self) { return self->root == self ? 
 
 /* Is half of the ring free, or could be? While another has the turn, nobody else reclaims that far. */
 static bool is_half_free(struct sr_endpoint *self, uint64_t turn) {
-    uint64_t written = SR_LOAD(&self->header->write_position, acquire);
+    uint64_t written = SR_LOAD(&self->header->write_position, relaxed); /* nothing is claimed there */
     uint64_t half = self->geometry.granules / 2;
     if (self->geometry.kind == SR_KIND_TOPIC)
         return sr_topic_make_room(self, written, half, turn) == SR_OK;
