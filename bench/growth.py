@@ -3,16 +3,19 @@
 capacity   1 KiB ─────────▶ 1 GiB      time to create, to attach, to the first message; memory reserved, touched
 rings      1 ─▶ 10 000                 time to list, inspect and create with so many in the registry
 processes  1 ─▶ 16                     time until so many have attached
+a queue    0 ─▶ 400 MB                 the worst put while nobody gets, beside multiprocessing's
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pathlib
 import resource
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import shmring
 
@@ -28,6 +31,8 @@ CAPACITIES = (1 << 10, 1 << 16, 1 << 20, 16 << 20, 256 << 20, 1 << 30)
 RINGS = (1, 10, 100, 1000, 10_000)
 ATTACHED = (1, 2, 4, 8, 16)
 _BRIEF_RINGS, _BRIEF_CAPACITIES = (1, 10), CAPACITIES[:3]
+PUTS, _BRIEF_PUTS = 4000, 100
+_IMAGE = 100_000
 _DEADLINE = 120.0
 
 
@@ -44,10 +49,18 @@ def plans(options: Options) -> Iterator[Plan]:
     yield Plan(table, [_entry(f"{count:,} rings", _with_rings(count)) for count in rings], 1)
     table = Table("growth", "processes: all have attached", "µs", LOWER, {}, note="From go to the last attachment.")
     yield Plan(table, [_entry(f"{count} processes", _with_processes(count)) for count in attached], rounds)
+    puts = _BRIEF_PUTS if options.smoke else PUTS
+    note = f"{puts} images of {in_bytes(_IMAGE)} that nobody gets meanwhile: the slowest put. All are then compared."
+    table = Table("growth", "a queue that grows: the worst put", "µs", LOWER, {}, note=note)
+    queues: tuple[tuple[str, Callable[[], Any], bool], ...] = (
+        ("shmring.Queue", shmring.Queue, True),
+        ("multiprocessing.Queue", multiprocessing.Queue, False),
+    )
+    yield Plan(table, [_entry(name, _with_images(make, puts), ours) for name, make, ours in queues], options.rounds)
 
 
-def _entry(name: str, work: Callable[[Site], Sample]) -> Entry:
-    return Entry(Row(name, ours=True), lambda: run(work, _DEADLINE))
+def _entry(name: str, work: Callable[[Site], Sample], ours: bool = True) -> Entry:
+    return Entry(Row(name, ours=ours), lambda: run(work, _DEADLINE))
 
 
 def _microseconds(since: float) -> float:
@@ -132,6 +145,24 @@ def _with_processes(count: int) -> Callable[[Site], Sample]:
             reports = crew.run()
         each = [report.result / 1000 for report in reports.values()]
         return Sample(max(each), {"first_us": min(each), "peak_bytes": float(_peak())})
+
+    return work
+
+
+def _with_images(make: Callable[[], Any], puts: int) -> Callable[[Site], Sample]:
+    def work(site: Site) -> Sample:
+        queue, took = make(), []
+        for number in range(puts):
+            image = number.to_bytes(4, "little") * (_IMAGE // 4)
+            began = time.perf_counter()
+            queue.put(image)
+            took.append(_microseconds(began))
+        for number in range(puts):
+            assert queue.get(timeout=_DEADLINE) == number.to_bytes(4, "little") * (_IMAGE // 4)
+        queue.close()
+        took.sort()
+        shares = {"p50_us": 0.5, "p99_us": 0.99, "p9999_us": 0.9999}
+        return Sample(took[-1], {key: took[min(puts - 1, int(share * puts))] for key, share in shares.items()})
 
     return work
 

@@ -20,7 +20,6 @@ from shmring import _core
 from shmring._core import NOTHING
 from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
 from shmring.errors import Empty, Full, ShutDown
-from shmring.segment.descriptors import watch_explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -67,9 +66,8 @@ class RingSide:
         self.wakes_all = side == PRODUCING or ring._everybody_gets_it
 
     def watch(self) -> _core.Watch:
-        """Its items or room. OSError in words where this process gets no descriptor or thread for it."""
-        with watch_explained():
-            return self.ring._watch(self.side)
+        """Its items or room."""
+        return self.ring._watch(self.side)
 
     def look_up(self) -> str | None:
         """As a blocked call does every 50 ms."""

@@ -11,13 +11,14 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from shmring import _core, codecs, interruption, registry, segment, semaphores
-from shmring.diagnosis import title
+from shmring import _core, codecs, interruption, places, registry, segment, semaphores
+from shmring.diagnosis import pages_lost, title
 from shmring.ending import Leaving
 from shmring.errors import Closed, DecodeError, LayoutMismatch, NotThere, ShmringError
 from shmring.handles import Luggage, Sender
 from shmring.places import Place
 from shmring.registry import Wish
+from shmring.segment import growing
 from shmring.segment.descriptors import shortage_explained
 from shmring.segment.machine import check_machine, machine
 from shmring.segment.sizes import parse_size
@@ -302,6 +303,19 @@ class Attachment(_core.Attachment):
 
     _undecodable_hint: ClassVar[str]
 
+    def _in_own_words(self, result: str, verb: str, length: int) -> BaseException | None:
+        """Called by diagnosis, for what it takes more than the core's word to tell."""
+        if result != "pages_lost":
+            return None
+        try:
+            size, free = places.status(self._segment).size, growing.free_bytes(self._segment)
+        except (AttributeError, OSError):  # it is being attached, or its descriptor is gone
+            return None
+        if size < len(self._segment):
+            return pages_lost(self, f"somebody truncated its file, to {size} of {len(self._segment)} bytes")
+        why = f"no space for them ({free} bytes are free now), or a disk that fails"
+        return pages_lost(self, f"its file has all its bytes, but the system could not give memory for some: {why}")
+
     # --- ending ---
 
     def close(self) -> None:
@@ -317,6 +331,7 @@ class Attachment(_core.Attachment):
         _open.discard(self)
         if self._sender is not None:
             self._sender.leave()
+        unusable = self._hold is not None and self._is_truncated()
         abandoned = self._detach()
         try:
             if abandoned:
@@ -333,6 +348,23 @@ class Attachment(_core.Attachment):
                 self._segment.close()
             if self._hold:
                 self._hold.close()
+            if unusable:
+                with contextlib.suppress(PermissionError):  # another user's
+                    semaphores.remove_if_unused(self._identity, however_young=True)
+
+    def _is_truncated(self) -> bool:
+        """Has its file been cut off? Nobody ever attaches to such a one, nor needs its semaphores."""
+        try:
+            return places.status(self._segment).size < len(self._segment)
+        except OSError as error:
+            if error.errno == errno.EBADF:  # somebody closed our descriptor
+                return False
+            raise
+
+    def _keep_at_end(self) -> None:
+        """Called at the end of the process, when this could not be closed."""
+        if self._place is not None:
+            registry.keep_at_end(self._segment, self._place)
 
     def unlink(self) -> None:
         """Remove the name; those attached go on using it.
@@ -366,9 +398,9 @@ class Attachment(_core.Attachment):
         return _attach_pickled, (type(self), memory, self._place, self._identity, self._manner, machine(), luggage)
 
     @property
-    def _reclaim(self) -> Callable[[], object]:
+    def _settle(self) -> Callable[[segment.Segment], object]:
         place = self._place
-        return (lambda: None) if place is None else (lambda: registry.reclaim(place))
+        return (lambda memory: None) if place is None else (lambda memory: registry.settle(memory, place))
 
     def _pack(self) -> tuple[Luggage, segment.Segment | None]:
         """For a handle of this that is about to travel: and the memory, where no name leads to it."""
@@ -376,7 +408,7 @@ class Attachment(_core.Attachment):
             self._sender.close()
             self._sender = None
         if self._sender is None:
-            self._sender = Sender(self._segment, self._reclaim)
+            self._sender = Sender(self._segment, self._settle)
         return self._sender.pack(), self._sender.memory if self._place is None else None
 
 
@@ -418,6 +450,6 @@ def _attach_all_after_fork() -> None:
             each._after_fork()
 
 
-_leaving = Leaving(lambda: [each.close for each in [*_open]])
+_leaving = Leaving(lambda: [*_open])
 if hasattr(os, "register_at_fork"):  # where processes fork
     os.register_at_fork(after_in_child=_attach_all_after_fork)

@@ -6,6 +6,7 @@ The core answers with one word; everything a person reads is written here. Calle
 from __future__ import annotations
 
 import errno
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PRODUCING, CONSUMING = 0, 1
+_START_ANEW = "Stop its users, remove it (shmring rm) and create it again"
 _COUNTERPART = {"put": "consumer", "get": "producer"}
 
 
@@ -192,9 +194,17 @@ def _outrun(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
 
 def _corrupt(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
     return errors.Corrupt(
-        f"{title(ring)} holds bytes that no shmring program writes: somebody else wrote to its memory, or truncated "
-        "its file. Stop its users, remove it (shmring rm) and create it again"
+        f"{title(ring)} holds bytes that no shmring program writes: somebody else wrote to its memory. {_START_ANEW}"
     )
+
+
+def _pages_lost(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
+    return pages_lost(ring, "its file was truncated, or its file system is full")
+
+
+def pages_lost(ring: Any, why: str) -> errors.Corrupt:
+    """Where an access ended in SIGBUS. Nobody need have written anything."""
+    return errors.Corrupt(f"pages of {title(ring)} are missing: {why}. {_START_ANEW}")
 
 
 def _no_slot(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
@@ -234,6 +244,14 @@ def _retired(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
     return errors.NotThere(errno.ENOENT, f"{title(ring)} was removed while it was being attached")
 
 
+def _lost_descriptor(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
+    return OSError(
+        errno.EBADF,
+        f"{os.strerror(errno.EBADF)}: somebody in this process closed the descriptors of {title(ring)} (os.closerange, "
+        "the start of a daemon); what needs none goes on, for the rest close it and attach again",
+    )
+
+
 _BUILDERS: dict[str, Callable[[Any, str, int, bool], BaseException]] = {
     "timed_out": _timed_out,
     "full": _timed_out,
@@ -247,12 +265,14 @@ _BUILDERS: dict[str, Callable[[Any, str, int, bool], BaseException]] = {
     "overwritten": _overwritten,
     "outrun": _outrun,
     "corrupt": _corrupt,
+    "pages_lost": _pages_lost,
     "no_slot": _no_slot,
     "other_layout": _other_layout,
     "not_a_ring": _not_a_ring,
     "not_ready": _not_ready,
     "retired": _retired,
     "held_up": _held_up_at_the_door,
+    "system_error": _lost_descriptor,  # any other error number is raised by the core
 }
 
 

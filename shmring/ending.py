@@ -7,7 +7,8 @@ Children of multiprocessing and of multiprocess end by ``os._exit``, past all th
 where the program has threads that the child waits for, a thread that waits for those does.
 
 On Windows a name is no file, and Python has to remove it: there rings are left by a function of ``atexit``, which runs
-before those that were registered before shmring was imported.
+before those that were registered before shmring was imported. A ring of which a view is in use then is left as by a
+kill, but what it holds is kept.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from shmring import _core
 
@@ -27,11 +29,20 @@ _LAST = -1_000_000  # priority of a finalizer: after all others
 _watched: set[tuple[str, int]] = set()
 
 
+class Open(Protocol):
+    """Something to leave."""
+
+    def close(self) -> None:
+        """Leave it. BufferError while a view of it is in use."""
+
+    def _keep_at_end(self) -> None:
+        """Keep what is in it, where that would go with the process."""
+
+
 class Leaving:
     """Closes whatever is open, at the end of the process."""
 
-    def __init__(self, still_open: Callable[[], Iterable[Callable[[], None]]]) -> None:
-        """``still_open`` gives what closes each."""
+    def __init__(self, still_open: Callable[[], Iterable[Open]]) -> None:
         self._still_open = still_open
         if not _core.leave_at_exit():
             atexit.register(self._close_all)
@@ -68,6 +79,9 @@ class Leaving:
         threading.Thread(target=last, name="shmring leaves").start()
 
     def _close_all(self) -> None:
-        for close in self._still_open():
+        for each in self._still_open():
             with contextlib.suppress(Exception):  # BufferError, for one; at the end there is nobody left to tell
-                close()
+                each.close()
+        for each in self._still_open():
+            with contextlib.suppress(Exception):
+                each._keep_at_end()

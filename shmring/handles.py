@@ -42,10 +42,10 @@ class Luggage:
 class Sender:
     """What an attachment whose handles are sent has to keep, until the last of them has arrived."""
 
-    def __init__(self, memory: Segment, reclaim: Callable[[], object]) -> None:
-        """``reclaim`` removes what it was, if that is nobody's any more."""
+    def __init__(self, memory: Segment, settle: Callable[[Segment], object]) -> None:
+        """``settle`` removes or keeps what it was, if that is nobody's any more."""
         self.memory = memory.view()  # what a handle of memory without a name leads to
-        self._reclaim = reclaim
+        self._settle = settle
         self._pid = os.getpid()
         self._along: int | None = None
         self._locks: int | None = None
@@ -88,17 +88,21 @@ class Sender:
 
     def abandon(self) -> None:
         """What has not arrived by now is lost."""
-        self.close()
+        self._close_locks()
         with contextlib.suppress(Exception):  # at exit there is nobody left to tell
-            self._reclaim()
+            self._settle(self.memory)
+        self.memory.close()
 
     def close(self) -> None:
         """Nothing is awaited any more; or, in a forked child: it is awaited by the parent."""
+        self._close_locks()
+        self.memory.close()
+
+    def _close_locks(self) -> None:
         for locks in (self._along, self._locks):
             if locks is not None:
                 _core.locks_close(locks)
         self._along = self._locks = None
-        self.memory.close()
 
 
 def _sweep() -> None:

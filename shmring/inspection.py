@@ -112,6 +112,8 @@ def _found(place: Place) -> segment.Segment | RingInfo:
         return registry.open_segment(place)
     except NotReady:
         return _unreadable(place, "incomplete", places.status_of(place))
+    except Corrupt:
+        return _unreadable(place, "corrupt", places.status_of(place))
 
 
 def _look(memory: segment.Segment, place: Place) -> RingInfo:

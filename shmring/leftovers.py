@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from shmring import _core, places, registry, semaphores
-from shmring.errors import NotReady, NotThere
+from shmring.errors import Corrupt, NotReady, NotThere
 from shmring.segment.descriptors import is_shortage, shortage_explained
 
 
@@ -50,6 +50,10 @@ def _rings(force: bool, dry_run: bool) -> Iterator[Leftover]:
             if force and not dry_run:
                 registry.remove_by_force(place)
             found = Leftover(place.name or "", "ring", force, "it is empty: whoever created it did not finish")
+        except Corrupt as error:  # an entry that leads to less than it says
+            if force and not dry_run:
+                registry.remove_by_force(place)
+            found = Leftover(place.name or "", "ring", force, str(error))
         except OSError as error:  # the others are looked at all the same
             if is_shortage(error):
                 raise

@@ -220,10 +220,15 @@ def _wake(sleeper: _Sleeper, verdict: str | None) -> bool:
 
 
 def lot_for(awaited: Awaited, look_up_seconds: float) -> ParkingLot:
-    """Where the tasks of the running loop wait for this; RuntimeError when none runs."""
+    """Where the tasks of the running loop wait for this; RuntimeError when none runs.
+
+    OSError in words where this process gets no descriptor or thread for it.
+    """
     loop = asyncio.get_running_loop()
     key = (awaited.side, id(loop))  # a lot keeps its loop alive, so that an id is a loop's alone
     lot = awaited.lots.get(key)
     if lot is None or lot.closed:
-        lot = awaited.lots[key] = ParkingLot(loop, awaited.watch(), look_up_seconds)
+        with watch_explained():
+            watch = awaited.watch()
+        lot = awaited.lots[key] = ParkingLot(loop, watch, look_up_seconds)
     return lot

@@ -159,22 +159,26 @@ def _lifecycle(memory: segment.Segment, place: Place | None) -> Iterator[int]:
 def remove_by_force(place: Place) -> str | None:
     """Remove whatever is nobody's: persistent, with messages in it, damaged. None when gone, else who is in the way."""
     try:
-        with mapped(place) as memory:
-            if is_held(memory):
-                return "it is in use"
+        memory = open_segment(place)
+    except NotThere:
+        return None
+    except (NotReady, Corrupt):  # empty, or an entry that leads to less than it says
+        with contextlib.suppress(NotThere):
+            places.remove_anything(place)
+        return None
+    with memory:
+        if is_held(memory):
+            return "it is in use"
+        try:
             if _core.check(memory) in ("ready", "retired"):
                 unlink_mapped(memory, place)
             else:
                 remove_name(memory, place)
+        except NotThere:
             return None
-    except NotThere:
-        return None
-    except _StandsStill as error:
-        return str(error)
-    except NotReady:
-        with contextlib.suppress(NotThere):
-            places.remove_anything(place)
-        return None
+        except _StandsStill as error:
+            return str(error)
+    return None
 
 
 def hold_semaphores(memory: segment.Segment, place: Place | None, identity: int) -> semaphores.Hold:
@@ -252,6 +256,21 @@ def reclaim(place: Place, *, only_look: bool = False) -> str | None:
         return f"what is there is no usable ring (incomplete); remove {place.path} if it is yours"
     except Corrupt:
         return f"what is there is a damaged ring; remove {place.path} if it is yours"
+
+
+def settle(memory: segment.Segment, place: Place) -> None:
+    """What nobody awaits any more is removed if it is nobody's; else it is kept, as by the last to leave."""
+    if reclaim(place) is None or not places.ENDS_WITH_PROCESSES:
+        return
+    with _lifecycle(memory, place):
+        keep(memory, place)
+
+
+def keep_at_end(memory: segment.Segment, place: Place) -> None:
+    """Keep what this process cannot leave in good order, at its end, if it is the last that has it."""
+    if places.ENDS_WITH_PROCESSES:
+        with _lifecycle(memory, place):
+            keep(memory, place, at_end=True)
 
 
 def _why_kept(memory: segment.Segment, locks: int) -> str | None:

@@ -156,6 +156,11 @@ static enum sr_result retire_if_abandoned(struct sr_endpoint *self, bool *abando
 
 enum sr_result sr_detach(struct sr_endpoint *self, bool *abandoned) {
     *abandoned = false;
+    if (SR_LOAD(&self->damaged, acquire)) { /* as if we had been killed: what we hold is for others to mend */
+        sr_os_let_go(&self->token);
+        sr_os_let_go(&self->claim);
+        return SR_OK;
+    }
     sr_give_role_back(self, SR_ROLE_PRODUCER);
     sr_give_role_back(self, SR_ROLE_CONSUMER);
     if (self->subscribed) {
@@ -164,13 +169,14 @@ enum sr_result sr_detach(struct sr_endpoint *self, bool *abandoned) {
     }
     /* Without the lock we leave all the same; the ring then stays until somebody looks at it. */
     bool locked = lock_lifecycle(self, PATIENCE_LEAVING_NS) == SR_OK;
+    if (locked)
+        sr_reap(self); /* while our entry says which links of a queue we are in */
     uint64_t epoch = self->owner >> SR_SLOT_BITS;
     SR_STORE(&self->self->state, sr_entry_word(0, epoch, SR_SLOT_FREE), release); /* SYNC: entry-repaired (release) */
     sr_os_let_go(&self->token);
     sr_os_let_go(&self->claim);
     if (!locked)
         return SR_OK;
-    sr_reap(self);
     if (sr_count_living(self) || sr_is_claimed(self))
         return SR_OK;
     if (!(self->geometry.flags & SR_FLAG_NAMED)) {

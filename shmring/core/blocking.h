@@ -152,8 +152,17 @@ static inline enum sr_result sr_try_take_again(struct sr_endpoint *self, uint64_
     return result == SR_OK && record->position != position ? SR_EMPTY : result; /* not acknowledged: it stays */
 }
 
+/* Pages were taken from under us: what we wrote may be in memory of our own, and what we read no message. What is ours is
+ * then left to repair, as after a kill: nothing is committed, acknowledged or given back. The word is set by the very thread
+ * that touched the missing page, before it goes on. */
+static inline bool sr_lost_pages(const struct sr_endpoint *self) {
+    return SR_UNLIKELY(SR_LOAD(&self->root->damaged, relaxed) != 0);
+}
+
 /* Commits without telling anyone yet; sr_announce tells. Between the two an spsc record is not visible. */
 static inline enum sr_result sr_commit(struct sr_endpoint *self, struct sr_record *record) {
+    if (sr_lost_pages(self))
+        return SR_CORRUPT;
     if (self->geometry.kind == SR_KIND_SPSC) {
         sr_spsc_commit(self, record);
         return SR_OK;
@@ -177,6 +186,8 @@ static inline void sr_announce(struct sr_endpoint *self, int messages) {
 }
 
 static inline enum sr_result sr_abort(struct sr_endpoint *self, struct sr_record *record) {
+    if (sr_lost_pages(self))
+        return SR_CORRUPT;
     enum sr_result result = SR_OK;
     if (self->geometry.kind == SR_KIND_SPSC)
         sr_spsc_abort(self, record);
@@ -201,6 +212,8 @@ static inline bool sr_still_whole(struct sr_endpoint *self, const struct sr_reco
 
 /* Acknowledges; sr_announce_room tells producers. */
 static inline enum sr_result sr_acknowledge(struct sr_endpoint *self, struct sr_record *record) {
+    if (sr_lost_pages(self))
+        return SR_CORRUPT;
     if (self->geometry.kind == SR_KIND_SPSC) {
         sr_spsc_acknowledge(self, record);
         return SR_OK;
@@ -235,6 +248,8 @@ static inline void sr_expose(struct sr_endpoint *self, struct sr_record *record)
 }
 
 static inline enum sr_result sr_hand_back(struct sr_endpoint *self, struct sr_record *record) {
+    if (sr_lost_pages(self))
+        return SR_CORRUPT;
     enum sr_result result = SR_OK;
     if (self->geometry.kind == SR_KIND_SPSC)
         sr_spsc_hand_back(self, record);

@@ -40,11 +40,11 @@ enum sr_os_liveness { SR_OS_DEAD, SR_OS_ALIVE, SR_OS_UNKNOWN };
 enum sr_os_liveness sr_os_probe(int locks, uint64_t byte);
 /* Is what has this name the file of these locks? */
 bool sr_os_locks_lead_to(int locks, const char *path);
-/* Takes that name away from that file. Where names are no files, the registry does it. */
-#ifdef _WIN32
-enum { SR_OS_REMOVES_NAMES = false };
-#else
+/* Takes that name away from that file. Where a name does not lead to the file that has the locks, the registry does it. */
+#ifdef __linux__
 enum { SR_OS_REMOVES_NAMES = true };
+#else
+enum { SR_OS_REMOVES_NAMES = false };
 #endif
 void sr_os_remove_name(int locks, const char *path);
 

@@ -187,7 +187,7 @@ static enum sr_os_lock set_lock(int fd, short type, uint64_t byte) {
     while (answer != 0 && errno == EINTR);
     if (answer == 0)
         return SR_OS_LOCKED;
-    return errno == EAGAIN || errno == EACCES ? SR_OS_LOCK_HELD : SR_OS_LOCK_REFUSED;
+    return errno == EAGAIN ? SR_OS_LOCK_HELD : SR_OS_LOCK_REFUSED; /* EACCES: a sandbox, or a security module */
 }
 
 enum sr_os_lock sr_os_lock(int locks, uint64_t byte) {
@@ -202,11 +202,24 @@ enum sr_os_lock sr_os_lock_shared(int locks, uint64_t byte) {
 
 int sr_os_locks_descriptor(int locks) { return descriptor_of(locks); }
 
+/* Lets go of all that is locked through this descriptor, by a new description in its place. */
+static void renew(int locks) {
+    pthread_mutex_lock(&books);
+    struct opened *entry = entry_of(locks);
+    int fd = entry->fd < 0 ? -1 : open_again(entry->fd);
+    if (fd >= 0) {
+        (void)dup3(fd, entry->fd, O_CLOEXEC);
+        close(fd);
+        (void)lseek(entry->fd, entry->mark, SEEK_SET);
+    }
+    pthread_mutex_unlock(&books);
+}
+
 void sr_os_unlock(int locks, uint64_t byte) {
     /* Not by closing: a child forked meanwhile may be about to close its copy. */
     int fd = descriptor_of(locks);
-    if (fd >= 0)
-        (void)set_lock(fd, F_UNLCK, byte); /* cannot fail for a lock that we hold */
+    if (fd >= 0 && set_lock(fd, F_UNLCK, byte) != SR_OS_LOCKED)
+        renew(locks); /* a sandbox that came over us: nobody else is to wait for what we cannot let go */
 }
 
 /* Who would be in the way of a lock on this range: F_UNLCK for nobody, -1 when the kernel does not say. */

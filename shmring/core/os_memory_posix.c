@@ -24,6 +24,12 @@ bool sr_os_memory_lock(const void *address, size_t length) { return mlock(addres
 
 bool sr_os_memory_unlock(const void *address, size_t length) { return munlock(address, length) == 0; }
 
+bool sr_os_memory_map_over(void *address, size_t length, int file, uint64_t offset, bool writable, bool shared) {
+    int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+    int flags = MAP_FIXED | (shared ? MAP_SHARED : MAP_PRIVATE);
+    return mmap(address, length, protection, flags, file, (off_t)offset) != MAP_FAILED;
+}
+
 void sr_os_memory_populate(void *address, size_t length) {
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22 /* Linux 5.14; refused before, and harmless */
@@ -229,8 +235,13 @@ void sr_os_memory_populate_written(void *address, size_t length) {
 }
 
 int sr_os_memory_file(int locks, int segment) {
+#ifdef __linux__
     (void)segment; /* whose number may be another file by now */
     return sr_os_locks_descriptor(locks);
+#else
+    (void)locks; /* are files of their own */
+    return segment;
+#endif
 }
 
 uint64_t sr_os_memory_granularity(void) { return (uint64_t)sysconf(_SC_PAGESIZE); }
@@ -247,33 +258,50 @@ static off_t length_of(int file) {
     return fstat(file, &found) == 0 ? found.st_size : -1;
 }
 
-bool sr_os_memory_lengthen(int file, uint64_t end) {
-    off_t length = length_of(file);
-    return length >= 0 && (length >= (off_t)end || ftruncate(file, (off_t)end) == 0);
+/* Storage for what is to be added to the end; true where it comes later, in sr_os_memory_reserve. */
+static bool store_at_end(int file, off_t added) {
+#ifdef F_PREALLOCATE /* macOS, which gives storage there only */
+    fstore_t wanted = {.fst_flags = F_ALLOCATEALL, .fst_posmode = F_PEOFPOSMODE, .fst_length = added};
+    return fcntl(file, F_PREALLOCATE, &wanted) == 0 || errno == ENOTSUP;
+#else
+    (void)file;
+    (void)added;
+    return true;
+#endif
+}
+
+bool sr_os_memory_lengthen(int file, uint64_t end, uint64_t *before) {
+    off_t length = length_of(file), wanted = (off_t)end;
+    if (length < 0)
+        return false;
+    *before = (uint64_t)length;
+    return length >= wanted || (store_at_end(file, wanted - length) && ftruncate(file, wanted) == 0);
 }
 
 bool sr_os_memory_reserve(int file, uint64_t offset, uint64_t length) {
+#ifdef F_PREALLOCATE
+    (void)file;
+    (void)offset;
+    (void)length;
+    return true;
+#else
     int error;
     do
         error = posix_fallocate(file, (off_t)offset, (off_t)length);
     while (error == EINTR);
     errno = error;
     return error == 0;
-}
-
-void sr_os_memory_give_back(int file, uint64_t offset, uint64_t length) {
-#ifdef FALLOC_FL_PUNCH_HOLE
-    (void)fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length);
-#else
-    (void)file, (void)offset, (void)length;
 #endif
 }
 
-void sr_os_memory_clean(void *address, size_t length) {
+bool sr_os_memory_give_back(int file, uint64_t offset, uint64_t length) {
 #ifdef FALLOC_FL_PUNCH_HOLE
-    (void)address, (void)length; /* given back, it reads as zeros */
+    return fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length) == 0;
 #else
-    memset(address, 0, length);
+    (void)file;
+    (void)offset;
+    (void)length;
+    return false;
 #endif
 }
 

@@ -143,6 +143,11 @@ bool sr_os_locks_lead_to(int locks, const char *path) {
     return false; /* what has a name here is not the file whose locks these are */
 }
 
+void sr_os_remove_name(int locks, const char *path) {
+    (void)locks;
+    (void)path; /* not SR_OS_REMOVES_NAMES */
+}
+
 /* --- holds: the process has them as long as it lives --- */
 
 enum sr_os_lock sr_os_hold(void **hold, int segment_fd, uint64_t byte, enum sr_os_holding holding) {

@@ -180,6 +180,7 @@ void *sr_os_semaphore_open(const char *name) {
 }
 
 void sr_os_semaphore_close(void *semaphore) { CloseHandle(semaphore); }
+void sr_os_semaphore_unlink(const char *name) { (void)name; /* it goes with its last handle */ }
 
 bool sr_os_semaphore_try_wait(void *semaphore) { return WaitForSingleObject(semaphore, 0) == WAIT_OBJECT_0; }
 

@@ -21,4 +21,7 @@ SECURITY_ATTRIBUTES *sr_windows_owner_only(void);
 /* What tells a mapping object from all others: the identity of the ring that it begins with; 0 when there is none. */
 uint64_t sr_windows_identity(HANDLE section);
 
+/* As sr_os_memory_mapped, for a view of a mapping object that begins with this identity. */
+bool sr_windows_mapped(void *address, size_t length, uint64_t identity, uint64_t offset);
+
 #endif

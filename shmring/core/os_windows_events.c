@@ -30,7 +30,7 @@ struct events {
 struct view {
     struct view *next;
     uintptr_t begin, end;
-    HANDLE section;
+    HANDLE section; /* for as long as it has not been asked for its identity */
     uint64_t offset;
     uint64_t identity; /* 0: not asked for yet */
     struct events *events;
@@ -38,19 +38,27 @@ struct view {
 static struct view *views;
 static SRWLOCK views_lock = SRWLOCK_INIT;
 
-bool sr_os_memory_mapped(void *address, size_t length, int object, uint64_t offset) {
-    struct view *view = calloc(1, sizeof *view);
+static bool add(const struct view *what) {
+    struct view *view = malloc(sizeof *view);
     if (!view)
         return false;
-    view->begin = (uintptr_t)address;
-    view->end = view->begin + length;
-    view->section = (HANDLE)(intptr_t)object;
-    view->offset = offset;
+    *view = *what;
     AcquireSRWLockExclusive(&views_lock);
     view->next = views;
     views = view;
     ReleaseSRWLockExclusive(&views_lock);
     return true;
+}
+
+bool sr_os_memory_mapped(void *address, size_t length, int object, uint64_t offset) {
+    uintptr_t begin = (uintptr_t)address;
+    return add(
+        &(struct view){.begin = begin, .end = begin + length, .section = (HANDLE)(intptr_t)object, .offset = offset});
+}
+
+bool sr_windows_mapped(void *address, size_t length, uint64_t identity, uint64_t offset) {
+    uintptr_t begin = (uintptr_t)address;
+    return add(&(struct view){.begin = begin, .end = begin + length, .identity = identity, .offset = offset});
 }
 
 static void close_events(struct events *events) {

@@ -150,9 +150,10 @@ PyObject *sr_raise_errno(PyObject *path) {
 PyObject *sr_raise(struct ring *ring, enum sr_result result, enum side side, uint64_t length, int64_t timeout_ns) {
     if (result == SR_INTERRUPTED && PyErr_Occurred())
         return NULL;
-    if (ring && SR_LOAD(&ring->endpoint.damaged, relaxed) && result != SR_CLOSED)
+    bool damaged = ring && SR_LOAD(&ring->endpoint.damaged, relaxed) && result != SR_CLOSED;
+    if (damaged)
         result = SR_CORRUPT; /* whatever else went wrong, this is why */
-    if (result == SR_SYSTEM_ERROR)
+    if (result == SR_SYSTEM_ERROR && errno != EBADF)
         return sr_raise_errno(NULL);
     if (!diagnosis) {
         PyErr_Format(PyExc_RuntimeError, "shmring._core answered %s", NAMES[result]);
@@ -160,9 +161,9 @@ PyObject *sr_raise(struct ring *ring, enum sr_result result, enum side side, uin
     }
     /* The words are Python's business: diagnosis.py builds the exception with the actual and the allowed values. */
     PyObject *self = ring ? (PyObject *)ring : Py_None;
-    PyObject *exception =
-        PyObject_CallFunction(diagnosis, "OssKO", self, NAMES[result], side == PRODUCING ? "put" : "get",
-                              (unsigned long long)length, timeout_ns == 0 ? Py_False : Py_True);
+    PyObject *exception = PyObject_CallFunction(diagnosis, "OssKO", self, damaged ? "pages_lost" : NAMES[result],
+                                                side == PRODUCING ? "put" : "get", (unsigned long long)length,
+                                                timeout_ns == 0 ? Py_False : Py_True);
     if (exception) {
         PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
         Py_DECREF(exception);

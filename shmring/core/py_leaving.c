@@ -47,7 +47,7 @@ enum sr_result sr_leave_segment(struct ring *self, bool *abandoned) {
 
 static bool is_ours(const struct ring *self) { return self->attached && self->generation == sr_fork_generation; }
 
-static void tell(struct ring *self) {
+static void call_back(struct ring *self) {
     if (self->queue)
         sr_queue_wake_for_close(self->queue);
     sr_wake_for_close(&self->endpoint);
@@ -66,7 +66,7 @@ static bool are_all_back(const struct ring *self, int64_t give_up) {
 static void leave_all(void) {
     for (struct ring *self = rings; self; self = self->next)
         if (is_ours(self))
-            tell(self);
+            call_back(self);
     int64_t give_up = sr_os_monotonic_ns() + PATIENCE_NS;
     for (struct ring *self = rings; self; self = self->next) {
         bool abandoned;

@@ -55,9 +55,32 @@ static PyObject *populate_memory(PyObject *module, PyObject *object) {
     Py_RETURN_NONE;
 }
 
+#if !defined(_WIN32)
+static PyObject *map_over(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *object;
+    int file, writable, shared;
+    unsigned long long offset;
+    Py_buffer buffer;
+    if (!PyArg_ParseTuple(args, "OiKpp", &object, &file, &offset, &writable, &shared) ||
+        PyObject_GetBuffer(object, &buffer, PyBUF_SIMPLE) != 0)
+        return NULL;
+    bool done;
+    Py_BEGIN_ALLOW_THREADS done =
+        sr_os_memory_map_over(buffer.buf, (size_t)buffer.len, file, offset, writable != 0, shared != 0);
+    Py_END_ALLOW_THREADS PyObject *answer = done ? Py_NewRef(Py_None) : sr_raise_errno(NULL);
+    PyBuffer_Release(&buffer);
+    return answer;
+}
+#endif
+
 PyMethodDef sr_memory_methods[] = {
     {"sync", sync_memory, METH_VARARGS, PyDoc_STR("sync(buffer, offset, length, wait): msync.")},
     {"lock", lock_memory, METH_O, PyDoc_STR("lock(buffer): mlock.")},
+#if !defined(_WIN32)
+    {"map_over", map_over, METH_VARARGS,
+     PyDoc_STR("map_over(mapping, fd, offset, writable, shared): a file in the place of a mapping's memory.")},
+#endif
     {"populate", populate_memory, METH_O, PyDoc_STR("populate(buffer): map its pages before they are touched.")},
     {"unlock", unlock_memory, METH_O, PyDoc_STR("unlock(buffer): munlock.")},
     {NULL, NULL, 0, NULL},

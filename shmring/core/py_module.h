@@ -96,7 +96,8 @@ bool sr_look_begin(struct look *look, PyObject *segment, int buffer_flags); /* f
  * caller closes again. */
 enum sr_result sr_look_through(struct look *look, struct sr_endpoint *endpoint, struct sr_queue *queue, int locks,
                                int fd);
-bool sr_look_end(struct look *look); /* false: pages were missing, and what was seen of them were zeros */
+void sr_look_away(struct sr_queue *queue); /* after it, whatever it answered */
+bool sr_look_end(struct look *look);       /* false: pages were missing, and what was seen of them were zeros */
 PyObject *sr_look_answer(struct look *look, PyObject *answer); /* ends the look: the answer, or else Corrupt */
 
 /* py_ring.c */
@@ -261,8 +262,9 @@ extern PyType_Spec sr_view_spec;
 /* py_watch.c: waiting in an event loop */
 extern PyType_Spec sr_watch_spec;
 extern PyMethodDef sr_watch_functions[];
-/* Of a queue, the watch stays in the link of its event until it is closed. */
-PyObject *sr_watch_new(struct sr_event *event, struct sr_queue *queue, struct sr_link *link);
+PyObject *sr_watch_new(struct sr_event *event);
+/* The same in a link of a queue, which it stays in until it is closed. */
+PyObject *sr_watch_new_in(struct ring *ring, struct sr_link *link, struct sr_event *event);
 PyObject *sr_ring_watch(PyObject *object, PyObject *side);
 PyObject *sr_ring_look_up(PyObject *object, PyObject *side);
 PyObject *sr_ring_pass_on(PyObject *object, PyObject *const *args, Py_ssize_t count);

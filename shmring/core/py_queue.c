@@ -92,7 +92,8 @@ static PyObject *receive(struct ring *self, struct placed *placed, struct call *
         sr_queue_handed_back_to(self, placed->at);
         return NULL;
     }
-    sr_queue_leave_tidily(self->queue, (struct sr_link *)placed->at, &call->wait);
+    sr_done_with(self, placed->at);
+    sr_queue_tidy_after(self->queue, (struct sr_link *)placed->at, &call->wait);
     return object;
 }
 
@@ -164,10 +165,9 @@ static PyObject *chain_skip(PyObject *object, PyObject *args) {
     else
         sr_count_task(self, -1);
     sr_announce_room(placed.at);
+    sr_queue_handed_back_to(self, placed.at);
     if (message)
-        sr_queue_leave_tidily(self->queue, (struct sr_link *)placed.at, &call.wait);
-    else
-        sr_queue_handed_back_to(self, placed.at);
+        sr_queue_tidy_after(self->queue, (struct sr_link *)placed.at, &call.wait);
     return sr_answer(self, CONSUMING, message);
 }
 
@@ -199,11 +199,7 @@ static PyObject *chain_watch(PyObject *object, PyObject *argument) {
     if (!link_for(self, argument, &link, &side))
         return NULL;
     struct sr_header *header = link->endpoint.header;
-    struct sr_event *event = side == PRODUCING ? &header->room : &header->items;
-    PyObject *watch = sr_watch_new(event, link->index ? self->queue : NULL, link); /* the header of link 0 stays */
-    if (!watch || !link->index)
-        sr_queue_leave(self->queue, link);
-    return watch;
+    return sr_watch_new_in(self, link, side == PRODUCING ? &header->room : &header->items);
 }
 
 static PyObject *chain_pass_on(PyObject *object, PyObject *const *args, Py_ssize_t count) {
@@ -211,8 +207,11 @@ static PyObject *chain_pass_on(PyObject *object, PyObject *const *args, Py_ssize
     if (count != 2)
         return PyErr_Format(PyExc_TypeError, "_pass_on() takes a side and whether it took, not %zd values", count);
     bool is_claim = PyLong_AsLong(args[0]) == PRODUCING;
-    if (self->attached && self->generation == sr_fork_generation && !is_claim)
-        sr_queue_pass_on(self->queue, args[1] == Py_True);
+    struct sr_link *link = self->attached && self->generation == sr_fork_generation ? self->queue->get : NULL;
+    if (link && !is_claim && sr_queue_try_enter(self->queue, link) == SR_OK) {
+        sr_pass_on(&link->endpoint, false, args[1] == Py_True);
+        sr_queue_leave(self->queue, link);
+    }
     Py_RETURN_NONE;
 }
 
@@ -286,7 +285,7 @@ static PyObject *chain_task_done(PyObject *object, PyObject *unused) {
     sr_atomic_u64 *mine = &self->queue->control->pending[self->endpoint.slot];
     int64_t count = (int64_t)SR_LOAD(mine, relaxed) > 0 ? 1 : unfinished(self);
     if (count < 1)
-        return count < 0 ? NULL : Py_NewRef(Py_False);
+        return sr_answer(self, CONSUMING, count < 0 ? NULL : Py_NewRef(Py_False));
     SR_ADD(mine, (uint64_t)-1, acq_rel);
     sr_event_notify(&self->queue->control->done, SR_WAKE_ALL);
     return sr_answer(self, CONSUMING, Py_NewRef(Py_True));
@@ -316,7 +315,7 @@ static PyObject *chain_wait_for_tasks(PyObject *object, PyObject *timeout) {
 static PyObject *chain_watch_tasks(PyObject *object, PyObject *unused) {
     (void)unused;
     struct ring *self = (struct ring *)object;
-    return is_usable(self) ? sr_watch_new(&self->queue->control->done, NULL, NULL) : NULL;
+    return is_usable(self) ? sr_watch_new(&self->queue->control->done) : NULL;
 }
 
 /* (tasks got and not done by the living, by all) */
@@ -377,6 +376,14 @@ static PyObject *chain_max_bytes(PyObject *object, void *unused) {
     return attribute_of(object, offsetof(struct sr_control, max_bytes));
 }
 
+static PyObject *chain_lacking(PyObject *object, void *unused) {
+    (void)unused;
+    struct ring *self = (struct ring *)object;
+    if (!is_usable(self))
+        return NULL;
+    return PyLong_FromUnsignedLongLong(SR_LOAD(&self->queue->lacking, relaxed));
+}
+
 static PyObject *chain_reserved(PyObject *object, void *unused) {
     (void)unused;
     struct ring *self = (struct ring *)object;
@@ -406,6 +413,7 @@ static PyObject *chain_links(PyObject *object, void *unused) {
 static PyGetSetDef chain_attributes[] = {
     {"_maxsize", chain_maxsize, NULL, PyDoc_STR("Messages that it takes; 0: no bound."), NULL},
     {"_max_bytes", chain_max_bytes, NULL, PyDoc_STR("Bytes that all its links may take."), NULL},
+    {"_lacking", chain_lacking, NULL, PyDoc_STR("Bytes that could not be had for a link, or 0."), NULL},
     {"_reserved", chain_reserved, NULL, PyDoc_STR("Bytes that its links take."), NULL},
     {"_is_shut_down", chain_is_shut_down, NULL, PyDoc_STR("No message is taken any more."), NULL},
     {"_links", chain_links, NULL, PyDoc_STR("Indices: the first that has memory, that has messages; the last."), NULL},

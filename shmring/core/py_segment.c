@@ -4,6 +4,8 @@
 #include "os_memory.h"
 #include "py_module.h"
 
+static const int64_t LOOK_PATIENCE_NS = 200000000; /* who holds a queue's lock for longer has been stopped */
+
 bool sr_look_begin(struct look *look, PyObject *segment, int buffer_flags) {
     SR_STORE(&look->damaged, 0, relaxed);
     if (PyObject_GetBuffer(segment, &look->buffer, buffer_flags) != 0)
@@ -40,7 +42,18 @@ enum sr_result sr_look_through(struct look *look, struct sr_endpoint *endpoint, 
     sr_endpoint_bind(endpoint, look->buffer.buf, &geometry);
     if (!(geometry.flags & SR_FLAG_QUEUE))
         return SR_OK;
-    return sr_queue_open(queue, endpoint, look->buffer.buf, (uint64_t)look->buffer.len, fd);
+    result = sr_queue_open(queue, endpoint, look->buffer.buf, (uint64_t)look->buffer.len, fd);
+    if (result == SR_OK && locks >= 0) { /* we have no entry to say which links we are in, so nobody is to finish any */
+        Py_BEGIN_ALLOW_THREADS(void) sr_queue_lock(queue, NULL, LOOK_PATIENCE_NS);
+        Py_END_ALLOW_THREADS
+    }
+    return result;
+}
+
+void sr_look_away(struct sr_queue *queue) {
+    if (queue->locked)
+        sr_queue_unlock(queue);
+    sr_queue_close(queue);
 }
 
 static bool plan(const char *kind, unsigned long long capacity, unsigned long long slots,
@@ -163,7 +176,7 @@ static PyObject *count_living(PyObject *module, PyObject *args) {
         result = sr_contents_by_the_living(&endpoint, &contents);
         stopped = SR_LOAD(&endpoint.header->shutdown, acquire) == SR_STOPPED;
     }
-    sr_queue_close(&queue);
+    sr_look_away(&queue);
     if (!sr_look_end(&look) || SR_LOAD(&endpoint.damaged, relaxed))
         result = SR_CORRUPT;
     if (result != SR_OK)
@@ -213,22 +226,22 @@ static PyObject *describe_queue(PyObject *module, PyObject *segment) {
                                                        (unsigned long long)queue.control->max_bytes,
                                                        (unsigned long long)queue.control->capacity)
                                        : sr_raise(NULL, result, CONSUMING, 0, 0);
-    sr_queue_close(&queue);
+    sr_look_away(&queue);
     return sr_look_answer(&look, answer);
 }
 
 /* The tasks of a queue that one has left. */
 static PyObject *tasks(PyObject *args, bool one_is_done) {
     PyObject *segment;
-    int fd;
+    int fd, file;
     struct look look;
     struct sr_endpoint endpoint;
     struct sr_queue queue = {.root = NULL};
-    if (!PyArg_ParseTuple(args, "Oi", &segment, &fd) || !sr_look_begin(&look, segment, PyBUF_WRITABLE))
+    if (!PyArg_ParseTuple(args, "Oii", &segment, &fd, &file) || !sr_look_begin(&look, segment, PyBUF_WRITABLE))
         return NULL;
     struct sr_contents contents = {0};
     int locks = sr_os_locks_open(fd, NULL);
-    enum sr_result result = locks < 0 ? SR_SYSTEM_ERROR : sr_look_through(&look, &endpoint, &queue, locks, fd);
+    enum sr_result result = locks < 0 ? SR_SYSTEM_ERROR : sr_look_through(&look, &endpoint, &queue, locks, file);
     if (result == SR_OK)
         result = sr_contents_by_the_living(&endpoint, &contents);
     int64_t count = 0;
@@ -240,7 +253,7 @@ static PyObject *tasks(PyObject *args, bool one_is_done) {
         }
     }
     PyObject *answer = result == SR_OK ? PyLong_FromLongLong(count) : sr_raise(NULL, result, CONSUMING, 0, 0);
-    sr_queue_close(&queue);
+    sr_look_away(&queue);
     if (locks >= 0)
         sr_os_locks_close(locks);
     return sr_look_answer(&look, answer);

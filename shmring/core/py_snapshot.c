@@ -138,7 +138,7 @@ static PyObject *look_at(PyObject *module, PyObject *args) {
         answer = snapshot(&endpoint);
     else
         sr_raise(NULL, result, CONSUMING, 0, 0);
-    sr_queue_close(&queue);
+    sr_look_away(&queue);
     if (locks >= 0)
         sr_os_locks_close(locks);
     return sr_look_answer(&look, answer);

@@ -11,28 +11,43 @@ struct watch_object {
     struct sr_watch watch;
     uint32_t ticket;
     bool is_open;
-    struct sr_queue
-        *queue; /* and of its links the one that we are in, as long as its memory is there and no fork came */
+    struct ring *ring; /* of a queue: which this holds, as it is in one of its links */
     struct sr_link *link;
     uint32_t generation;
 };
 
-PyObject *sr_watch_new(struct sr_event *event, struct sr_queue *queue, struct sr_link *link) {
+PyObject *sr_watch_new(struct sr_event *event) {
     struct watch_object *self = PyObject_New(struct watch_object, (PyTypeObject *)sr_watch_type);
     if (!self)
         return NULL;
     self->ticket = 0;
-    self->queue = NULL;
+    self->ring = NULL;
+    self->link = NULL;
     self->is_open = sr_watch_open(&self->watch, event);
-    if (self->is_open) {
-        self->queue = queue;
-        self->link = link;
-        self->generation = sr_fork_generation;
+    if (self->is_open)
         return (PyObject *)self;
-    }
     PyErr_SetFromErrno(PyExc_OSError);
     Py_DECREF((PyObject *)self);
     return NULL;
+}
+
+PyObject *sr_watch_new_in(struct ring *ring, struct sr_link *link, struct sr_event *event) {
+    struct watch_object *self = (struct watch_object *)sr_watch_new(event);
+    if (!self) {
+        sr_queue_leave(ring->queue, link);
+        return NULL;
+    }
+    self->ring = (struct ring *)Py_NewRef((PyObject *)ring);
+    self->link = link;
+    self->generation = sr_fork_generation;
+    return (PyObject *)self;
+}
+
+/* Out of the link, unless that has gone with the queue, or was our parent's. */
+static void leave_link(struct watch_object *self) {
+    if (self->link && self->ring->attached && self->generation == sr_fork_generation)
+        sr_queue_leave(self->ring->queue, self->link);
+    self->link = NULL;
 }
 
 static PyObject *watch_fileno(PyObject *object, PyObject *unused) {
@@ -80,12 +95,13 @@ static PyObject *watch_silence(PyObject *object, PyObject *unused) {
 static PyObject *watch_close(PyObject *object, PyObject *unused) {
     (void)unused;
     struct watch_object *self = (struct watch_object *)object;
-    if (self->queue && self->watch.event && self->generation == sr_fork_generation)
-        sr_queue_leave(self->queue, self->link);
-    self->queue = NULL;
+    struct ring *ring = self->ring;
+    leave_link(self);
     if (self->is_open)
         sr_watch_close(&self->watch);
     self->is_open = false;
+    self->ring = NULL;
+    Py_XDECREF((PyObject *)ring);
     Py_RETURN_NONE;
 }
 
@@ -147,7 +163,7 @@ PyObject *sr_ring_watch(PyObject *object, PyObject *argument) {
     if (!parse_side(argument, &side) || (!sr_gate_open(self, side) && !sr_pass_gate(self, side)))
         return NULL;
     struct sr_header *header = self->endpoint.header;
-    return sr_watch_new(side == PRODUCING ? &header->room : &header->items, NULL, NULL);
+    return sr_watch_new(side == PRODUCING ? &header->room : &header->items);
 }
 
 PyObject *sr_ring_look_up(PyObject *object, PyObject *argument) {

@@ -51,8 +51,7 @@ static bool is_count_reached(struct sr_queue *self) {
 
 /* --- storage: an arena is given it as the claims reach further --- */
 
-/* The granules of the arena that a claim at the write position will reach to, most likely; perhaps beyond the wrap. For one
- * who is in the link. */
+/* The granules of the arena that a claim at the write position will reach to, most likely; perhaps beyond the wrap. */
 static uint64_t reach(const struct sr_link *link, uint64_t length) {
     const struct sr_geometry *g = &link->endpoint.geometry;
     uint64_t index = sr_index(g, SR_LOAD(&link->endpoint.header->write_position, relaxed));
@@ -62,10 +61,6 @@ static uint64_t reach(const struct sr_link *link, uint64_t length) {
 
 static uint64_t reached(const struct sr_link *link, const struct sr_record *record) {
     return sr_index(&link->endpoint.geometry, record->position) + sr_granules_for(record->length);
-}
-
-static bool has_storage_ahead(const struct sr_link *link, uint64_t length) {
-    return link->stored >= link->endpoint.geometry.granules || reach(link, length) <= link->stored;
 }
 
 /* Before a claim: with the interpreter, and nothing in hand. */
@@ -95,10 +90,10 @@ enum sr_result sr_queue_try_claim(struct sr_queue *self, uint64_t length, struct
     struct sr_link *link = self->put;
     if (SR_UNLIKELY(!link || is_counted(self)))
         return SR_CONTENDED;
-    sr_queue_enter(self, link);
-    sr_light_fence(); /* SYNC: link-pinned (the pin before the look) */
+    if (SR_UNLIKELY(sr_queue_try_enter(self, link) != SR_OK))
+        return SR_CONTENDED;
     enum sr_result result = SR_STALE;
-    if (SR_LIKELY(SR_LOAD(&self->control->first, acquire) <= link->index && has_storage_ahead(link, length)))
+    if (SR_LIKELY(link->stored >= link->endpoint.geometry.granules || reach(link, length) <= link->stored))
         result = sr_try_claim(&link->endpoint, length, &placed->record);
     if (SR_UNLIKELY(result == SR_OK && reached(link, &placed->record) > link->stored)) {
         (void)sr_abort(&link->endpoint, &placed->record);
@@ -486,18 +481,10 @@ enum sr_result sr_queue_take_again(struct sr_queue *self, uint64_t identity, uin
 
 void sr_queue_handed_back(struct sr_queue *self, const struct sr_link *link) {
     struct sr_link *newest = self->get;
-    if (!newest || newest == link || sr_queue_come_back(self, newest) != SR_OK)
+    if (!newest || newest == link || sr_queue_try_enter(self, newest) != SR_OK)
         return;
-    sr_event_notify(&newest->endpoint.header->items, SR_WAKE_ALL); /* who waits there looks at older ones as it wakes */
+    sr_event_notify(&newest->endpoint.header->items, SR_WAKE_ALL); /* who waits there looks at the older ones */
     sr_queue_leave(self, newest);
-}
-
-void sr_queue_pass_on(struct sr_queue *self, bool took) {
-    struct sr_link *link = self->get;
-    if (!link || sr_queue_come_back(self, link) != SR_OK)
-        return;
-    sr_pass_on(&link->endpoint, false, took);
-    sr_queue_leave(self, link);
 }
 
 /* --- the end --- */

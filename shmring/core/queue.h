@@ -76,8 +76,7 @@ struct sr_link {
     uint64_t forks;  /* `forks` of the queue when it was bound */
     unsigned users;  /* calls and leases that are in it */
     bool single;
-    bool kept;        /* a view of it may be in use that was inherited by a fork */
-    bool by_a_looker; /* mapped by one who has no entry */
+    bool kept; /* a view of it may be in use that was inherited by a fork */
 };
 
 struct sr_queue {
@@ -97,8 +96,9 @@ struct sr_queue {
      * and says SR_OK, SR_NO_SPACE or SR_INTERRUPTED. NULL: whatever the file system gives. */
     enum sr_result (*afford)(void *context, uint64_t bytes);
     void *context;
-    uint64_t granted;     /* bytes that `afford` allowed and that are not taken yet */
-    uint64_t wanter_seen; /* who stood in the way of a further link, and since when he could have had it */
+    sr_atomic_u64 lacking; /* bytes that a link would have taken, and that could not be had when last tried; 0: none */
+    uint64_t granted;      /* bytes that `afford` allowed and that are not taken yet */
+    uint64_t wanter_seen;  /* who stood in the way of a further link, and since when he could have had it */
     int64_t wanter_since;
     int64_t shrunk_ns; /* when a large link was last left for a small one */
 };
@@ -144,9 +144,12 @@ enum sr_result sr_queue_take_again(struct sr_queue *self, uint64_t identity, uin
                                    struct sr_placed *placed);
 /* For each that was got, when its record is settled, or handed on. */
 void sr_queue_enter(struct sr_queue *self, struct sr_link *link); /* once more, for one who is in it */
+/* Whoever is in no link may touch nothing of it: others cut off what is finished, or use it again. For a link that this
+ * process has. SR_STALE: it is finished, and we are not in it. */
+enum sr_result sr_queue_try_enter(struct sr_queue *self, struct sr_link *link);
 void sr_queue_leave(struct sr_queue *self, struct sr_link *link);
-/* As sr_queue_leave, after a message was taken from this link, and settled: it may have been the last. Never fails. */
-void sr_queue_leave_tidily(struct sr_queue *self, struct sr_link *link, const struct sr_wait *wait);
+/* After a message was taken from this link, and settled: it may have been the last. Never fails. */
+void sr_queue_tidy_after(struct sr_queue *self, struct sr_link *link, const struct sr_wait *wait);
 
 /* Would a message of this length be taken at once? SR_OK, SR_FULL or SR_SHUT_DOWN. */
 enum sr_result sr_queue_try_room(struct sr_queue *self, uint64_t length);
@@ -155,8 +158,6 @@ enum sr_result sr_queue_wait_for_room(struct sr_queue *self, uint64_t length, co
 enum sr_result sr_queue_shut_down(struct sr_queue *self, enum sr_shutdown state);
 /* A message was handed back to this link. */
 void sr_queue_handed_back(struct sr_queue *self, const struct sr_link *link);
-/* As sr_pass_on, for one who waited in an event loop to get. */
-void sr_queue_pass_on(struct sr_queue *self, bool took);
 /* Makes our waiters, in whatever thread, return SR_CLOSED. */
 void sr_queue_wake_for_close(struct sr_queue *self);
 /* What a waiter in an event loop waits at. *link: the one to put into, or to get from; entered. */
@@ -169,9 +170,6 @@ int64_t sr_queue_pending(struct sr_queue *self);   /* over all attachments */
 enum sr_result sr_queue_open_link(struct sr_queue *self, uint64_t index,
                                   struct sr_link **link); /* SR_STALE: finished */
 void sr_queue_drop_links(struct sr_queue *self);          /* those that are finished, and that nobody is in */
-/* Into a link that we have mapped, and are perhaps not in: its memory may be gone. SR_STALE: it is finished, and we are not
- * in it. */
-enum sr_result sr_queue_come_back(struct sr_queue *self, struct sr_link *link);
 /* A link that nobody knows yet, for the one who makes it: mapped; then, once it has its header, ours, and entered. */
 enum sr_result sr_queue_new_link(struct sr_queue *self, const struct sr_link *wanted, struct sr_link **link);
 enum sr_result sr_queue_bind_new(struct sr_queue *self, struct sr_link *link);

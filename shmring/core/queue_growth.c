@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "os_memory.h"
 #include "queue.h"
@@ -69,6 +70,10 @@ void sr_queue_unlock(struct sr_queue *self) {
 }
 
 /* --- storage --- */
+
+#ifndef EDQUOT /* Windows, where such a refusal is ENOSPC */
+#define EDQUOT ENOSPC
+#endif
 
 static enum sr_result refused(void) {
     bool is_want = errno == ENOSPC || errno == EDQUOT || errno == ENOMEM || errno == EFBIG;
@@ -225,6 +230,15 @@ static uint64_t size_of(struct sr_queue *self, uint64_t capacity) {
     return sr_geometry_plan(&plan, SR_KIND_MPMC, capacity, slots_of(self)) == SR_OK ? plan.segment_size : UINT64_MAX;
 }
 
+/* What a link takes of memory before the first message is in it; of a single, with its message. */
+static uint64_t at_once(struct sr_queue *self, const struct wish *wish, uint64_t length) {
+    struct sr_geometry plan;
+    if (wish->single)
+        return sr_queue_single_bytes(length);
+    return sr_geometry_plan(&plan, SR_KIND_MPMC, wish->capacity, slots_of(self)) == SR_OK ? plan.arena_offset
+                                                                                          : UINT64_MAX;
+}
+
 /* What the next link may be, the best first. A ring has to be twice as large as a message, and is good for many; a single
  * takes what its message needs. How many there are. */
 static int wishes(struct sr_queue *self, const struct sr_link *before, uint64_t length, struct wish each[3]) {
@@ -243,12 +257,16 @@ static int wishes(struct sr_queue *self, const struct sr_link *before, uint64_t 
     return count;
 }
 
-static enum sr_result give_storage(struct sr_queue *self, int file, const struct sr_geometry *plan, uint64_t offset,
-                                   uint64_t length, bool single) {
-    (void)self;
-    if (!sr_os_memory_lengthen(file, offset + plan->segment_size))
+/* *used: bytes from its beginning where others have been, and which are to be cleaned. */
+static enum sr_result give_storage(int file, const struct sr_geometry *plan, uint64_t offset, uint64_t length,
+                                   bool single, uint64_t *used) {
+    uint64_t before;
+    if (!sr_os_memory_lengthen(file, offset + plan->segment_size, &before))
         return refused();
-    sr_os_memory_give_back(file, offset, plan->segment_size); /* what one who died while linking had here */
+    *used = before > offset ? least(before - offset, plan->segment_size) : 0;
+    /* Also what one who died while linking had here. */
+    if (sr_os_memory_give_back(file, offset, plan->segment_size))
+        *used = 0;
     enum sr_result result = reserve(file, offset, SR_PAGE);
     uint64_t words = offset + plan->words_offset;
     if (result == SR_OK && !single)
@@ -258,6 +276,13 @@ static enum sr_result give_storage(struct sr_queue *self, int file, const struct
     if (result == SR_OK) /* where a taker looks for what follows */
         result = reserve(file, words + sr_granules_for(length) * sizeof(sr_atomic_u64) / SR_PAGE * SR_PAGE, SR_PAGE);
     return result;
+}
+
+/* Whole pages, and writes only to those that need it: most were never written to. */
+static void clean(unsigned char *bytes, uint64_t length) {
+    for (uint64_t at = 0; at < length; at += SR_PAGE)
+        if (bytes[at] || memcmp(bytes + at, bytes + at + 1, SR_PAGE - 1) != 0)
+            memset(bytes + at, 0, SR_PAGE);
 }
 
 static uint64_t new_identity(const struct sr_queue *self) {
@@ -297,17 +322,17 @@ static enum sr_result make(struct sr_queue *self, struct sr_link *from, const st
                            const struct sr_wait *wait, struct sr_placed *placed) {
     struct sr_geometry plan;
     struct sr_link *link;
-    uint64_t offset, index = SR_LOAD(&self->control->last, relaxed) + 1;
+    uint64_t offset, used = 0, index = SR_LOAD(&self->control->last, relaxed) + 1;
     if (sr_geometry_plan(&plan, SR_KIND_MPMC, wish->capacity, slots_of(self)) != SR_OK)
         return SR_NO_SPACE;
     int file = sr_os_memory_file(self->root->locks, self->file);
     if (file < 0 || !find_place(self, plan.segment_size, &offset))
         return SR_SYSTEM_ERROR;
     let_go(wait);
-    enum sr_result result = give_storage(self, file, &plan, offset, length, wish->single);
+    enum sr_result result = give_storage(file, &plan, offset, length, wish->single, &used);
     if (result != SR_OK) {
         int error = errno;
-        sr_os_memory_give_back(file, offset, plan.segment_size);
+        (void)sr_os_memory_give_back(file, offset, plan.segment_size);
         sr_os_memory_cut(file, end_of_links(self));
         errno = error;
     }
@@ -318,7 +343,11 @@ static enum sr_result make(struct sr_queue *self, struct sr_link *from, const st
         result = sr_queue_new_link(self, &wanted, &link);
     if (result != SR_OK)
         return result;
-    sr_os_memory_clean(link->base, link->length);
+    if (used) {
+        let_go(wait);
+        clean(link->base, used);
+        go_on(wait);
+    }
     format(self, link->base, &plan);
     result = sr_queue_bind_new(self, link);
     if (result == SR_OK && wish->single) {
@@ -388,7 +417,11 @@ static enum sr_result extend(struct sr_queue *self, struct sr_link *from, uint64
         uint64_t size = each[i].single ? sr_queue_single_bytes(length) : size_of(self, each[i].capacity);
         if (size > room)
             continue;
+        result = SR_NO_SPACE;
+        if (length && self->afford && at_once(self, &each[i], length) > self->granted)
+            continue;
         result = make(self, from, &each[i], length, wait, placed);
+        SR_STORE(&self->lacking, result == SR_NO_SPACE ? size : 0, relaxed); /* for words */
         if (result != SR_NO_SPACE)
             break;
     }
@@ -400,8 +433,14 @@ static enum sr_result extend(struct sr_queue *self, struct sr_link *from, uint64
 enum sr_result sr_queue_extend(struct sr_queue *self, struct sr_link *from, uint64_t length, bool beyond,
                                const struct sr_wait *wait, int64_t patience_ns, struct sr_queue_standing *standing,
                                struct sr_placed *placed) {
-    uint64_t words = (most(self->control->capacity, length) << 1) / SR_GRANULE * sizeof(sr_atomic_u64);
-    enum sr_result result = afford(self, least(words, 8 * MIB) + (length > RING_LARGEST / 2 ? length : 0));
+    struct wish each[3];
+    enum sr_result result = SR_FULL;
+    for (int i = 0, count = wishes(self, from, length, each); i < count; i++) { /* any of them, as max_bytes allows */
+        enum sr_result may = afford(self, at_once(self, &each[i], length));
+        if (may != SR_OK && may != SR_NO_SPACE)
+            return may;
+        result = i && may == SR_NO_SPACE ? result : may;
+    }
     if (result == SR_OK)
         result = sr_queue_lock(self, wait, patience_ns);
     if (result != SR_OK)
@@ -446,7 +485,7 @@ static bool is_drained(struct sr_link *link) {
 static void empty_out(struct sr_queue *self, int file, const struct sr_link *link) {
     (void)self;
     uint64_t begin = link->endpoint.geometry.words_offset;
-    sr_os_memory_give_back(file, link->offset + begin, link->endpoint.geometry.segment_size - begin);
+    (void)sr_os_memory_give_back(file, link->offset + begin, link->endpoint.geometry.segment_size - begin);
 }
 
 static bool finish_drained(struct sr_queue *self, int file, const struct sr_wait *wait) {
@@ -482,7 +521,7 @@ static void bury(struct sr_queue *self, int file) {
         const struct sr_link_entry *entry = &control->table[index % SR_QUEUE_LINKS];
         uint64_t length = SR_LOAD(&entry->length, relaxed) & ~(uint64_t)SR_QUEUE_SINGLE;
         uint64_t begin = index ? 0 : self->root->geometry.words_offset; /* the root's header stays */
-        sr_os_memory_give_back(file, SR_LOAD(&entry->offset, relaxed) + begin, length - begin);
+        (void)sr_os_memory_give_back(file, SR_LOAD(&entry->offset, relaxed) + begin, length - begin);
         SR_STORE(&control->buried, index + 1, release);
     }
     if (index > before)
@@ -501,10 +540,10 @@ bool sr_queue_tidy(struct sr_queue *self, const struct sr_wait *wait, int64_t pa
     bury(self, file);
     sr_queue_unlock(self);
     sr_queue_drop_links(self);
-    struct sr_link *put = self->put;
-    if (did && put && sr_queue_come_back(self, put) == SR_OK) {
-        sr_event_notify(&put->endpoint.header->room, SR_WAKE_ALL); /* of memory, for a further link */
-        sr_queue_leave(self, put);
+    struct sr_link *newest = self->put;
+    if (did && newest && sr_queue_try_enter(self, newest) == SR_OK) {
+        sr_event_notify(&newest->endpoint.header->room, SR_WAKE_ALL); /* of memory, for a further link */
+        sr_queue_leave(self, newest);
     }
     return did;
 }
@@ -528,12 +567,15 @@ static bool has_more(const struct sr_link *link) {
     return sr_distance(&link->endpoint.geometry, read, SR_LOAD(&header->write_position, relaxed)) > 0;
 }
 
-void sr_queue_leave_tidily(struct sr_queue *self, struct sr_link *link, const struct sr_wait *wait) {
+void sr_queue_tidy_after(struct sr_queue *self, struct sr_link *link, const struct sr_wait *wait) {
     bool is_newest = SR_LOAD(&self->control->last, relaxed) == link->index;
-    bool is_done = SR_UNLIKELY(!is_newest || sr_queue_is_outgrown(self, link)) && !has_more(link);
-    if (is_done && is_newest)
-        is_done = shrink(self, link, wait);
-    sr_queue_leave(self, link);
-    if (SR_UNLIKELY(is_done))
-        (void)sr_queue_tidy(self, wait, 0);
+    if (SR_LIKELY(is_newest && !sr_queue_is_outgrown(self, link)))
+        return;
+    if (sr_queue_try_enter(self, link) == SR_OK) {
+        bool goes_on = has_more(link) || (is_newest && !shrink(self, link, wait));
+        sr_queue_leave(self, link);
+        if (goes_on)
+            return;
+    }
+    (void)sr_queue_tidy(self, wait, 0);
 }

@@ -47,7 +47,7 @@ void sr_queue_leave(struct sr_queue *self, struct sr_link *link) {
         repin(self);
 }
 
-enum sr_result sr_queue_come_back(struct sr_queue *self, struct sr_link *link) {
+enum sr_result sr_queue_try_enter(struct sr_queue *self, struct sr_link *link) {
     step_in(self, link);
     sr_light_fence(); /* SYNC: link-pinned (the pin before the look; other side: bury in queue_growth.c) */
     if (SR_LIKELY(SR_LOAD(&self->control->first, acquire) <= link->index))
@@ -85,19 +85,13 @@ static void bind(struct sr_queue *self, struct sr_link *link) {
     link->forks = self->forks;
 }
 
-/* Where it is noted that memory was taken away under us. Who only looks is in no link, so that its memory may go with it. */
-static sr_atomic_u32 *damaged(struct sr_queue *self, struct sr_link *link) {
-    return link->by_a_looker ? &link->endpoint.damaged : &self->root->damaged;
-}
-
 /* The bytes of a link, which are guarded from now on. */
 static enum sr_result map(struct sr_queue *self, struct sr_link *link) {
     int file = sr_os_memory_file(self->root->locks, self->file);
-    link->by_a_looker = !self->root->self;
     void *base = file < 0 ? NULL : sr_os_memory_map(file, link->offset, link->length);
     if (!base)
-        return SR_SYSTEM_ERROR;
-    if (sr_os_memory_guard(base, link->length, damaged(self, link))) {
+        return errno == EFAULT ? SR_CORRUPT : SR_SYSTEM_ERROR;
+    if (sr_os_memory_guard(base, link->length, &self->root->damaged)) {
         link->base = base;
         return SR_OK;
     }
@@ -110,7 +104,7 @@ static void unmap(struct sr_queue *self, struct sr_link *link) {
     if (link->index && link->base) {
         int error = errno;
         sr_watch_forget(link->base, link->length);
-        sr_os_memory_unguard(link->base, damaged(self, link));
+        sr_os_memory_unguard(link->base, &self->root->damaged);
         sr_os_memory_unmap(link->base, link->length);
         errno = error;
     }
@@ -196,7 +190,7 @@ enum sr_result sr_queue_open_link(struct sr_queue *self, uint64_t index, struct 
     struct sr_link *link = known(self, index);
     if (!link && !(link = add(self, index)))
         return SR_SYSTEM_ERROR;
-    enum sr_result result = sr_queue_come_back(self, link);
+    enum sr_result result = sr_queue_try_enter(self, link);
     if (result == SR_OK && !link->base && (result = open_link(self, link)) != SR_OK) {
         /* One who only looks may have seen a finished link's place as another uses it. */
         if (SR_LOAD(&self->control->first, acquire) > index)
@@ -291,8 +285,6 @@ static enum sr_result add_contents(struct sr_queue *self, struct sr_link *link, 
     enum sr_result result = sr_contents_by_the_living(&link->endpoint, &contents);
     if (SR_LOAD(&self->control->first, acquire) > link->index)
         return SR_OK; /* finished as we looked: nothing was in it, and what we saw may be another's */
-    if (SR_LOAD(&link->endpoint.damaged, acquire))
-        return SR_CORRUPT;
     if (result != SR_OK)
         return result;
     sum->ready += contents.ready;
@@ -318,7 +310,12 @@ enum sr_result sr_queue_open(struct sr_queue *self, struct sr_endpoint *root, vo
     struct sr_control *control = (struct sr_control *)(void *)((unsigned char *)base + at);
     if (mapped < at + sizeof *control || SR_LOAD(&control->magic, acquire) != SR_QUEUE_MAGIC)
         return SR_CORRUPT;
-    *self = (struct sr_queue){.further = {repair, contents}, .root = root, .control = control, .control_at = at};
+    *self = (struct sr_queue){.further = {repair, contents},
+                              .root = root,
+                              .control = control,
+                              .control_at = at,
+                              .afford = self->afford,
+                              .context = self->context};
     self->file = file;
     self->counts = control->maxsize != 0;
     root->further = &self->further;

@@ -7,7 +7,8 @@
 ``open``                 what stands there, mapped
 ``still_there``          whether the name still leads to that very segment
 ``remove_name``          take the name away from that very segment; ``remove_anything`` whatever it leads to
-``keep``                 what the last to leave does with a ring that is not empty
+``keep``                 what the last to leave does with a ring that is not empty; ``ENDS_WITH_PROCESSES``: whether
+                         memory that is in no file goes with its last process
 ``is_held``              whether any process uses that segment, of whatever layout
 ``names``                those there are; ``sweep`` those that killed processes left and that lead nowhere
 ``status``, ``status_of`` what the file system says; ``owner_of``, ``user_id``, ``user_name``, ``trusted`` whose it is
@@ -33,6 +34,7 @@ still_there = here.still_there
 remove_name = here.remove_name
 remove_anything = here.remove_anything
 keep = here.keep
+ENDS_WITH_PROCESSES = here.ENDS_WITH_PROCESSES
 is_held = here.is_held
 names = here.names
 sweep = here.sweep
@@ -44,6 +46,7 @@ user_name = here.user_name
 trusted = here.trusted
 
 __all__ = [
+    "ENDS_WITH_PROCESSES",
     "Place",
     "Status",
     "check_locks",

@@ -18,6 +18,7 @@ from shmring.segment.names import SHARED_MEMORY, check_name
 assert sys.platform == "linux"
 
 _SHARED_MEMORY = pathlib.Path(SHARED_MEMORY)
+ENDS_WITH_PROCESSES = False
 _PREFIX = "shmring."
 _FILE_TYPES = {
     stat.S_IFLNK: "symbolic link",
@@ -114,7 +115,7 @@ def remove_anything(where: Place) -> None:
         raise NotThere(errno.ENOENT, f"there is no {where.title}") from None
 
 
-def keep(memory: posix.Segment, where: Place) -> None:
+def keep(memory: posix.Segment, where: Place, *, at_end: bool = False) -> None:
     """It stays as it is: shared memory that has a name needs no process."""
 
 

@@ -13,14 +13,16 @@ import os
 import pathlib
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 from shmring import _core
 from shmring.errors import Corrupt, NotThere
 from shmring.places.place import Place, Status
-from shmring.segment import entries, windows
+from shmring.segment import entries, win32, windows
 
 assert sys.platform == "win32"
 
+ENDS_WITH_PROCESSES = True
 _KIND = "ring"
 _BLOCK = 65536
 _NAME_AT, _NAME_ROOM = 112, 256  # of the header of a ring, see LAYOUT.md
@@ -124,18 +126,24 @@ def remove_anything(where: Place) -> None:
         where.path.unlink()
 
 
-def keep(memory: windows.Segment, where: Place) -> None:
-    """Put memory that nobody else has, with messages in it, into a file under its name. Under the lifecycle lock."""
+def keep(memory: windows.Segment, where: Place, *, at_end: bool = False) -> None:
+    """Put memory that nobody else has, with messages in it, into a file under its name. Under the lifecycle lock.
+
+    ``at_end`` of this process its own attachments do not count: in the file they are those of a dead one. Who may yet
+    attach to it finds that as well.
+    """
     if memory.entry is None:
         return
     locks = _core.locks_open(memory.fd)
     try:
         living, claimed, undelivered = _core.count_living(memory, locks, memory._file)
+        others = any(each["alive"] is not False and each["pid"] != os.getpid() for each in _attachments(memory))
     except Corrupt:
         return
     finally:
         _core.locks_close(locks)
-    if living or claimed or not undelivered or not still_there(memory, where):
+    is_needed = others if at_end else living or claimed
+    if is_needed or not undelivered or not still_there(memory, where):
         return
     draft = entries.aside(where.path, "new")
     with windows.file(draft, len(memory), create=True, reserve=False, draft=True) as copy:
@@ -154,6 +162,11 @@ def keep(memory: windows.Segment, where: Place) -> None:
                 f"has {where.path} open; have it leave that folder alone, or use persist=True",
             ) from error
         _core.retire(memory)  # whoever has just opened it looks again
+
+
+def _attachments(memory: windows.Segment) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = _core.snapshot(memory, memory.fd)["attachments"]
+    return found
 
 
 def is_held(memory: windows.Segment) -> bool:
@@ -200,9 +213,10 @@ def sweep(*, only_look: bool) -> list[str]:
 
 
 def status(memory: windows.Segment) -> Status:
-    """Of a segment that is mapped."""
-    changed = os.stat(memory.path).st_mtime if memory.path is not None else 0.0
-    return Status(0o600, 0, changed, len(memory))
+    """Of a segment that is mapped, whatever its name leads to by now."""
+    if memory.path is None:
+        return Status(0o600, 0, 0.0, len(memory))
+    return Status(0o600, 0, win32.file_changed(memory._file), win32.file_size(memory._file))
 
 
 def status_of(where: Place) -> Status:

@@ -21,6 +21,7 @@ from shmring.queues.asynchronous import AsyncQueueMethods, TasksSide
 from shmring.queues.chain import Chain
 from shmring.queues.objects import QueueCodec
 from shmring.queues.opening import JOINABLE, PLAIN, checked, found
+from shmring.segment import growing
 from shmring.segment.descriptors import shortage_explained
 from shmring.segment.machine import check_machine, machine
 from shmring.segment.sizes import parse_size
@@ -206,6 +207,11 @@ class _Base(AsyncQueueMethods):
         luggage.unpack(self._chain._segment)
 
 
+def _account(memory: segment.Segment) -> tuple[segment.Segment, int, int]:
+    """What the core takes to look after the tasks of a queue that was left."""
+    return memory, memory.fd, growing.file(memory)
+
+
 def _empty(cls: type[_Base]) -> _Base:
     return cls.__new__(cls)
 
@@ -276,8 +282,8 @@ class JoinableQueue(Queue):
 
     def task_done(self) -> None:
         """Say that one task that was got is done. ValueError when there is none."""
-        done = self._chain._task_done() if self._after is None else _core.queue_task_done(self._after, self._after.fd)
-        if not done:
+        after = self._after
+        if not (self._chain._task_done() if after is None else _core.queue_task_done(*_account(after))):
             raise ValueError("task_done() called too many times")
 
     def join(self) -> None:
@@ -306,7 +312,7 @@ class JoinableQueue(Queue):
             except Closed:
                 if self._after is None:  # nobody has left the account behind
                     raise
-        if not _core.queue_unfinished(self._after, self._after.fd):
+        if not _core.queue_unfinished(*_account(self._after)):
             return True
         time.sleep(min(timeout, 0.01))
         return False

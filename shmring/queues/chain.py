@@ -62,7 +62,7 @@ class Chain(_core.Chain, Attachment):
         try:
             growing.check_free(self._segment, needed)
         except NoSpace as error:
-            self._no_more = f"; it has no memory to grow: {error.strerror}"
+            self._no_more = _no_memory(error)
             return False
         return True
 
@@ -78,6 +78,8 @@ class Chain(_core.Chain, Attachment):
 
     def _in_own_words(self, result: str, verb: str, length: int) -> BaseException | None:
         """Called by diagnosis for what is not as with a ring."""
+        if result == "pages_lost":
+            return super()._in_own_words(result, verb, length)
         if result == "closed":
             return self._closed_as(f"{self._shown or title(self)} is closed")
         if result == "shut_down":
@@ -100,9 +102,11 @@ class Chain(_core.Chain, Attachment):
 
     def _full(self, length: int) -> Full:
         bound = f"maxsize {self._maxsize}" if self._maxsize else "no bound"
+        lacking = self._lacking
+        no_more = _no_memory(growing.no_space(self._segment, lacking)) if lacking else self._no_more
         return Full(
             f"{title(self)} has no room for {length} bytes: {self.in_flight()} messages ({bound}), {self._reserved} "
-            f"bytes in use of max_bytes={self._max_bytes}; wait longer, or add consumers{self._no_more}"
+            f"bytes in use of max_bytes={self._max_bytes}; wait longer, or add consumers{no_more}"
         )
 
     # --- for those who wait in an event loop ---
@@ -114,6 +118,10 @@ class Chain(_core.Chain, Attachment):
         for older in [each for each in self._lots_of if each < self._links[1]]:
             del self._lots_of[older]
         return self._lots_of.setdefault(link, weakref.WeakValueDictionary())
+
+
+def _no_memory(error: NoSpace) -> str:
+    return f"; it has no memory to grow: {error.strerror}"
 
 
 def _single_bytes(length: int) -> int:

@@ -36,6 +36,11 @@ class Control:
         """Index of the newest link."""
         return self._chain._links[2]
 
+    @property
+    def max_bytes(self) -> int:
+        """The most memory that its links may have together."""
+        return self._chain._max_bytes
+
     @contextlib.contextmanager
     def lock(self, patience: float | None = None) -> Iterator[bool]:
         """Alone among all who link and finish, until the with block ends or the process does; False: not in time."""

@@ -11,6 +11,8 @@ import os
 import sys
 from collections.abc import Iterator
 
+if sys.platform != "win32":
+    from shmring.segment import refusals
 if sys.platform == "linux":
     from shmring.segment import locks
 
@@ -34,9 +36,34 @@ class Shortage(OSError):
     """
 
 
+class Descriptor:
+    """A descriptor that is ours, and is closed only while it is: programs close descriptors that are not theirs.
+
+    (Daemons close all that there are.) Its number may be another file by then, which device and inode tell.
+    """
+
+    def __init__(self, fd: int) -> None:
+        found = os.fstat(fd)
+        self._fd, self._file = fd, (found.st_dev, found.st_ino)
+
+    def close(self) -> None:
+        """Close it unless that has happened; may be called again."""
+        fd, self._fd = self._fd, -1
+        if fd < 0:
+            return
+        try:
+            found = os.fstat(fd)
+            if (found.st_dev, found.st_ino) == self._file:
+                os.close(fd)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+
+
 def has_proc() -> bool:
     """Is /proc there, and this process in it?"""
-    return os.path.isdir(_MY_DESCRIPTORS)
+    assert sys.platform != "win32"
+    return refusals.is_folder(_MY_DESCRIPTORS)
 
 
 def no_proc() -> Shortage:
@@ -58,7 +85,10 @@ def shortage_explained() -> Iterator[None]:
         told = _explained(error)
         if told is None or told is error:
             raise
-        raise told from error
+        try:
+            raise told from error
+        finally:
+            del told  # else its traceback keeps it, and all that was half made, until garbage is collected
 
 
 @contextlib.contextmanager
@@ -74,7 +104,10 @@ def watch_explained() -> Iterator[None]:
                 f"{error.strerror}: a wait in an event loop takes an eventfd and a thread of this process; allow them "
                 "(ulimit -u, the sandbox), or wait in a thread of your own: asyncio.to_thread",
             )
-        raise told from error
+        try:
+            raise told from error
+        finally:
+            del told  # as above
 
 
 def _explained(error: OSError) -> Shortage | None:

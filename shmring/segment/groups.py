@@ -167,15 +167,8 @@ def _unescaped(field: str) -> str:
 def _read(path: str) -> str | None:
     """A small file of the kernel; None where it cannot be read: then nothing is known of that limit."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # An object that closes itself, as a signal's handler may raise at any moment in here.
+        with open(path, "rb", buffering=0) as file:
+            return (file.readall() or b"").decode("utf-8", "replace")
     except OSError:
         return None
-    try:
-        parts = []
-        while part := os.read(fd, 1 << 16):
-            parts.append(part)
-        return b"".join(parts).decode("utf-8", "replace")
-    except OSError:
-        return None
-    finally:
-        os.close(fd)

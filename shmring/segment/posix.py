@@ -14,11 +14,11 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from shmring import _core
 from shmring.errors import Corrupt, NoSpace, NotReady, NotThere, ShmringError
-from shmring.segment import contract, limits, refusals, shared_memory, transfer
+from shmring.segment import contract, descriptors, limits, refusals, shared_memory, transfer
 from shmring.segment import reserve as storage
 from shmring.segment.descriptors import shortage_explained
 from shmring.segment.names import SHARED_MEMORY, check_name, check_path, os_name
@@ -37,6 +37,38 @@ _HUGE_PAGE = 2 * 1024 * 1024
 _MFD_NOEXEC_SEAL = 8  # Linux 6.3
 
 
+Mapping = TypeVar("Mapping", bound=mmap.mmap)
+
+
+def _protection(readonly: bool) -> int:
+    return mmap.PROT_READ if readonly else mmap.PROT_READ | mmap.PROT_WRITE
+
+
+def map_file(
+    kind: type[Mapping], fd: int, size: int, *, offset: int = 0, readonly: bool = False, private: bool = False
+) -> Mapping:
+    """Map a part of a file by an object that keeps no descriptor.
+
+    The standard library's mmap keeps a duplicate, for its resize: one more for each ring, and one that it closes by
+    number, whosever that is by then where somebody (a daemon's start) has closed all that there were.
+    """
+    try:
+        mapping = kind(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, _protection(readonly))
+    except OSError as error:
+        if error.errno != errno.ENOMEM:  # memory of one's own has limits that shared memory has not: the other way then
+            raise
+    else:
+        try:
+            _core.map_over(mapping, fd, offset, not readonly, not private)
+            return mapping
+        except OSError as error:
+            mapping.close()
+            if error.errno != errno.EINVAL:  # huge pages have an alignment
+                raise
+    flags = mmap.MAP_PRIVATE if private else mmap.MAP_SHARED
+    return kind(fd, size, flags, _protection(readonly), offset=offset)
+
+
 class Segment(mmap.mmap):
     """One mapping: bytes-like, writable unless ``readonly``, seen by other processes unless ``private``.
 
@@ -50,6 +82,7 @@ class Segment(mmap.mmap):
     readonly: bool
     private: bool
     huge: bool
+    _descriptor: descriptors.Descriptor | None = None
     users: int = 0  # attachments that go through this mapping; the last of them closes it
 
     @classmethod
@@ -70,19 +103,22 @@ class Segment(mmap.mmap):
 
         ``too_short`` is raised where the file has been shortened meanwhile.
         """
-        flags = mmap.MAP_PRIVATE if private else mmap.MAP_SHARED
-        if fd < 0:
-            flags |= mmap.MAP_ANONYMOUS | (_MAP_HUGETLB if huge else 0)
-        protection = mmap.PROT_READ if readonly else mmap.PROT_READ | mmap.PROT_WRITE
+        what = path or (f"shared memory {name!r}" if name else "memory")
         try:
-            self = cls(fd, size, flags, protection, offset=offset)
+            if fd < 0:
+                flags = mmap.MAP_ANONYMOUS | (mmap.MAP_PRIVATE if private else mmap.MAP_SHARED)
+                self = cls(-1, size, flags | (_MAP_HUGETLB if huge else 0), _protection(readonly))
+                self._descriptor = None
+            else:
+                descriptor = descriptors.Descriptor(fd)
+                if os.fstat(fd).st_size < offset + size:  # all was in range just now
+                    raise too_short(f"{what} was truncated by somebody else")
+                self = map_file(cls, fd, size, offset=offset, readonly=readonly, private=private)
+                self._descriptor = descriptor
         except BaseException as error:
             if fd >= 0:
                 os.close(fd)
-            what = path or (f"shared memory {name!r}" if name else "memory")
-            if isinstance(error, ValueError) and fd >= 0:  # all was in range just now
-                raise too_short(f"{what} was truncated by somebody else") from None
-            if isinstance(error, OSError) and not huge:
+            if isinstance(error, OSError) and not isinstance(error, ShmringError) and not huge:
                 raise limits.mapping_refused(error, size, what) from None
             raise
         self.fd, self.name, self.path, self.readonly, self.private, self.huge = fd, name, path, readonly, private, huge
@@ -236,15 +272,14 @@ class Segment(mmap.mmap):
             raise BufferError(
                 "views of this segment are alive; release memoryviews and delete arrays of it before close()"
             ) from None
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            os.close(fd)
+        self.fd = -1
+        if self._descriptor is not None:
+            self._descriptor.close()
 
     def __del__(self) -> None:
-        fd = getattr(self, "fd", -1)
-        if fd >= 0:
+        if self._descriptor is not None:
             with contextlib.suppress(OSError, TypeError):  # the interpreter may be half gone
-                os.close(fd)
+                self._descriptor.close()
 
     def __exit__(self, *details: object) -> None:
         self.close()

@@ -18,7 +18,15 @@ ANYWHERE = "give a path= elsewhere, or no name"
 
 def has_shared_memory() -> bool:
     """Is there a folder for named shared memory? Minimal chroots, and AWS Lambda, have none."""
-    return os.path.isdir(SHARED_MEMORY)
+    return is_folder(SHARED_MEMORY)
+
+
+def is_folder(path: str) -> bool:
+    """Also where this process may not look: os.path.isdir would say no."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except OSError as error:
+        return error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 def in_folder(error: OSError, folder: str, what: str, needed: int = 0, *, instead: str = ANYWHERE) -> OSError:
@@ -41,7 +49,7 @@ def in_folder(error: OSError, folder: str, what: str, needed: int = 0, *, instea
 
 def _told(number: int, reason: str, folder: str, what: str) -> tuple[str, str, str]:
     """What was refused, and what to do about it: in the folder of shared memory, and in any other."""
-    if number == errno.ENOENT and not os.path.isdir(folder):
+    if number == errno.ENOENT and not is_folder(folder):
         return f"there is no folder {folder} for {what}", _MOUNT, "make it, or give another path"
     if number == errno.ENOTDIR:
         return f"{folder}, which is to have {what} in it, is no folder", _MOUNT, "give a path in a folder"

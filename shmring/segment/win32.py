@@ -328,10 +328,22 @@ def file_size(handle: int) -> int:
 
 def file_identity(handle: int) -> tuple[int, int]:
     """What tells this file from every other: its volume, and its number there."""
+    found = _information_of(handle)
+    return found.volume, found.index_high << 32 | found.index_low
+
+
+def file_changed(handle: int) -> float:
+    """When it was written last, as time.time() says it."""
+    written = _information_of(handle).written
+    since_1601 = written.dwHighDateTime << 32 | written.dwLowDateTime  # in units of 100 ns
+    return float(since_1601 / 10**7 - 11_644_473_600)
+
+
+def _information_of(handle: int) -> _FileInformation:
     found = _FileInformation()
     if not _file_information(handle, byref(found)):
         raise _error()
-    return found.volume, found.index_high << 32 | found.index_low
+    return found
 
 
 def make_sparse(handle: int) -> None:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from shmring import _core
-from shmring.errors import NoSpace, NotReady
+from shmring.errors import Corrupt, NoSpace, NotReady
 from shmring.segment import contract, entries, inheritance, win32
 from shmring.segment.machine import check_machine, machine
 from shmring.segment.names import check_path
@@ -219,6 +219,7 @@ class Segment(_core.View):
             length,
             entry=self.entry,
             life=win32.duplicate(self._life) if self._life else 0,
+            file=win32.duplicate(self._file) if self._file != _NO_FILE else _NO_FILE,
             name=self.name,
             path=self.path,
             readonly=readonly or (self.readonly and not private),
@@ -331,7 +332,7 @@ def of_entry(
     private: bool = False,
     handle: int | None = None,
 ) -> Segment:
-    """Memory of the page file that somebody else has; FileNotFoundError when nobody has it any more."""
+    """Memory of the page file that somebody else has; FileNotFoundError when nobody has it any more. Corrupt."""
     life = win32.hold_event(entry.sign_of_life)  # first, so that nobody takes the entry for stale meanwhile
     try:
         if handle is None:
@@ -351,9 +352,8 @@ def of_entry(
     try:
         return Segment._map(handle, entry.size, entry=entry, life=life, name=name, readonly=readonly, private=private)
     except PermissionError:  # what MapViewOfFile says for more than there is
-        raise OSError(
-            errno.EIO,
-            f"the entry of {entry.name!r} is damaged: its memory has fewer than the {entry.size} bytes it says",
+        raise Corrupt(
+            f"the entry of {entry.name!r} is damaged: its memory has fewer than the {entry.size} bytes it says"
         ) from None
 
 

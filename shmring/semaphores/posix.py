@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import mmap
 import os
 import pathlib
 import re
@@ -18,7 +19,7 @@ import time
 import posix_ipc
 
 from shmring.errors import NotThere
-from shmring.segment import refusals
+from shmring.segment import posix, refusals
 from shmring.segment.names import SHARED_MEMORY
 from shmring.semaphores.naming import names
 
@@ -53,35 +54,45 @@ def _refused(error: OSError) -> OSError:
     return refusals.in_folder(error, SHARED_MEMORY, _WHAT, instead=_OTHER_KIND)
 
 
+def _is_there(path: pathlib.Path) -> bool:
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 class Hold:
-    """Says that somebody uses these semaphores, until it is closed or its process has ended."""
+    """Says that somebody uses these semaphores, until it is closed or its process has ended.
+
+    It is a mapping of one of them, which keeps the lock of the description that it was made through, without a
+    descriptor that others could close.
+    """
 
     def __init__(self, identity: int) -> None:
         """NotThere when they are gone."""
-        self._fd = -1
         first, *others = _files(identity)
-        self._fd = _open(first)
+        fd = _open(first)
         try:
-            self._lock()
+            _lock(fd)
             # Removed between the opening and the locking, or some of them.
-            if not os.fstat(self._fd).st_nlink or not all(map(os.path.exists, others)):
+            if not os.fstat(fd).st_nlink or not all(map(_is_there, others)):
                 raise NotThere(errno.ENOENT, f"the semaphores of ring {identity:016x} were removed")
-        except BaseException:
-            self.close()
-            raise
-
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_SH)
-        except OSError as error:
-            text = f"{error.strerror}: {SHARED_MEMORY} refuses the lock (flock) that says who uses {_WHAT}"
-            raise OSError(error.errno, f"{text}; {_OTHER_KIND}") from None
+            self._mapping = posix.map_file(mmap.mmap, fd, 1, readonly=True)
+        finally:
+            os.close(fd)
 
     def close(self) -> None:
         """Let go; may be called again."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        self._mapping.close()
+
+
+def _lock(fd: int) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+    except OSError as error:
+        text = f"{error.strerror}: {SHARED_MEMORY} refuses the lock (flock) that says who uses {_WHAT}"
+        raise OSError(error.errno, f"{text}; {_OTHER_KIND}") from None
 
 
 def make(identity: int, *, empty: int, mode: int) -> Hold:
@@ -128,8 +139,8 @@ def _with_number(error: Exception) -> OSError:
     """What posix_ipc meant: most of its exceptions have no errno."""
     if isinstance(error, OSError) and error.errno is not None:
         return error
-    if isinstance(error, posix_ipc.ExistentialError):  # of either
-        number = errno.EEXIST if refusals.has_shared_memory() else errno.ENOENT
+    if isinstance(error, posix_ipc.ExistentialError):  # of either; a C library that may not look says that they exist
+        number = errno.EIO if refusals.has_shared_memory() else errno.ENOENT
     elif isinstance(error, posix_ipc.PermissionsError):
         number = errno.EACCES
     elif isinstance(error, MemoryError):
@@ -160,8 +171,11 @@ def identities() -> set[int]:
     return {int(found[1], 16) for found in map(_FILE.fullmatch, names_of_files) if found}
 
 
-def remove_if_unused(identity: int, *, only_look: bool = False) -> bool:
-    """Unlink them unless somebody holds them or they are in the making. PermissionError for those of others."""
+def remove_if_unused(identity: int, *, only_look: bool = False, however_young: bool = False) -> bool:
+    """Unlink them unless somebody holds them or they are in the making. PermissionError for those of others.
+
+    ``however_young``: nobody can be making them.
+    """
     try:
         fd = _open(_files(identity)[0])
     except NotThere:  # their maker, or a cleaner, died halfway
@@ -169,7 +183,7 @@ def remove_if_unused(identity: int, *, only_look: bool = False) -> bool:
             remove("semaphore", identity)
         return True
     try:
-        if time.time() - os.fstat(fd).st_ctime < _BEING_MADE:
+        if not however_young and time.time() - os.fstat(fd).st_ctime < _BEING_MADE:
             return False
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

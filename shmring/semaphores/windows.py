@@ -48,6 +48,6 @@ def identities() -> set[int]:
     return set()
 
 
-def remove_if_unused(identity: int, *, only_look: bool = False) -> bool:
+def remove_if_unused(identity: int, *, only_look: bool = False, however_young: bool = False) -> bool:
     """Nothing to do."""
     return False

@@ -8,8 +8,8 @@ was announced by the one who died.
 
 from __future__ import annotations
 
-import importlib
 import logging
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,17 +18,14 @@ from shmring import segment
 from shmring.errors import Closed, Empty, PeerDied, ShutDown
 from shmring.ring import Ring
 from shmring.workers import parcels
+from shmring.workers.beginning import Beginning, become_worker
 from shmring.workers.failures import sent_error
-from shmring.workers.functions import PickledFunction, function_of
-from shmring.workers.parcels import Packed, Parcel
+from shmring.workers.parcels import Packed
+from shmring.workers.pickles import PACKAGES, unresolved
 from shmring.workers.shelf import Raw
 
 RUNNING = 1
 _LOOK_FOR_RECEIPTS = 0.05
-
-
-class _Unresolved(Exception):
-    """The task names something that this process cannot import."""
 
 
 class Worker:
@@ -86,30 +83,42 @@ class Worker:
             self.left -= 1
             leaves = not self.left
         try:
-            parcel = parcels.opened(raw)
-            value = call(parcel)
-            answer = self.packed(key, parcels.DONE, began, value, bool(parcel.flags & parcels.LEASED))
-        except _Unresolved as error:
-            answer = self.packed_failure(key, parcels.UNRESOLVED, began, error.__cause__ or error)
+            answer = self.answered(raw, key, began)
         except BaseException as error:
-            answer = self.packed_failure(key, parcels.FAILED, began, error)
+            answer = self.failure(key, parcels.FAILED, began, error)
         self.send(answer)
         return not leaves
 
+    def answered(self, raw: Raw, key: int, began: int) -> Packed:
+        """Run a task; its result, ready to be sent."""
+        parcel = parcels.opened(raw)
+        try:
+            function, args, kwargs = parcel.value()
+        except Exception as error:
+            missing = unresolved(parcel.body, error)
+            if not missing:
+                raise
+            return self.packed(key, parcels.UNRESOLVED, began, (missing, sent_error(error)))
+        del raw
+        value = call(parcel.kind, function, args, kwargs)
+        return self.packed(key, parcels.DONE, began, value, bool(parcel.flags & parcels.LEASED))
+
     def packed(self, key: int, kind: int, began: int, value: Any, leased: bool = False) -> Packed:
         """A result, ready to be sent."""
-        body, buffers, flags = parcels.pickled(value)
-        leased = leased and bool(buffers)
-        limit = 0 if leased else self.limit
+        body, buffers = parcels.pickled(value)
+        limit = 0 if leased and buffers else self.limit
         extra = (time.perf_counter_ns() - began) << 8 | self.slot
-        return Packed(key, kind, flags, extra, b"", body, buffers, limit)
+        return Packed(key, kind, 0, extra, body, buffers, limit)
 
-    def packed_failure(self, key: int, kind: int, began: int, error: BaseException) -> Packed:
-        """An exception and its traceback as text; in place of one that cannot be pickled, why it cannot."""
-        return self.packed(key, kind, began, tuple(sent_error(error)))
+    def failure(self, key: int, kind: int, began: int, error: BaseException) -> Packed:
+        """An exception and its traceback as text; in place of one that cannot be sent, why it cannot."""
+        try:
+            return self.packed(key, kind, began, tuple(sent_error(error)))
+        except Exception as problem:  # it is too long for the ring, and there is no memory for it
+            return self.packed(key, kind, began, tuple(sent_error(problem)))
 
     def send(self, answer: Packed) -> None:
-        """Put a result; a KeyboardInterrupt meanwhile is put off. Nobody hears it when the pool's process has died."""
+        """Put a result; a KeyboardInterrupt is put off until then. It is dropped if the pool's process has died."""
         if answer.aside:
             self.asides.append(answer.aside)
         while True:
@@ -131,48 +140,46 @@ class Worker:
 
     def pool_lives(self) -> bool:
         """Is the process that started this one alive?"""
-        for package in ("multiprocess", "multiprocessing"):
-            parent = importlib.import_module(package).parent_process()
+        for package in PACKAGES:
+            process = sys.modules.get(f"{package}.process")
+            parent = process.parent_process() if process is not None else None
             if parent is not None:
                 return bool(parent.is_alive())
         return False
 
 
-def call(parcel: Parcel) -> Any:
+def call(kind: int, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call what a task asks for."""
-    try:
-        if parcel.function:
-            function = function_of(parcel.function, bool(parcel.flags & parcels.FUNCTION_BY_DILL))
-            args, kwargs = parcel.value()
-        else:
-            function, args, kwargs = parcel.value()
-    except (AttributeError, ImportError) as error:
-        raise _Unresolved from error
-    if parcel.kind == parcels.CHUNK:
+    if kind == parcels.CHUNK:
         return [function(*each) for each in args[0]]
-    if parcel.kind == parcels.BATCH:
+    if kind == parcels.BATCH:
         run, items, expand = args
         return run(function, items, expand)
     return function(*args, **kwargs)
 
 
 def main(
-    tasks: Ring,
-    results: Ring,
-    board: segment.Segment,
-    slot: int,
-    max_tasks: int | None,
-    initializer: Callable[..., object] | PickledFunction | None,
-    initargs: tuple[Any, ...],
+    tasks: Ring, results: Ring, board: segment.Segment, slot: int, max_tasks: int | None, beginning: Beginning
 ) -> None:
     """Be a worker."""
     worker = Worker(tasks, results, board, slot, max_tasks)
+    began = time.perf_counter_ns()
+    become_worker(beginning)
+    try:
+        initializer, initargs = beginning.loaded()
+    except Exception as error:
+        missing = beginning.missing(error)
+        if missing:
+            worker.send(worker.packed(slot, parcels.LACKING, began, (missing, sent_error(error))))
+        else:
+            worker.send(worker.failure(slot, parcels.NOT_READY, began, error))
+        return
     if initializer is not None:
         try:
             initializer(*initargs)
         except BaseException as error:
             logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
-            worker.send(worker.packed_failure(slot, parcels.NOT_READY, time.perf_counter_ns(), error))
+            worker.send(worker.failure(slot, parcels.NOT_READY, began, error))
             return
     worker.send(Packed(slot, parcels.READY))
     worker.run()

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Sequence
+from multiprocessing import connection
 from typing import Any
 
-from multiprocess import connection
-
 from shmring import segment
-from shmring.errors import ShmringError
+from shmring.errors import Closed, ShmringError
 from shmring.ring import Ring
 from shmring.segment.descriptors import shortage_explained
 from shmring.workers import child, parcels
-from shmring.workers.failures import KILL
-from shmring.workers.functions import main_as_children_find_it
+from shmring.workers.beginning import Beginning
+from shmring.workers.mains import ready_to_start
 from shmring.workers.parcels import Packed
 from shmring.workers.waker import Waker
 
@@ -37,6 +35,7 @@ class Member:
         self.ready = False
         self.finished = False  # it said that it leaves
         self.exitcode: int | None = None
+        self.failure: BaseException | None = None  # of its initializer
         self._pidfd = -1
         if sys.platform != "win32":
             with contextlib.suppress(AttributeError, OSError):
@@ -60,10 +59,9 @@ class Member:
                     os.kill(self.pid, number)
 
     def reap(self) -> None:
-        """Wait for the process, which has ended."""
+        """Wait for the process, which has ended. Others may look at it later, as at the standard library's."""
         self.process.join()
         self.exitcode = self.process.exitcode
-        self.process.close()
 
     def close(self) -> None:
         """Give the descriptor back."""
@@ -81,31 +79,35 @@ class Crew:
         tasks: Ring,
         results: Ring,
         size: int,
-        start: Callable[[], tuple[Any, ...]],
+        beginning: Beginning,
         max_tasks: int | None,
     ) -> None:
         self._context, self._tasks, self._results = context, tasks, results
-        self._start, self._max_tasks = start, max_tasks
+        self._beginning, self._max_tasks = beginning, max_tasks
+        self._method: str = context.get_start_method(allow_none=False)
         self.owner = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may come in between
         self._free = [*range(size)]
         self.members: dict[int, Member] = {}  # by slot, until the pool has heard of the end
         self._watched: dict[int, Member] = {}
         self._board = segment.anonymous(16 * size, transferable=True)
         self.words = memoryview(self._board).cast("Q")
         self._waker: Waker | None = Waker()
-        self._leaving = self._killing = False
+        self._leaving = self._over = False
+        self._signals: list[int] = []  # still to be sent to those who do not leave; the last of them again and again
 
     @shortage_explained()
     def hire(self) -> Member:
-        """Start a worker. Raises what starting a process raises."""
+        """Start a worker. Raises what starting a process raises, and Closed when all have left and none may come."""
         with self._lock:
+            if self._over:
+                raise Closed("this pool has ended")
             slot = self._free.pop()
             try:
                 self.words[2 * slot] = self.words[2 * slot + 1] = 0
-                arguments = (self._tasks, self._results, self._board, slot, self._max_tasks, *self._start())
+                arguments = (self._tasks, self._results, self._board, slot, self._max_tasks, self._beginning)
                 process = self._context.Process(target=child.main, args=arguments)
-                with main_as_children_find_it():
+                with ready_to_start(process, self._method):
                     process.start()
             except BaseException:
                 self._free.append(slot)
@@ -136,19 +138,28 @@ class Crew:
         """In a forked child: its multiprocessing must not take our workers for children to be joined when it ends."""
         for member in [*self.members.values()]:
             package = type(member.process).__module__.partition(".")[0]
-            with contextlib.suppress(ImportError, AttributeError):
-                importlib.import_module(f"{package}.process")._children.discard(member.process)
+            children = getattr(sys.modules.get(f"{package}.process"), "_children", None)
+            if children is not None:
+                children.discard(member.process)
 
     def dismiss(self) -> None:
         """No more work: the thread ends when all workers have."""
         self._leaving = True
         self.wake()
 
-    def kill(self, number: int) -> None:
-        """Send every worker a signal, and SIGKILL to those who do not mind it. Nobody is hired any more."""
-        self._killing = True
+    def kill(self, signals: Sequence[int]) -> None:
+        """Send every worker these signals, one a second as long as it does not leave; 0 is no more than the second.
+
+        No worker is hired from now on; one that is just being started receives the next signal.
+        """
+        self._signals = [*signals]
+        self._signal_next()
+        self.wake()
+
+    def _signal_next(self) -> None:
         with self._lock:
-            for member in self._watched.values():
+            number = self._signals[0] if len(self._signals) == 1 else self._signals.pop(0)
+            for member in self._watched.values() if number else ():
                 member.signal(number)
 
     def watch(self) -> None:
@@ -158,12 +169,13 @@ class Crew:
         while True:
             with self._lock:
                 watched = [*self._watched.values()]
-            if self._leaving and not watched:
+                self._over = self._leaving and not watched
+            if self._over:
                 break
             signs = [waker.sign, *(sign for member in watched for sign in member.signs)]
-            ready = {*connection.wait(signs, _GRACE if self._killing else None)}
-            if self._killing and not ready:
-                self.kill(KILL)
+            ready = {*connection.wait(signs, _GRACE if self._signals else None)}
+            if self._signals and not ready:
+                self._signal_next()
             for member in watched:
                 if ready.intersection(member.signs):
                     member.reap()

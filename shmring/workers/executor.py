@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import collections
-import importlib
+import functools
 import itertools
+import multiprocessing
 import operator
 import os
 import signal
+import sys
 import threading
 import time
 import weakref
@@ -17,9 +19,10 @@ from typing import Any, TypeVar
 
 from shmring.segment.descriptors import shortage_explained
 from shmring.workers import parcels
+from shmring.workers.beginning import Beginning
 from shmring.workers.crew import MOST_WORKERS
 from shmring.workers.failures import KILL
-from shmring.workers.functions import PickledFunction, function_pickle
+from shmring.workers.pickles import PACKAGES, Names
 from shmring.workers.pool import Pool
 from shmring.workers.tasks import Task
 
@@ -27,7 +30,12 @@ T = TypeVar("T")
 
 DEFAULT_CAPACITY = "16 MiB"
 _BUNDLE = 64
+_PRELOADED = "shmring.workers.child"  # by the fork server
 _NOT_LATER = 0.0005  # seconds
+_GREEN = (
+    ("gevent.monkey", "is_module_patched", "threading", "gevent.monkey.patch_all(thread=False)"),
+    ("eventlet.patcher", "is_monkey_patched", "thread", "eventlet.monkey_patch(thread=False)"),
+)
 _pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 _interpreter_ends = False
 
@@ -63,17 +71,18 @@ class ProcessPoolExecutor(Executor):
         leased: bool = False,
         progress: bool | str = False,
     ) -> None:
+        _check_threads()
         self._max_workers = _checked_size(max_workers)
         if initializer is not None and not callable(initializer):
             raise TypeError(f"initializer is {initializer!r}; it must be a callable")
         if not isinstance(retries, int) or retries < 0:
             raise ValueError(f"retries is {retries!r}; it is how often a task is run again, from 0")
         self._mp_context = _checked_context(mp_context, max_tasks_per_child)
-        self._known: dict[int, tuple[Callable[..., Any], tuple[bytes, bool] | None]] = {}
         self._retries, self._leased, self._progress = retries, leased, progress
-        start = _Start(initializer, initargs)
+        names = Names(_package_of(self._mp_context))
+        beginning = Beginning(initializer, initargs, names)
         _register_at_exit()
-        self._pool = Pool(self._mp_context, self._max_workers, start, max_tasks_per_child, capacity)
+        self._pool = Pool(self._mp_context, self._max_workers, beginning, names, max_tasks_per_child, capacity)
         _pools.add(self._pool)
         self._finalizer = weakref.finalize(self, _end, self._pool, os.getpid())
         self._finalizer.atexit = False
@@ -106,17 +115,22 @@ class ProcessPoolExecutor(Executor):
         """
         if chunksize < 1:
             raise ValueError(f"chunksize is {chunksize}; it must be >= 1")
-        if buffersize is not None and (not isinstance(buffersize, int) or buffersize < 1):
-            raise ValueError(f"buffersize is {buffersize!r}; it is an int from 1, or None to submit all at once")
+        if buffersize is not None and not isinstance(buffersize, int):
+            raise TypeError(f"buffersize must be an integer or None; it is {buffersize!r}")
+        if buffersize is not None and buffersize < 1:
+            raise ValueError(f"buffersize is {buffersize}; it must be >= 1, or None to submit all at once")
         give_up = None if timeout is None else time.monotonic() + timeout
         calls: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
         kind = parcels.CALL
         if chunksize > 1:
             kind = parcels.CHUNK
             calls = _chunks(calls, chunksize)
-        tasks = self._tasks(fn, calls, kind, self._flags(leased))
+        flags, retries = self._flags(leased), self._retries
+        tasks = (Task(fn, args, {}, retries, kind, flags) for args in calls)
         submitted = collections.deque(self._submit_all(tasks, buffersize))
-        results = self._results(submitted, tasks if buffersize else None, give_up)
+        # Its iterator keeps an executor that it submits more to, and no other: that may be collected before it.
+        more = None if buffersize is None else functools.partial(self._submit_all, tasks, 1)
+        results = _results(submitted, more, give_up)
         if kind == parcels.CHUNK:
             results = itertools.chain.from_iterable(results)
         shown = self._progress if progress is None else progress
@@ -130,23 +144,13 @@ class ProcessPoolExecutor(Executor):
     def _submit_batch(
         self, run: Callable[..., T], fn: Callable[[Any], Any], items: list[Any], expand: bool, retries: int
     ) -> Future[T]:
-        """For pipelines: ``run(fn, items, expand)`` in a worker, with the function pickled apart from the items."""
-        known = self._known.get(id(fn))
-        if known is None or known[0] is not fn:
-            self._known[id(fn)] = known = (fn, _tried_pickle(fn))
-        args = (run, items, expand)
-        task = Task(fn, args, {}, retries, parcels.BATCH, self._flags(None), known[1])
+        """For pipelines: ``run(fn, items, expand)`` in a worker."""
+        task = Task(fn, (run, items, expand), {}, retries, parcels.BATCH, self._flags(None))
         self._pool.submit((task,), self._refusal)
         return task.future
 
     def _flags(self, leased: bool | None) -> int:
         return parcels.LEASED if (self._leased if leased is None else leased) else 0
-
-    def _tasks(self, fn: Callable[..., T], calls: Iterator[tuple[Any, ...]], kind: int, flags: int) -> Iterator[Task]:
-        """A task for each call; the function is pickled once for all of them."""
-        known = _tried_pickle(fn)
-        for args in calls:
-            yield Task(fn, args, {}, self._retries, kind=kind, flags=flags, pickle=known)
 
     def _submit_all(self, tasks: Iterator[Task], limit: int | None) -> Iterator[Future[Any]]:
         """Many at a time, unless the next one is long in coming."""
@@ -162,18 +166,6 @@ class ProcessPoolExecutor(Executor):
         if bundle:
             self._pool.submit(bundle, self._refusal)
             yield from (each.future for each in bundle)
-
-    def _results(
-        self, futures: collections.deque[Future[Any]], more: Iterator[Task] | None, give_up: float | None
-    ) -> Iterator[Any]:
-        try:
-            while futures:
-                if more is not None:
-                    futures.extend(self._submit_all(more, 1))
-                yield _result_of(futures.popleft(), None if give_up is None else give_up - time.monotonic())
-        finally:
-            for future in futures:
-                future.cancel()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls, and leave when those pending are done; ``cancel_futures`` drops what has not begun.
@@ -210,11 +202,17 @@ class ProcessPoolExecutor(Executor):
         return f"<ProcessPoolExecutor max_workers={self._max_workers}{' broken' if self._broken else ''}>"
 
 
-def _tried_pickle(fn: Callable[..., Any]) -> tuple[bytes, bool] | None:
+def _results(
+    futures: collections.deque[Future[Any]], more: Callable[[], Iterator[Future[Any]]] | None, give_up: float | None
+) -> Iterator[Any]:
     try:
-        return function_pickle(fn, False)
-    except Exception:  # raised again, and told, by each future
-        return None
+        while futures:
+            if more is not None:
+                futures.extend(more())
+            yield _result_of(futures.popleft(), None if give_up is None else give_up - time.monotonic())
+    finally:
+        for future in futures:
+            future.cancel()
 
 
 def _result_of(future: Future[Any], timeout: float | None) -> Any:
@@ -226,22 +224,6 @@ def _result_of(future: Future[Any], timeout: float | None) -> Any:
             future.cancel()
     finally:
         del future
-
-
-class _Start:
-    """What a worker begins with, pickled when one is started.
-
-    The arguments go with the process and not through a ring, so they may be locks and queues of multiprocessing.
-    """
-
-    def __init__(self, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
-        self._initializer, self._initargs = initializer, initargs
-
-    def __call__(self) -> tuple[Any, ...]:
-        if self._initializer is None:
-            return None, ()
-        data, is_dill = function_pickle(self._initializer, False)
-        return (PickledFunction(data, is_dill) if data else self._initializer), self._initargs
 
 
 def _chunks(calls: Iterator[tuple[Any, ...]], size: int) -> Iterator[tuple[Any, ...]]:
@@ -264,14 +246,39 @@ def _checked_size(max_workers: int | None) -> int:
     return max_workers
 
 
+def _package_of(context: Any) -> str:
+    """Whose processes a context starts, multiprocessing's or multiprocess'."""
+    return type(context).__module__.partition(".")[0]
+
+
+def _default_context() -> Any:
+    """The fork server's where there is one, unless the program has chosen to spawn."""
+    methods = multiprocessing.get_all_start_methods()
+    if "forkserver" not in methods or multiprocessing.get_start_method(allow_none=True) == "spawn":
+        return multiprocessing.get_context("spawn")
+    from multiprocessing import forkserver
+
+    context = multiprocessing.get_context("forkserver")
+    loaded = [*forkserver._forkserver._preload_modules]  # type: ignore[attr-defined]
+    if _PRELOADED not in loaded:
+        context.set_forkserver_preload([*loaded, _PRELOADED])
+    return context
+
+
+def _check_threads() -> None:
+    """A greenlet in the place of a thread would wait for processes, and with it all others."""
+    for patcher, asks, threads, remedy in _GREEN:
+        module = sys.modules.get(patcher)
+        if module is not None and getattr(module, asks)(threads):
+            raise RuntimeError(
+                f"{patcher} has replaced threads by greenlets in this program, and a pool of processes needs a thread "
+                f"that waits beside them; leave threads as they are: {remedy}"
+            )
+
+
 def _checked_context(context: Any, max_tasks: int | None) -> Any:
     if context is None:
-        package = importlib.import_module("multiprocess")
-        if "forkserver" in package.get_all_start_methods():
-            context = package.get_context("forkserver")
-            context.set_forkserver_preload(["shmring.workers.child"])
-        else:
-            context = package.get_context("spawn")
+        context = _default_context()
     if max_tasks is not None:
         if not isinstance(max_tasks, int):
             raise TypeError(f"max_tasks_per_child must be an integer; it is {max_tasks!r}")
@@ -316,11 +323,20 @@ def _end_all() -> None:
 
 
 def _register_at_exit() -> None:
-    """As concurrent.futures does: before the interpreter waits for threads, and before any atexit function."""
-    global _registered
-    if not _registered:
-        _registered = True
+    """As concurrent.futures does: before the interpreter waits for threads, and before any atexit function.
+
+    A child of multiprocessing waits for its own children before that, so there it is done earlier.
+    """
+    if "main" not in _registered:
+        _registered.add("main")
         threading._register_atexit(_end_all)  # type: ignore[attr-defined]
+    for package in PACKAGES:
+        process = sys.modules.get(f"{package}.process")
+        if (package, os.getpid()) in _registered or process is None or process.parent_process() is None:
+            continue
+        _registered.add((package, os.getpid()))
+        sys.modules[f"{package}.util"].Finalize(None, _end_all, exitpriority=_BEFORE_CHILDREN)
 
 
-_registered = False
+_BEFORE_CHILDREN = 100  # their own finalizers of queues and the like have less
+_registered: set[object] = set()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copyreg
-import importlib
-import io
 import pickle
 import signal
 import traceback
@@ -13,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool, _RemoteTraceback
 from typing import Any, NamedTuple, cast
 
 from shmring.errors import ShmringError
+from shmring.workers.pickles import whole
 
 KILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows both are TerminateProcess
 
@@ -94,7 +93,7 @@ def sent_error(error: BaseException) -> SentError:
     text, summary = traceback_text(error), in_words(error)
     error.__traceback__ = None
     try:
-        return SentError(text, summary, _error_pickle(error))
+        return SentError(text, summary, whole(error, first=_reduced))
     except BaseException as problem:
         text += f"\nThis exception could not be sent, and another stands for it:\n{traceback_text(problem)}"
         stand_in = pickle.PicklingError(f"{summary} (it cannot be pickled: {in_words(problem)})")
@@ -109,35 +108,21 @@ def in_words(error: BaseException) -> str:
         return f"{type(error).__name__}: its text cannot be had"
 
 
-class _ErrorPickler(pickle.Pickler):
-    """Pickles exceptions so that their constructors need not take what ``args`` holds, which many do not."""
-
-    def reducer_override(self, obj: Any) -> Any:
-        if not isinstance(obj, BaseException):
-            return NotImplemented
-        kind = type(obj)
-        reduces = next(each for each in kind.__mro__ if "__reduce__" in vars(each))
-        is_usual = reduces.__module__ == "builtins" and kind.__reduce_ex__ is object.__reduce_ex__
-        if not is_usual or kind in copyreg.dispatch_table:
-            return NotImplemented
-        _, given, *state = cast(Any, obj).__reduce__()
-        # By name, so that a class of a notebook, which came to the worker by value, is the notebook's own again.
-        return remade, (kind.__module__, kind.__qualname__, given, obj.args), *state
+def _reduced(obj: Any) -> Any:
+    """An exception so that its constructor need not take what ``args`` holds, which many do not."""
+    if not isinstance(obj, BaseException):
+        return NotImplemented
+    kind = type(obj)
+    reduces = next(each for each in kind.__mro__ if "__reduce__" in vars(each))
+    is_usual = reduces.__module__ == "builtins" and kind.__reduce_ex__ is object.__reduce_ex__
+    if not is_usual or kind in copyreg.dispatch_table:
+        return NotImplemented
+    _, given, *state = cast(Any, obj).__reduce__()
+    return remade, (kind, given, obj.args), *state
 
 
-def _error_pickle(error: BaseException) -> bytes:
-    file = io.BytesIO()
-    _ErrorPickler(file, 5).dump(error)
-    return file.getvalue()
-
-
-def remade(module: str, name: str, given: tuple[Any, ...], args: tuple[Any, ...]) -> BaseException:
+def remade(kind: Any, given: tuple[Any, ...], args: tuple[Any, ...]) -> BaseException:
     """An exception of this class and these ``args``: by its constructor, if that takes what is given, or past it."""
-    kind: Any = importlib.import_module(module)
-    for part in name.split("."):
-        kind = getattr(kind, part)
-    if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-        raise TypeError(f"{module}.{name} is {kind!r} here, and no exception")
     made: BaseException
     try:
         made = kind(*given)

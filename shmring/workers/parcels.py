@@ -1,11 +1,11 @@
-"""Tasks and results as messages: a head, a function, a pickle, and the buffers that the pickle left out.
+"""Tasks and results as messages: a head, a pickle, and the buffers that the pickle left out.
 
 ::
 
-    HEAD | lengths of body and buffers, if there are buffers | function | body | buffers, each on 64 bytes
+    HEAD | lengths of body and buffers, if there are buffers | body | buffers, each on 64 bytes
 
 A parcel that is too long for the ring travels in a memory of its own, an *aside*; its message is a head and the handle.
-Whoever opens a parcel owns its memory, so that arrays in it may be kept and changed.
+The receiver that opens a parcel owns its memory, so that arrays in it may be kept and changed.
 
 The extra word of a result is the time that it took, in nanoseconds, and in its last byte the worker's slot.
 """
@@ -14,31 +14,31 @@ from __future__ import annotations
 
 import pickle
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shmring import segment
 from shmring.codecs.protocol import NamedCodec, padding
 from shmring.ring import Ring
+from shmring.workers import asides
+from shmring.workers.pickles import ALL_THERE, Names, apart
 from shmring.workers.shelf import Raw, Shelf
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-HEAD = struct.Struct("<QBBHIQ")  # key, kind, flags, number of buffers, length of the function, extra
+HEAD = struct.Struct("<QBBHQ")  # key, kind, flags, number of buffers, extra
 _MOST_BUFFERS = 2**16 - 1
 _IN_BAND = 2048  # bytes: a buffer this short is cheaper inside the pickle
 _UNLIMITED = 1 << 62
 
 # Kinds, to a worker and back.
 CALL, CHUNK, BATCH = 1, 2, 3
-DONE, FAILED, UNRESOLVED, RETURNED, READY, NOT_READY, LEFT, NUDGE, ALL_GONE = range(10, 19)
+DONE, FAILED, UNRESOLVED, RETURNED, READY, NOT_READY, LACKING, LEFT, NUDGE, ALL_GONE = range(10, 20)
 
 # Flags.
 ASIDE = 1  # the parcel is elsewhere; the body is the pickled handle of its memory
-BY_DILL = 2  # the body was pickled by dill
-FUNCTION_BY_DILL = 4
-LEASED = 8  # the caller wants the result in memory of its own
+LEASED = 2  # the caller wants the result in memory of its own
 
 
 class Parcel(NamedTuple):
@@ -48,21 +48,16 @@ class Parcel(NamedTuple):
     kind: int
     flags: int
     extra: int
-    function: bytes
     body: memoryview
     buffers: list[memoryview]
 
     def value(self) -> Any:
         """What was pickled."""
-        if self.flags & BY_DILL:
-            import dill
-
-            return dill.loads(bytes(self.body), buffers=self.buffers)
         return pickle.loads(self.body, buffers=self.buffers)
 
 
-def pickled(value: Any) -> tuple[bytes, list[memoryview], int]:
-    """A pickle, its large buffers, and flags. What pickle cannot do, dill may; else pickle's error is raised."""
+def pickled(value: Any, names: Names = ALL_THERE) -> tuple[bytes, list[memoryview]]:
+    """A pickle and its large buffers. Raises whatever the pickling raises."""
     buffers: list[memoryview] = []
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
@@ -72,22 +67,7 @@ def pickled(value: Any) -> tuple[bytes, list[memoryview], int]:
         buffers.append(view)
         return False
 
-    try:
-        return pickle.dumps(value, 5, buffer_callback=keep), buffers, 0
-    except (pickle.PicklingError, AttributeError, TypeError):
-        buffers.clear()
-        try:
-            return by_dill(value, keep), buffers, BY_DILL
-        except Exception:
-            buffers.clear()
-        raise
-
-
-def by_dill(value: Any, keep: Callable[[pickle.PickleBuffer], bool] | None = None) -> bytes:
-    """A pickle by value: lambdas, closures, what stands in a notebook."""
-    import dill  # with multiprocess; late, because it takes a while and few need it
-
-    return bytes(dill.dumps(value, 5, recurse=True, buffer_callback=keep))
+    return apart(value, names, keep, buffers.clear), buffers
 
 
 class Packed:
@@ -101,55 +81,55 @@ class Packed:
         kind: int,
         flags: int = 0,
         extra: int = 0,
-        function: bytes = b"",
         body: bytes = b"",
         buffers: Sequence[memoryview] = (),
         limit: int = _UNLIMITED,
     ) -> None:
         self.aside: segment.Segment | None = None
-        head = HEAD.pack(key, kind, flags, len(buffers), len(function), extra)
+        head = HEAD.pack(key, kind, flags, len(buffers), extra)
         if not buffers:
-            self.parts: list[Buffer] = [head + function + body]
-            length = len(head) + len(function) + len(body)
+            self.parts: list[Buffer] = [head + body]
+            length = len(head) + len(body)
         else:
             table = struct.pack(f"<{len(buffers) + 1}Q", len(body), *(view.nbytes for view in buffers))
-            begin = b"".join((head, table, function, body))
+            begin = b"".join((head, table, body))
             self.parts = [begin, padding(len(begin))]
             length = len(begin) + len(padding(len(begin)))
             for view in buffers:
                 self.parts += view, padding(view.nbytes)
                 length += view.nbytes + len(padding(view.nbytes))
         if length > limit:
-            self.aside = segment.anonymous(length, transferable=True)
-            self.aside.fill(self.parts)
-            self.parts = [HEAD.pack(key, kind, flags | ASIDE, 0, 0, extra) + pickle.dumps(self.aside)]
+            self.aside, handle = asides.make(length, self.parts)
+            self.parts = [HEAD.pack(key, kind, flags | ASIDE, 0, extra) + handle]
 
 
-def opened(raw: Raw | segment.Segment) -> Parcel:
-    """The parts of a parcel. One that went aside is opened where it lies; its memory lives as long as its arrays."""
-    key, kind, flags, count, function_length, extra = HEAD.unpack_from(raw)
+def opened(raw: Raw) -> Parcel:
+    """The parts of a parcel. One that went aside is opened where it lies; its memory lives as long as its arrays.
+
+    Raises an OSError if that memory cannot be had: its sender has died since, this process has no descriptor left.
+    """
+    key, kind, flags, count, extra = HEAD.unpack_from(raw)
     view = memoryview(raw)
     if flags & ASIDE:
-        memory: segment.Segment = pickle.loads(view[HEAD.size :])
-        inner = opened(memory)
+        inner = opened(asides.taken(view[HEAD.size :]))
         return inner._replace(flags=inner.flags | ASIDE, extra=extra)
     start = HEAD.size
-    lengths: tuple[int, ...] = (len(view) - start - function_length,)
+    lengths: tuple[int, ...] = (len(view) - start,)
     if count:
         lengths = struct.unpack_from(f"<{count + 1}Q", raw, start)
         start += 8 * (count + 1)
-    end = start + function_length + lengths[0]
-    body = view[start + function_length : end]
+    end = start + lengths[0]
+    body = view[start:end]
     buffers = []
     for length in lengths[1:]:
         begin = end + len(padding(end))
         end = begin + length
         buffers.append(view[begin:end])
-    return Parcel(key, kind, flags, extra, bytes(view[start : start + function_length]), body, buffers)
+    return Parcel(key, kind, flags, extra, body, buffers)
 
 
 def short_value(raw: Raw) -> Any:
-    """The value of a result that may be opened without looking: neither aside nor by dill."""
+    """The value of a result that is not aside."""
     if HEAD.unpack_from(raw)[3]:
         return opened(raw).value()
     return pickle.loads(memoryview(raw)[HEAD.size :])

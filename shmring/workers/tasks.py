@@ -12,8 +12,9 @@ from shmring.errors import Full, ShmringError
 from shmring.ring import Ring
 from shmring.workers import parcels
 from shmring.workers.failures import remote_traceback, traceback_text
-from shmring.workers.functions import function_pickle
 from shmring.workers.parcels import Packed
+from shmring.workers.pickles import Names
+from shmring.workers.pickles import call as short_call
 
 _AHEAD_NS = 4_000_000  # tasks in the ring cannot be cancelled, so keep no more than this much work there
 _MOST_AHEAD = 1024
@@ -25,8 +26,8 @@ class Task:
     """A call. Each attempt at it has a key of its own, so that what belongs to an earlier one is recognised."""
 
     __slots__ = (
-        "args", "aside", "attempt", "attempts", "by_value", "flags", "function", "future", "kind", "kwargs", "number",
-        "pickle", "retries", "running",
+        "args", "aside", "attempt", "attempts", "flags", "function", "future", "kind", "kwargs", "lacked", "number",
+        "retries", "running",
     )  # fmt: skip
 
     def __init__(
@@ -37,33 +38,35 @@ class Task:
         retries: int,
         kind: int = parcels.CALL,
         flags: int = 0,
-        pickle: tuple[bytes, bool] | None = None,
     ) -> None:
         self.future: Future[Any] = Future()
         self.function, self.args, self.kwargs = function, args, kwargs
-        self.kind, self.flags, self.retries, self.pickle = kind, flags, retries, pickle
+        self.kind, self.flags, self.retries = kind, flags, retries
         self.number = self.attempt = 0
         self.attempts = 1  # with the one at hand; of these only a death with the task makes one more
-        self.by_value = self.running = False
+        self.running = False
+        self.lacked: frozenset[tuple[str, str]] = frozenset()  # what workers lacked when it was last sent by value
         self.aside: Any = None
 
     @property
     def key(self) -> int:
         return self.number * ATTEMPTS + self.attempt % ATTEMPTS
 
-    def packed(self, limit: int) -> Packed:
+    def packed(self, limit: int, names: Names) -> Packed:
         """The task as a parcel. Raises whatever its pickling raises."""
-        function, is_dill = self.pickle or function_pickle(self.function, self.by_value)
-        call = (self.args, self.kwargs) if function else (self.function, self.args, self.kwargs)
-        if self.by_value:
-            buffers: list[memoryview] = []
-            body, flags = parcels.by_dill(call), parcels.BY_DILL
-        else:
-            body, buffers, flags = parcels.pickled(call)
-        flags |= self.flags | (parcels.FUNCTION_BY_DILL if is_dill else 0)
-        packed = Packed(self.key, self.kind, flags, 0, function, body, buffers, limit)
+        buffers: Sequence[memoryview] = ()
+        body = None if self.kwargs else short_call(self.function, self.args, names)
+        if body is None:
+            body, buffers = parcels.pickled((self.function, self.args, self.kwargs), names)
+        packed = Packed(self.key, self.kind, self.flags, 0, body, buffers, limit)
         self.aside = packed.aside
         return packed
+
+    def done_with(self) -> None:
+        """Its parcel is not needed any more."""
+        if self.aside:
+            self.aside.close()
+            self.aside = None
 
 
 class Feed:
@@ -73,12 +76,17 @@ class Feed:
     """
 
     def __init__(
-        self, ring: Ring, lock: threading.RLock, workers: Callable[[], int], drop: Callable[[Task], None]
+        self,
+        ring: Ring,
+        lock: threading.RLock,
+        names: Names,
+        workers: Callable[[], int],
+        drop: Callable[[Task], None],
     ) -> None:
         self.backlog: collections.deque[Task] = collections.deque()
         self.in_flight = 0
         self.stalled = False
-        self._ring, self._lock, self._workers, self._drop = ring, lock, workers, drop
+        self._ring, self._lock, self._names, self._workers, self._drop = ring, lock, names, workers, drop
         self._limit = ring.max_message // 2
         self._pace_ns = float(_AHEAD_NS)  # how long a task takes, lately
 
@@ -108,8 +116,7 @@ class Feed:
     def again(self, task: Task) -> None:
         """Send a task that was in flight once more, first of all."""
         with self._lock:
-            if task.aside:
-                task.aside.close()
+            task.done_with()
             task.attempt += 1
             self.in_flight -= 1
             self.backlog.appendleft(task)
@@ -155,7 +162,7 @@ class Feed:
             return None
         task.running = True
         try:
-            return task.packed(self._limit)
+            return task.packed(self._limit, self._names)
         except BaseException as error:
             self._drop(task)
             error.__cause__ = remote_traceback(traceback_text(error))

@@ -10,6 +10,7 @@ from tests.odd_machines.conftest import (
     MAKE_BY_NAME,
     SEMAPHORES,
     needs_namespaces,
+    run,
 )
 
 pytestmark = needs_namespaces
@@ -102,8 +103,48 @@ def test_shared_memory_on_another_file_system_works(ask, machine: str, tmp_path)
     found = [label for label in CALLS if label not in FIND_BY_NAME]
     queue = "q := shmring.Queue(name='grows', capacity=4096)"
     grow = f"[({queue}), q.put_many(range(2000)), sum(q.get() for _ in range(2000))]"
-    answers = ask(machine.format(disk=tmp_path), calls=CALLS | {"grown": grow})
-    assert answers.fine(*found, "grown")
+    again = (  # in the same places, also where memory cannot be given back
+        f"[{queue.replace('grows', 'again')}] + [all(q.get() == bytes([each + k]) * 9000 for k in range(9)) "
+        "for each in range(9) if q.put_many([bytes([each + k]) * 9000 for k in range(9)]) or True]"
+    )
+    answers = ask(machine.format(disk=tmp_path), calls=CALLS | {"grown": grow, "again": again})
+    assert answers.fine(*found, "grown", "again")
+    assert "False" not in answers.said["again"].value
     assert answers.said["grown"].value.endswith("2000, 1999000]")
     assert answers.told(*FIND_BY_NAME, words=("odd",))
     assert not answers.left
+
+
+@needs_namespaces
+def test_a_disk_that_is_full_under_a_ring_is_no_scribbling_and_loses_no_message(tmp_path) -> None:
+    """The file system took the storage of its pages away: here by truncating it and making it as long as before."""
+    program = """
+import os, sys, shmring
+path = sys.argv[1] + "/ring"
+ring = shmring.Ring.create(path=path, capacity="1 MiB")
+ring.put(b"stays")
+size = os.path.getsize(path)
+os.truncate(path, size - (1 << 20) + 4096)
+os.truncate(path, size)
+try:
+    with open(sys.argv[1] + "/other", "wb", buffering=0) as other:
+        while True:
+            other.write(bytes(4096))
+except OSError:
+    pass
+for call in (lambda: ring.put(bytes(100_000)), lambda: ring.get(timeout=0)):
+    try:
+        call()
+    except shmring.Corrupt as error:
+        print(error)
+ring.close()
+os.unlink(sys.argv[1] + "/other")
+with shmring.Ring.attach(path=path) as again:
+    print(again.get(timeout=0))
+"""
+    first, second, message = run(
+        program, str(tmp_path), machine=f"mount -t tmpfs -o size=4m none {tmp_path}"
+    ).splitlines()
+    assert "no space for them (0 bytes are free now)" in first
+    assert first == second
+    assert message == "b'stays'"

@@ -296,13 +296,13 @@ def test_a_dropped_queue_is_gone_with_its_descriptors(queue: shmring.Queue, name
 
 
 @in_proc
-def test_a_queue_takes_three_descriptors(queue: shmring.Queue) -> None:
+def test_a_queue_takes_two_descriptors(queue: shmring.Queue) -> None:
     queue.put(1)
     before = len(os.listdir("/proc/self/fd"))
     with shmring.Queue() as other:
         other.put(1)
         assert other.get() == 1
-        assert len(os.listdir("/proc/self/fd")) == before + 3
+        assert len(os.listdir("/proc/self/fd")) == before + 2
 
 
 WITHOUT_DESCRIPTORS = """

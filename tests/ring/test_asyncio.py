@@ -90,7 +90,7 @@ def test_ping_pong_never_loses_a_wake(kind: str, run: Callable, start: Callable,
         async def ask() -> None:
             for number in range(1000):
                 await there.aput(b"%d" % number)
-                assert await back.aget(timeout=20) == b"%d" % number
+                assert await back.aget(timeout=60) == b"%d" % number
             there.shutdown()
 
         child = start(answer_blocking if far_end == "blocking" else lambda: asyncio.run(answer()))

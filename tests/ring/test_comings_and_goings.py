@@ -108,7 +108,7 @@ def test_another_error_than_that_it_is_not_there_is_not_tried_again(name: str, m
                 call(name)
         with pytest.raises(FileNotFoundError, match="something else"):
             shmring.Ring.attach(name, timeout=None)
-        monkeypatch.setattr("shmring.queues.Root._on", broken)
+        monkeypatch.setattr("shmring.queues.chain.Chain._on", broken)
         with pytest.raises(FileNotFoundError, match="something else"):
             shmring.Queue(name=f"{name}-queue")
     assert tries == 4

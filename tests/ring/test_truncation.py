@@ -34,7 +34,7 @@ def truncated(kind: str, tmp_path: Path) -> shmring.Ring:
 def test_a_copy_out_of_missing_pages_is_corrupt_and_not_the_end(truncated: shmring.Ring) -> None:
     with truncated:
         assert truncated.get(timeout=0) == bytes(1000)
-        with pytest.raises(shmring.Corrupt, match="truncated its file"):
+        with pytest.raises(shmring.Corrupt, match="somebody truncated its file, to "):
             truncated.get(timeout=0)
 
 
@@ -149,7 +149,7 @@ def looks_at() -> Iterator[Callable[[str], Segment]]:
     [
         _core.describe,
         lambda memory: _core.snapshot(memory, memory.fd),
-        lambda memory: _core.count_living(memory, -1),
+        lambda memory: _core.count_living(memory, -1, memory.fd),
     ],
     ids=["describe", "snapshot", "count_living"],
 )
@@ -195,14 +195,19 @@ def test_a_file_truncated_just_before_it_is_mapped_is_not_ready(name: str, monke
         shmring.unlink(name)
 
 
+def _send_behind_the_end(topic: shmring.Topic) -> None:
+    """A subscription shares its topic's mapping: what begins in the part that is left finds out where that ends."""
+    with topic.subscribe() as subscription:
+        topic.publish(bytes(120_000))
+        subscription.get(timeout=0)
+
+
 @pytest.mark.parametrize("left", [0, 100, 4096, 100_000])
 def test_what_maps_truncated_memory_once_more_finds_it_corrupt(name: str, left: int) -> None:
     with shmring.Topic.create(f"{name}-topic", capacity="256 KiB") as topic:
         os.truncate(f"/dev/shm/shmring.{name}-topic", left)
-        with pytest.raises(shmring.Corrupt):  # a subscription that begins in what is left finds out as it gets
-            subscription = topic.subscribe()
-            topic.publish(b"behind the end")
-            subscription.get(timeout=0)
+        with pytest.raises(shmring.Corrupt):
+            _send_behind_the_end(topic)
     queue = shmring.JoinableQueue(name=name)
     queue.put(1)
     os.truncate(f"/dev/shm/shmring.{name}", left)

@@ -12,6 +12,7 @@ import random
 import re
 import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from ctypes import wintypes
@@ -25,7 +26,6 @@ from tests.conftest import file_of
 from tests.ring.spawned import interpreter
 
 MILLION = 1_000_000
-ITEMS = 1024  # where consumers park, see LAYOUT.md
 
 PRODUCER = """
 import sys, shmring
@@ -140,14 +140,47 @@ def test_a_ring_whose_last_process_was_terminated_is_gone_and_its_name_is_free(n
 
 def test_the_last_to_leave_keeps_what_is_undelivered_in_a_file_until_it_is_drained(name: str) -> None:
     with shmring.Ring.create(name, capacity="1 MiB") as ring:
-        handle = pickle.dumps(ring)
         ring.put_many([b"one", b"two"])
         assert entries.read(file_of(name)) is not None
     assert entries.read(file_of(name)) is None, "the ring itself stands there now"
     with pytest.raises(FileExistsError, match="2 undelivered"):
         shmring.Ring.create(name)
-    with pickle.loads(handle) as ring:
+    with shmring.Ring.attach(name) as ring:
         assert ring.get_many() == [b"one", b"two"]
+    assert not file_of(name).exists()
+
+
+def test_whoever_unpickles_a_handle_keeps_what_is_undelivered_after_its_sender_has_left(name: str) -> None:
+    with shmring.Ring.create(name) as ring:
+        ring.put_many([b"one", b"two"])
+        handle = pickle.dumps(ring)
+    assert entries.read(file_of(name)) is not None, "its sender keeps the memory until the handle has arrived"
+    with pytest.raises(FileExistsError, match="sent it is alive"):
+        shmring.Ring.create(name)
+    with pickle.loads(handle) as ring:
+        assert ring.get() == b"one"
+    assert entries.read(file_of(name)) is None
+    with shmring.Ring.attach(name) as ring:
+        assert ring.get() == b"two"
+    assert not file_of(name).exists()
+
+
+SENDER = """
+import pickle, sys, shmring
+ring = shmring.Ring.create(sys.argv[1])
+ring.put(b"undelivered")
+pickle.dumps(ring)
+if sys.argv[2] == "closes":
+    ring.close()
+"""
+
+
+@pytest.mark.parametrize("what", ["closes", "ends"])
+def test_what_is_undelivered_is_kept_when_the_sender_of_a_handle_ends_that_never_arrived(name: str, what: str) -> None:
+    with program(SENDER, name, what) as sender:
+        assert sender.wait() == 0
+    with shmring.Ring.attach(name) as ring:
+        assert ring.get(timeout=0) == b"undelivered"
     assert not file_of(name).exists()
 
 
@@ -295,20 +328,32 @@ def test_nothing_stays_of_a_queue_that_its_processes_have_left() -> None:
     assert {*entries.folder().iterdir()} <= before
 
 
-def test_a_place_where_somebody_may_be_attaching_is_not_used_again() -> None:
+def test_the_file_of_a_queue_is_as_long_as_its_links_at_any_time_and_their_places_are_cleaned() -> None:
     with shmring.Queue(capacity="64 KiB") as queue:
-        control = queue._chain.control
+        lengths = []
+        for each in range(8):
+            sent = [bytes([each * 16 + number]) * 30_000 for number in range(12)]
+            queue.put_many(sent)
+            assert [queue.get() for _ in sent] == sent
+            lengths.append(win32.file_size(queue._chain._segment._file))
+            time.sleep(0.11)  # then a ring that has become large is left for a small one
+        assert queue._chain._links[2] > 8, "hardly anything was linked, so this tested nothing"
+        assert lengths[4:] == [lengths[4]] * 4
 
-        def fill_and_drain() -> None:
-            queue.put_many([bytes(30_000)] * 5)
-            queue.get_many()
 
-        for _ in range(4):
-            fill_and_drain()
-        length = control.entry(1)[1]
-        assert control.room_for(length) < control.end()
-        with control.attaching(7):
-            assert control.room_for(length) >= control.end()
+def test_a_table_that_leads_beyond_the_file_does_not_lengthen_it() -> None:
+    """As a section does that is longer than its file. A damaged queue is told of, and takes no disk."""
+    with shmring.Queue(capacity="64 KiB") as queue:
+        queue.put_many([bytes(30_000)] * 5)
+        memory, at = queue._chain._segment, _core.segment_size("mpmc", 65536, 0)
+        before = win32.file_size(memory._file)
+        copy = pickle.loads(pickle.dumps(queue))
+        for link in range(1, queue._chain._links[2] + 1):
+            entry = at + 4096 + 16 * link
+            memory[entry : entry + 8] = (2**40).to_bytes(8, "little")
+        with copy, pytest.raises(shmring.Corrupt):
+            [copy.get(timeout=1) for _ in range(5)]
+        assert win32.file_size(memory._file) == before
 
 
 def test_a_program_that_reads_the_file_of_a_ring_is_waited_for(name: str) -> None:
@@ -398,7 +443,9 @@ def test_a_damaged_entry_is_in_nobody_elses_way(name: str, content: bytes) -> No
         content = content.replace(b"OBJECT", entry.object.encode()).replace(b"NAME", name.encode())
         bad.write_bytes(content)
         try:
-            assert good in [each.name for each in shmring.list()]
+            listed = {each.name: each.state for each in shmring.list()}
+            assert listed.pop(name, "corrupt") in ("corrupt", "incomplete", "not-a-ring")
+            assert listed == {good: "ready"}
             assert good not in [each.name for each in shmring.clean()]
             shmring.clean(dry_run=True)
             with pytest.raises((OSError, ValueError), match=re.escape(name)):
@@ -409,27 +456,20 @@ def test_a_damaged_entry_is_in_nobody_elses_way(name: str, content: bytes) -> No
             bad.unlink(missing_ok=True)
 
 
-def test_one_wake_reaches_everybody_who_sleeps_on_a_word(name: str) -> None:
+def test_one_wake_reaches_everybody_who_sleeps_on_a_word() -> None:
     """Each passes it on to the next. Nobody looks up by himself here, so a lost wake would be a wait to the end."""
-    with shmring.Ring.create(name) as ring:
-        woken = []
-
-        def sleep() -> None:
-            ticket = _core.event_announce(ring._segment, ITEMS)
-            announced.release()
-            _core.event_park(ring._segment, ITEMS, ticket, 60.0)
-            woken.append(ticket)
-
-        announced = threading.Semaphore(0)
-        threads = [threading.Thread(target=sleep) for _ in range(8)]
+    with shmring.JoinableQueue() as queue:
+        queue.put("task")
+        assert queue.get() == "task"
+        threads = [threading.Thread(target=queue._chain._wait_for_tasks, args=(60.0,)) for _ in range(8)]
         for thread in threads:
             thread.start()
-        for _ in threads:
-            announced.acquire()
-        _core.event_notify(ring._segment, ITEMS)
+        time.sleep(1)  # who comes later finds that there is nothing to wait for
+        queue.task_done()
+        give_up = time.monotonic() + 30
         for thread in threads:
-            thread.join(timeout=30)
-        assert len(woken) == 8
+            thread.join(timeout=max(0, give_up - time.monotonic()))
+        assert not any(thread.is_alive() for thread in threads)
 
 
 def access_of(handle: int) -> str:

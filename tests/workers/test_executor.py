@@ -246,7 +246,8 @@ def test_an_exception_whose_constructor_takes_other_arguments_arrives_as_itself(
 def test_an_exception_that_cannot_be_made_here_is_stood_in_for_by_its_words(pool):
     with pytest.raises(pickle.UnpicklingError, match="OnlyThere: of the worker") as caught:
         pool.submit(raise_only_there).result(60)
-    assert "raise OnlyThere" in str(caught.value.__cause__)
+    assert "No module named 'only_there'" in str(caught.value)
+    assert "in raise_only_there" in str(caught.value.__cause__)
     with pytest.raises(RudeError) as rude:
         pool.submit(raise_rude).result(60)
     assert "RudeError" in str(rude.value.__cause__)
@@ -323,9 +324,7 @@ def test_a_collected_executor_finishes_its_work_and_leaves():
     assert gone() is None
     assert [future.result(60) for future in futures] == [*range(0, 200, 2)]
     thread.join()
-    for process in processes:
-        with pytest.raises(ValueError, match="closed"):
-            process.is_alive()
+    assert [process.is_alive() for process in processes] == [False] * len(processes)
 
 
 def test_an_unused_executor_leaves_nothing():

@@ -14,8 +14,8 @@ SHIPPED = importlib.util.find_spec("test") and importlib.util.find_spec("test.te
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(not SHIPPED, reason="this Python does not ship test.test_concurrent_futures (3.13 does)")
-@pytest.mark.parametrize("module", ["init", "as_completed", "wait", "shutdown", "process_pool"])
-@pytest.mark.parametrize("method", ["Forkserver", "Spawn"])
+@pytest.mark.parametrize("module", ["init", "as_completed", "wait", "shutdown", "process_pool", "deadlock"])
+@pytest.mark.parametrize("method", ["Forkserver", "Spawn", "ProcessPoolFork"])
 def test_the_standard_librarys_tests_pass(method: str, module: str) -> None:
     program = Path(__file__).with_name("standard_library.py")
     command = [sys.executable, program, method, f"test_{module}"]

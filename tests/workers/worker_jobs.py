@@ -4,8 +4,10 @@ import ctypes
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
+import types
 
 STATE = "not set"
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
@@ -81,10 +83,10 @@ def raise_of_system():
 
 
 def raise_only_there():
-    class OnlyThere(Exception):
-        pass
-
-    raise OnlyThere("of the worker")
+    """Raise an exception of a module that the caller has not."""
+    sys.modules["only_there"] = module = types.ModuleType("only_there")
+    module.OnlyThere = type("OnlyThere", (Exception,), {"__module__": "only_there"})
+    raise module.OnlyThere("of the worker")
 
 
 class RudeError(Exception):
@@ -177,3 +179,8 @@ def pause_the_first_time(path):
         with open(path, "w"):
             pause()
     return "the second time"
+
+
+def later(count):
+    time.sleep(0.5)
+    return bytes(count)

@@ -1,0 +1,92 @@
+"""The caller's program in its workers: whether they have its ``__main__``, and how they start in its environment."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing.process
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+_ABSENT = object()
+_lock = threading.Lock()  # __main__ is one for all threads
+
+# What a worker of a fork server does first, before it has the caller's sys.path and can import anything of ours.
+_TAKE_ENVIRONMENT = (
+    "(lambda here: ([here.pop(key) for key in [*here] if key not in environment], here.update(environment), name)[2])"
+    "(__import__('os').environ)"
+)
+
+
+def workers_have_main() -> bool:
+    """Can a worker import this program's ``__main__``? Not when it is a prompt, a notebook, ``-c`` or stdin."""
+    main = sys.modules.get("__main__")
+    if getattr(sys, "frozen", False) or getattr(main, "__spec__", None) is not None:
+        return True
+    path = getattr(main, "__file__", None)
+    return path is not None and os.path.exists(
+        os.path.join(getattr(multiprocessing.process, "ORIGINAL_DIR", None) or "", path)
+    )
+
+
+class _Name(str):
+    """The name of a process that is about to start. As it is unpickled, the process takes our environment."""
+
+    __slots__ = ("environment",)
+    environment: dict[str, str]
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return eval, (_TAKE_ENVIRONMENT, {"name": str(self), "environment": self.environment})
+
+
+@contextlib.contextmanager
+def ready_to_start(process: Any, method: str) -> Iterator[None]:
+    """Within this, a process can be started that finds no more of ``__main__`` than there is, and our environment.
+
+    A fork server has the environment of the moment when it started, so ours goes along with the process's name, the
+    first thing that the process is sent.
+    """
+    if method == "fork":
+        if not workers_have_main():
+            _number_classes()
+        yield
+        return
+    name = process._name
+    if method == "forkserver":
+        process._name = _Name(name)
+        process._name.environment = {**os.environ}
+    try:
+        with _lock, _main_as_workers_find_it():
+            yield
+    finally:
+        process._name = name
+
+
+def _number_classes() -> None:
+    """Let a forked worker find the classes that it inherits from ``__main__`` when they are sent to it by value."""
+    from shmring.workers.by_value import number_class  # late: cloudpickle takes a while, and few fork from a prompt
+
+    for value in [*sys.modules["__main__"].__dict__.values()]:
+        if isinstance(value, type) and value.__module__ == "__main__":
+            number_class(value)
+
+
+@contextlib.contextmanager
+def _main_as_workers_find_it() -> Iterator[None]:
+    main = sys.modules["__main__"]
+    named = main.__dict__.get("__file__", _ABSENT)
+    is_there = workers_have_main()
+    specified = hasattr(main, "__spec__")  # not under pdb, and multiprocessing asks for it
+    if not specified:
+        main.__spec__ = None
+    if named is not _ABSENT and not is_there:
+        del main.__file__  # "<stdin>", say
+    try:
+        yield
+    finally:
+        if not specified:
+            del main.__spec__
+        if named is not _ABSENT and not is_there:
+            main.__dict__["__file__"] = named
