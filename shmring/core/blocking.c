@@ -32,11 +32,11 @@ static bool has_a_line(const struct sr_endpoint *self) {
     return kind == SR_KIND_MPMC || kind == SR_KIND_SEMAPHORE || (kind == SR_KIND_TOPIC && !self->geometry.overwrite);
 }
 
-/* Where the room that is free now begins. */
+/* Where the room that is free now begins. Relaxed: it says where others are held back, and lets nobody in. */
 static uint64_t room_begins(const struct sr_endpoint *self) {
     if (self->geometry.kind == SR_KIND_TOPIC)
-        return SR_LOAD(&self->free_position, acquire);
-    return SR_LOAD(&self->header->reclaim_position, acquire);
+        return SR_LOAD(&self->free_position, relaxed);
+    return SR_LOAD(&self->header->reclaim_position, relaxed);
 }
 
 /* Were others served while we were not? Then often and long enough to stand in line? */
@@ -131,16 +131,24 @@ static enum sr_result spin(struct attempt *attempt, int64_t until) {
 /* Of a link, its queue looks after the dead. */
 static int reap_in_turn(struct sr_endpoint *self) { return self->root == self ? sr_reap_in_turn(self, LOOK_UP_NS) : 0; }
 
+/* Is half of the ring free, or could be? While another has the turn, nobody else reclaims that far. */
+static bool is_half_free(struct sr_endpoint *self, uint64_t turn) {
+    uint64_t written = SR_LOAD(&self->header->write_position, relaxed); /* nothing is claimed there */
+    uint64_t half = self->geometry.granules / 2;
+    if (self->geometry.kind == SR_KIND_TOPIC)
+        return sr_topic_make_room(self, written, half, turn) == SR_OK;
+    int64_t used = sr_mpmc_reclaim(self) == SR_OK ? sr_distance(&self->geometry, room_begins(self), written) : -1;
+    return used >= 0 && (uint64_t)used <= half;
+}
+
 /* A turn is given up for whoever has it and does not use it, though there is room for any message: who is stopped, say. */
 static void look_after_line(struct sr_endpoint *self) {
-    const struct sr_geometry *g = &self->geometry;
     uint64_t turn = SR_LOAD(&self->header->turn, relaxed);
     uint64_t seen = SR_LOAD(&self->turn_seen, relaxed);
     SR_STORE(&self->turn_seen, turn, relaxed);
     if (!turn || turn != seen)
         return;
-    int64_t used = sr_distance(g, room_begins(self), SR_LOAD(&self->header->write_position, acquire));
-    if (used >= 0 && (uint64_t)used <= g->granules / 2 && sr_line_evict(self, turn))
+    if (is_half_free(self, turn) && sr_line_evict(self, turn))
         sr_event_notify(&self->header->room, SR_WAKE_ALL);
 }
 
@@ -262,15 +270,20 @@ static enum sr_result wait_for(struct attempt *attempt, const struct sr_wait *wa
     return result;
 }
 
+/* In the way is the mutex of the semaphore kind; or, where messages are overwritten, another publisher who still writes the
+ * oldest of them. */
+static bool is_for_a_moment(const struct sr_endpoint *self, enum sr_result result) {
+    return result == SR_CONTENDED || (result == SR_FULL && self->geometry.overwrite);
+}
+
 /* A call that may not wait. It still mends, now and then, what the dead left in its way, because its caller may poll for
- * ever; and it outwaits the mutex of the semaphore kind, which is held for a few instructions, but nobody who stands
- * still with it. */
+ * ever; and it outwaits what is held for a few instructions, but nobody who stands still with it. */
 static enum sr_result poll(struct attempt *attempt, enum sr_result result) {
     struct sr_endpoint *self = attempt->self;
     int64_t now = sr_os_monotonic_ns();
-    if (result == SR_CONTENDED) {
+    if (is_for_a_moment(self, result)) {
         int64_t give_up = now + CONTENDED_LONG_NS;
-        while (result == SR_CONTENDED && now < give_up) {
+        while (is_for_a_moment(self, result) && now < give_up) {
             sr_os_yield();
             result = try_at_once(attempt);
             now = sr_os_monotonic_ns();

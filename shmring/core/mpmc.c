@@ -56,7 +56,7 @@ static enum sr_result reclaim(struct sr_endpoint *self, uint64_t position, uint6
             end = sr_after(g, end, span, sr_state_of(word) != SR_PADDING);
         }
         /* SYNC: room-reclaimed (release; pairs with the acquire in fits). Whoever was faster may have wanted less. */
-        if (end == start || SR_CAS(hint, &start, end, acq_rel) || sr_distance(g, start, end) <= 0)
+        if (end == start ? !moved_on(hint, start) : SR_CAS(hint, &start, end, acq_rel))
             return SR_OK;
     }
 }
@@ -255,8 +255,10 @@ static enum sr_result take_returned(struct sr_endpoint *self, uint64_t only, uin
                 record->length = sr_length_of(g, word);
                 return SR_TOO_LONG;
             }
-            if (take_word(self, position, word, record))
+            if (take_word(self, position, word, record)) {
+                help(self, &header->read_position, position, word); /* its first taker may have died before it did */
                 return SR_OK;
+            }
             continue; /* its state has changed: look again */
         }
         position = sr_after(g, position, span, sr_state_of(word) != SR_PADDING);
@@ -335,12 +337,19 @@ bool sr_mpmc_maybe_ready(struct sr_endpoint *self) {
 }
 
 enum sr_result sr_mpmc_reclaim(struct sr_endpoint *self) {
-    return reclaim(self, SR_LOAD(&self->header->write_position, acquire), self->geometry.granules);
+    /* Relaxed: it is how far to go at most; the words on the way are read with acquire. */
+    return reclaim(self, SR_LOAD(&self->header->write_position, relaxed), self->geometry.granules);
 }
 
 enum sr_result sr_mpmc_in_flight(struct sr_endpoint *self, uint64_t *count) {
+    struct sr_header *header = self->header;
     enum sr_result result = sr_mpmc_reclaim(self);
-    uint64_t begin = SR_LOAD(&self->header->reclaim_position, acquire);
-    *count = sr_messages_between(&self->geometry, begin, SR_LOAD(&self->header->write_position, acquire));
+    uint64_t begin, end;
+    do { /* both of one instant: else others may have claimed and reclaimed more than slots allow at a time */
+        begin = SR_LOAD(&header->reclaim_position, acquire);
+        end =
+            SR_LOAD(&header->write_position, acquire); /* SYNC: position-moved (acquire): the room it was claimed in */
+    } while (SR_LOAD(&header->reclaim_position, relaxed) != begin);
+    *count = sr_messages_between(&self->geometry, begin, end);
     return result;
 }

@@ -89,8 +89,13 @@ static PyObject *snapshot(struct sr_endpoint *endpoint) {
     uint64_t reclaimed = SR_LOAD(&header->reclaim_position, acquire);
     uint64_t read = SR_LOAD(&header->read_position, acquire);
     uint64_t written = SR_LOAD(&header->write_position, acquire);
-    if (g->kind == SR_KIND_SPSC || sr_distance(g, reclaimed, read) < 0)
+    if (g->kind == SR_KIND_SPSC)
         reclaimed = read;
+    else if (sr_distance(g, reclaimed, read) <
+             0) /* a taker died before it moved on, and all that it left is room now */
+        read = reclaimed;
+    if (g->kind != SR_KIND_LATEST && sr_distance(g, read, written) < 0) /* a claimer did */
+        written = read;
     return Py_BuildValue("{sNsssNsKsKsKsIsIsIsKsKsIsIsKsKsKsNsN}", "name", text(header->name, SR_NAME_BYTES), "kind",
                          KINDS[g->kind], "codec", text(header->codec, SR_CODEC_BYTES), "capacity",
                          (unsigned long long)g->capacity, "slots", (unsigned long long)g->slots, "size",

@@ -80,11 +80,18 @@ static void count_again(void *context) { *(struct sr_contents *)context = (struc
 
 static enum sr_result count_spsc(struct sr_endpoint *self, struct sr_contents *contents) {
     const struct sr_geometry *g = &self->geometry;
-    uint64_t position = SR_LOAD(&self->header->read_position, acquire);
-    uint64_t end = SR_LOAD(&self->header->write_position, acquire);
-    int64_t used = sr_distance(g, position, end);
-    if (used < 0 || (uint64_t)used > g->granules || sr_index(g, position) >= g->granules ||
-        sr_index(g, end) >= g->granules)
+    uint64_t position, end;
+    int64_t used;
+    for (;;) {
+        position = SR_LOAD(&self->header->read_position, acquire);
+        end = SR_LOAD(&self->header->write_position, acquire);
+        used = sr_distance(g, position, end);
+        if (used >= 0 && (uint64_t)used <= g->granules)
+            break;
+        if (SR_LOAD(&self->header->read_position, relaxed) == position) /* else both went on between our two looks */
+            return SR_CORRUPT;
+    }
+    if (sr_index(g, position) >= g->granules || sr_index(g, end) >= g->granules)
         return SR_CORRUPT;
     contents->used_granules = (uint64_t)used;
     while (sr_distance(g, position, end) > 0) {

@@ -45,6 +45,8 @@ enum sr_result sr_semaphore_try_claim(struct sr_endpoint *self, uint64_t length,
 }
 
 enum sr_result sr_semaphore_try_room(struct sr_endpoint *self, uint64_t length) {
+    if (SR_LOAD(&self->header->shutdown, relaxed))
+        return SR_SHUT_DOWN;
     return sr_os_semaphore_value(self->semaphores.empty) ? sr_mpmc_try_room(self, length) : SR_FULL;
 }
 

@@ -40,6 +40,8 @@ static enum sr_result look_for_room(struct sr_endpoint *self, uint64_t granules)
 
 enum sr_result sr_spsc_try_room(struct sr_endpoint *self, uint64_t length) {
     uint64_t granules = sr_granules_for(length);
+    if (SR_LOAD(&self->header->shutdown, relaxed))
+        return SR_SHUT_DOWN;
     return look_for_room(self, padding_for(&self->geometry, self->write_position, granules) + granules);
 }
 

@@ -1,6 +1,6 @@
 """Kill a process at every instruction of what a queue does beyond its rings: linking, finishing, counting over links.
 
-usage: kill_queues.py EFFORT CPU; prints the number of kills, or stops with what was lost, doubled or stuck.
+usage: kill_queues.py queue EFFORT CPU; prints the number of kills, or stops with what was lost, doubled or stuck.
 """
 
 from __future__ import annotations
@@ -165,8 +165,8 @@ class Matrix:
 def main() -> None:
     """Run the matrix."""
     # Tracer and traced on one CPU: waking the other one costs ten times as much as a step.
-    os.sched_setaffinity(0, {int(sys.argv[2])})
-    matrix = Matrix(float(sys.argv[1]))
+    os.sched_setaffinity(0, {int(sys.argv[3])})
+    matrix = Matrix(float(sys.argv[2]))
     matrix.run()
     print(matrix.course.kills)
 

@@ -14,9 +14,14 @@ import pytest
 
 pytestmark = [pytest.mark.verify, pytest.mark.timeout(3600)]
 
-RINGS, TOPICS = (Path(__file__).with_name(name) for name in ("kill_matrix.py", "kill_topics.py"))
+RINGS, TOPICS, QUEUES = (
+    Path(__file__).with_name(name) for name in ("kill_matrix.py", "kill_topics.py", "kill_queues.py")
+)
 # the longest first
-PROGRAMS = {"semaphore": RINGS, "mpmc": RINGS, "spsc": RINGS, "block": TOPICS, "overwrite": TOPICS, "latest": TOPICS}
+PROGRAMS = {
+    "queue": QUEUES, "semaphore": RINGS, "mpmc": RINGS, "spsc": RINGS, "block": TOPICS, "overwrite": TOPICS,
+    "latest": TOPICS,
+}  # fmt: skip
 LEAST = 20_000
 
 

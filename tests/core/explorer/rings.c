@@ -51,6 +51,7 @@ static void spsc2(void) { make(SR_KIND_SPSC, 2, 0); }
 static void spsc4(void) { make(SR_KIND_SPSC, 4, 0); }
 static void mpmc2(void) { make(SR_KIND_MPMC, 2, 0); }
 static void mpmc4(void) { make(SR_KIND_MPMC, 4, 0); }
+static void mpmc4_two(void) { make(SR_KIND_MPMC, 4, 2); }
 static void mpmc2_one(void) { make(SR_KIND_MPMC, 2, 1); }
 /* One message further, so that the second wraps. */
 static void mpmc2_turned(void);
@@ -293,6 +294,20 @@ static void lagging(void) {
     told.seen[1] = told.redelivered[1] = 0;
     told.committed[1] = false;
 }
+/* The same before it was taken again: whoever does that moves on for the dead. */
+static void left_behind(void) {
+    mpmc2();
+    uint64_t first = header->read_position;
+    EXPECT(put(OTHER, 1));
+    EXPECT(sr_try_take(&ends[3], UINT64_MAX, &left) == SR_OK);
+    header->read_position = first;
+    repair(OTHER, 3);
+}
+static void take_returned_0(void) { EXPECT(get(0) == 1); }
+static void nothing_is_ahead(void) {
+    EXPECT(header->read_position == header->write_position);
+    drained_and_usable();
+}
 /* Somebody died holding a record long ago; two at once come to repair it, and the first is killed too. */
 static void left_claimed(void) {
     mpmc2();
@@ -344,6 +359,39 @@ static void churner_wrapping(void) { /* comes by the first place once more */
 static void contents_0(void) {
     struct sr_contents contents;
     EXPECT(sr_contents_read(&ends[0], &contents) == SR_OK);
+}
+/* Of a ring whose both sides are busy. */
+static void contents_2(void) {
+    struct sr_contents contents;
+    EXPECT(sr_contents_read(&ends[2], &contents) == SR_OK);
+    EXPECT(contents.ready <= 2 && contents.used_granules <= 2);
+}
+/* There is room all the time, whatever another does with the rest. */
+static void all_released(void) {
+    mpmc4();
+    for (int i = 0; i < 4; i++)
+        EXPECT(put(OTHER, 9));
+    for (int i = 0; i < 4; i++)
+        EXPECT(get(OTHER));
+    memset(&told, 0, sizeof told);
+}
+static void put_for_sure_0(void) { EXPECT(put_long(0, 1, 128)); }
+static void churner_1x1(void) { churn(1, 1); }
+/* What a queue adds up to see whether maxsize is reached. */
+static void in_flight_0(void) {
+    uint64_t count;
+    EXPECT(sr_mpmc_in_flight(&ends[0], &count) == SR_OK);
+    EXPECT(count <= 2);
+}
+static void ahead_1(void) {
+    struct sr_record taken[2];
+    if (sr_try_take(&ends[1], UINT64_MAX, &taken[0]) != SR_OK)
+        return;
+    enum sr_result result = sr_try_take_next(&ends[1], &taken[0], &taken[1]);
+    EXPECT(result == SR_OK || result == SR_EMPTY);
+    finish(&ends[1], &taken[0]);
+    if (result == SR_OK)
+        finish(&ends[1], &taken[1]);
 }
 static void maybe_ready_0(void) { sr_mpmc_maybe_ready(&ends[0]); }
 static void repairer_of_3(void) { repair(0, 3); }
@@ -419,6 +467,12 @@ static void wait_and_put(int thread, uint32_t id) {
     fill(&ends[thread], &record, id);
 }
 static void wait_for_room_0(void) { wait_and_put(0, 3); }
+static void wait_in_vain_0(void) { EXPECT(sr_wait_for_room(&ends[0], 0, &FOR_EVER) == SR_SHUT_DOWN); }
+static void full_semaphore(void) {
+    semaphore2();
+    put(OTHER, 1);
+    put(OTHER, 2);
+}
 static void make_room_1(void) {
     EXPECT(get(1));
     sr_event_notify(&header->room, SR_WAKE_ALL);
@@ -464,6 +518,7 @@ static void told_after_all(void) {
     for (int id = 1; consumer_was_told && id <= MESSAGES; id++)
         EXPECT(told.committed[id] == (told.seen[id] == 1));
 }
+static void shut_down_1(void) { sr_shut_down(&ends[1], SR_DRAINING); }
 static void shut_down_0(void) { sr_shut_down(&ends[0], SR_DRAINING); }
 static void wait_for_shutdown_1(void) {
     struct sr_record record;
@@ -474,6 +529,7 @@ const struct configuration RINGS[] = {
     {C("spsc", spsc2, drain, 2, spsc_p7, spsc_c7), SAFETY},
     {C("spsc-padding", spsc4, mixed_after, 2, mixed_p, mixed_c), SAFETY},
     {C("spsc-shutdown", open_spsc, told_after_all, 2, p0x2, shut_down_and_drain)},
+    {C("spsc-ahead", spsc2, drain, 2, p0x3, ahead_1), SAFETY},
     {C("mpmc-1p1c", mpmc2, drained_and_usable, 2, p0x3, c1x3), SAFETY},
     {C("mpmc-2p1c-small", mpmc2_turned, drained_and_usable, 3, p0x1, p1x1, c2x2), SAFETY},
     {C("mpmc-2p1c", mpmc2, drained_and_usable, 3, p0x2, p1x1, c2x1), SAFETY},
@@ -495,6 +551,7 @@ const struct configuration RINGS[] = {
     {C("spsc-put-shutdown", open_spsc, told_after_all, 2, put_and_shut_down_0, drain_1)},
     {C("mpmc-put-shutdown", open_mpmc, told_after_all, 2, put_and_shut_down_0, drain_1)},
     {C("lagging-put", lagging, drained_and_usable, 2, p0x1, c1x1), SAFETY},
+    {C("lagging-again", left_behind, nothing_is_ahead, 1, take_returned_0), SAFETY},
     {C("lagging", lagging, drained_and_usable, 2, c1x1, take_0), SAFETY},
     {C("mpmc-kill-producer", mpmc2, mended_and_usable, 3, p0x1, p1x1, repairing_c2), .alive = &alive, SAFETY},
     {C("mpmc-kill-consumer", mpmc2_with_two, mended_and_usable, 2, take_0, repairing_c1), .alive = &alive, SAFETY},
@@ -510,6 +567,9 @@ const struct configuration RINGS[] = {
     {C("churn-return", mpmc2_with_one, drained_and_usable, 2, hand_back_and_take_0, churner_1x2), SAFETY},
     {C("churn-walk", mpmc2, drained_and_usable, 2, contents_0, churner_wrapping), SAFETY},
     {C("churn-ready", mpmc2, drained_and_usable, 2, maybe_ready_0, churner_wrapping), SAFETY},
+    {C("churn-in-flight", mpmc4_two, drained_and_usable, 2, in_flight_0, churner_wrapping), SAFETY},
+    {C("churn-count-spsc", spsc2, drain, 3, p0x3, c1x3, contents_2), SAFETY},
+    {C("churn-room", all_released, mixed_after, 2, put_for_sure_0, churner_1x1), SAFETY},
     {C("churn-repair", left_taken, mended_3, 2, repairer_of_3, churner_1x2), SAFETY},
     {C("repair-beside-taker", left_taken, drained_and_usable, 2, repairer_of_3, c1x2), SAFETY},
     {C("repair-beside-producer", left_claimed, drained_and_usable, 2, repairer_of_3, p1x2), SAFETY},
@@ -528,6 +588,9 @@ const struct configuration RINGS[] = {
     {C("park-room-spsc", full_spsc, nobody_sleeps, 2, wait_for_room_0, make_room_1)},
     {C("park-room-mpmc-1c", full_mpmc, nobody_sleeps, 2, wait_for_room_0, make_room_1)},
     {C("park-room-mpmc", full_mpmc, nobody_sleeps, 3, wait_for_room_0, make_room_1, make_room_2)},
+    {C("park-room-shutdown-spsc", full_spsc, nobody_sleeps, 2, wait_in_vain_0, shut_down_1)},
+    {C("park-room-shutdown-mpmc", full_mpmc, nobody_sleeps, 2, wait_in_vain_0, shut_down_1)},
+    {C("park-room-shutdown-semaphore", full_semaphore, nobody_sleeps, 2, wait_in_vain_0, shut_down_1)},
     {C("park-shutdown", spsc2, nobody_sleeps, 2, shut_down_0, wait_for_shutdown_1)},
 };
 const size_t RING_COUNT = sizeof RINGS / sizeof *RINGS;

@@ -329,6 +329,25 @@ static void latest_1(void) {
     subscribe(1, SR_START_LATEST);
     get_times(1, 1);
 }
+/* Takes all that there is before it passes any of it, as get_many does. */
+static void ahead_1(void) {
+    struct sr_endpoint *self = &ends[1];
+    struct sr_record taken[3];
+    int count = 0;
+    enum sr_result result = sr_try_take(self, UINT64_MAX, &taken[0]);
+    while (result == SR_OK && ++count < 3)
+        result = sr_try_take_next(self, &taken[count - 1], &taken[count]);
+    EXPECT(result == SR_OK || result == SR_EMPTY);
+    for (int i = 0; i < count; i++) {
+        uint32_t id = read_message(self, &taken[i]);
+        bool whole = sr_still_whole(self, &taken[i]);
+        EXPECT(whole || self->geometry.overwrite);
+        if (!whole)
+            return;
+        note(1, self->sequence, id);
+        EXPECT(sr_settle(self, &taken[i]) == SR_OK);
+    }
+}
 static void late_0(void) {
     subscribe(0, SR_START_OLDEST);
     get_times(0, 1);
@@ -429,6 +448,9 @@ const struct configuration TOPICS[] = {
     {C("topic-forked", block_1s_full_forked, usable, 3, p0x1, leave_1, forked_2)},
     {C("topic-padding", block4_1s, usable, 2, mixed_p, s1x3), SAFETY},
     {C("topic-gaps", block_1s_gaps, gaps_are_room, 2, p0x2, s1x2), SAFETY},
+    {C("topic-ahead", block_1s, usable, 2, p0x3, ahead_1), SAFETY},
+    {C("topic-ahead-full", block_1s_full, usable, 2, p0x2, ahead_1), SAFETY},
+    {C("topic-ahead-gaps", block_1s_gaps, usable, 2, p0x2, ahead_1), SAFETY},
     {C("topic-late-small", block_0s_full, usable, 2, p0x1, late_1)},
     {C("topic-late", block_0s_full, usable, 2, p0x2, late_1)},
     {C("topic-late-2p", block_0s_full, usable, 3, p0x1, late_1, p2x1)},
@@ -461,6 +483,8 @@ const struct configuration TOPICS[] = {
     {C("overwrite-3", overwrite_2s, usable, 4, p0x1, s1x1, s2x1, p3x1), SAFETY},
     {C("overwrite-long", overwrite4_1s, usable, 2, long_p, s1x2), SAFETY},
     {C("overwrite-gaps", overwrite_with_gaps, usable, 2, two_long_p, s1x2), SAFETY},
+    {C("overwrite-ahead", overwrite_1s, usable, 2, p0x2, ahead_1), SAFETY},
+    {C("overwrite-ahead-gaps", overwrite_with_gaps, usable, 2, two_long_p, ahead_1), SAFETY},
     {C("overwrite-late", overwrite_0s, usable, 2, p0x1, late_1), SAFETY},
     {C("overwrite-late-2p", overwrite_0s, usable, 3, p0x1, begin_1, p2x1), SAFETY},
     {C("overwrite-late-latest", overwrite_0s, usable, 2, p0x2, latest_1), SAFETY},
