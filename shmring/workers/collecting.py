@@ -219,6 +219,15 @@ class Collector:
     def _settle(self, key: int, kind: int, flags: int, extra: int, raw: Raw) -> None:
         """A result has come. What goes wrong as it is taken in fails this task, and no other."""
         task = self._current(key)
+        if kind == parcels.DONE and not flags and task is not None:  # short, as most are
+            self.feed.learn(extra >> 8)
+            try:
+                value = parcels.short_value(raw)
+            except BaseException as problem:
+                self._finish(task, None, outcomes.of_result(problem, task))
+            else:
+                self._finish(task, value, None)
+            return
         try:
             parcel = self._opened(raw, flags, extra)
         except Exception as problem:
@@ -231,7 +240,7 @@ class Collector:
         if task is None:
             return
         self.feed.learn(extra >> 8)
-        value: Any = None
+        value = None
         error: BaseException | None = None
         try:
             value = parcel.value()
@@ -249,8 +258,6 @@ class Collector:
 
     def _opened(self, raw: Raw, flags: int, extra: int) -> Parcel:
         """A result; its sender is told that it may let go of the memory, whether we could take it or not."""
-        if not flags:
-            return parcels.opened(raw)
         try:
             return parcels.opened(raw)
         finally:
@@ -262,7 +269,8 @@ class Collector:
             if self.pending.pop(task.number, None) is None:
                 return  # the pool has broken since; its future has been told
             self.feed.in_flight -= 1
-        task.done_with()
+        if task.aside:
+            task.done_with()
         if error is None:
             task.future.set_result(value)
         else:
