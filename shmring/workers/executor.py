@@ -44,17 +44,22 @@ class ProcessPoolExecutor(Executor):
     """A pool of worker processes; ``concurrent.futures.ProcessPoolExecutor``'s calls, through shared memory.
 
     A worker that is killed or crashes takes nothing but its own task with it: that future raises WorkerDied, or with
-    ``retries=n`` the task is run again elsewhere, up to n times; the pool starts another worker and goes on. Functions
-    may be lambdas, closures and what stands in a notebook. A worker unpickles a function once and keeps it.
+    ``retries=n`` the task is run again elsewhere, up to n times; the pool starts another worker and goes on. A result
+    that cannot be taken in fails its own future as well.
 
-    ``mp_context`` is a context of multiprocessing or multiprocess; by default workers come from a fork server, because
-    a fork of this process, which has threads, could inherit a lock that nobody will release. ``capacity`` is the room
-    for tasks, and for results; what is longer than a quarter of it travels in memory of its own. ``leased=True``
-    returns large arrays in the shared memory itself, without a copy; it is given back with the last of them.
-    ``progress=True`` shows how far each ``map`` is (needs ``shmring[cli]``).
+    ``mp_context`` is a context of multiprocessing or multiprocess; by default workers come from multiprocessing's fork
+    server, because a fork of this process, which has threads, could inherit a lock that no thread will release.
+    ``capacity`` is the room for tasks, and for results; what is longer than a quarter of it travels in memory of its
+    own. ``leased=True`` returns large arrays in the shared memory itself, without a copy; it is freed with the last of
+    them. ``progress=True`` shows how far each ``map`` is (needs ``shmring[cli]``).
 
-    Any thread may use it. Nothing blocks but the results, ``shutdown`` and, with ``buffersize``, iteration. In a forked
-    child its calls, and the futures that are pending, raise RuntimeError: it stays the parent's, and goes on there.
+    A task is one pickle. Functions and classes that a worker cannot import go by value (lambdas, closures, what stands
+    in a notebook), and a class is one in each worker; what else pickle refuses is refused.
+
+    Threads: any thread may use it, and a signal handler too; one that interrupts a call of the same executor cannot
+    wait for its end, so ``shutdown`` returns at once there. Nothing blocks but the results, ``shutdown`` and, with
+    ``buffersize``, iteration. In a forked child its calls, and the futures that are pending, raise RuntimeError: it
+    stays the parent's, and goes on there. Under gevent's or eventlet's threads it raises RuntimeError.
     """
 
     @shortage_explained()
@@ -111,7 +116,7 @@ class ProcessPoolExecutor(Executor):
 
         All is submitted at once, unless ``buffersize`` bounds how many results wait to be taken. TimeoutError when the
         next result is not there ``timeout`` seconds after this call. ``progress`` and ``leased`` override the
-        executor's.
+        executor's. TypeError for a ``buffersize`` that is no integer, ValueError for one below 1.
         """
         if chunksize < 1:
             raise ValueError(f"chunksize is {chunksize}; it must be >= 1")
