@@ -36,6 +36,8 @@ _GREEN = (
     ("gevent.monkey", "is_module_patched", "threading", "gevent.monkey.patch_all(thread=False)"),
     ("eventlet.patcher", "is_monkey_patched", "thread", "eventlet.monkey_patch(thread=False)"),
 )
+_BEFORE_CHILDREN = 100  # priority of a finalizer, in a child: its queues have less
+_registered: set[object] = set()
 _pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 _interpreter_ends = False
 
@@ -341,7 +343,3 @@ def _register_at_exit() -> None:
             continue
         _registered.add((package, os.getpid()))
         sys.modules[f"{package}.util"].Finalize(None, _end_all, exitpriority=_BEFORE_CHILDREN)
-
-
-_BEFORE_CHILDREN = 100  # their own finalizers of queues and the like have less
-_registered: set[object] = set()
