@@ -51,6 +51,7 @@ class Collector:
         names: Names,
         max_tasks: int | None,
         capacity: int | str,
+        otherwise: Any = None,
     ) -> None:
         self.size = size
         self.lock = threading.RLock()
@@ -59,7 +60,7 @@ class Collector:
         # From now on we are somebody to wait for: a worker that comes after our death would find nobody, and wait.
         self.tasks._take_role(PRODUCING)
         self.results._take_role(CONSUMING)
-        self.crew = Crew(context, self.tasks, self.results, size, beginning, max_tasks)
+        self.crew = Crew(context, self.tasks, self.results, size, beginning, max_tasks, otherwise)
         self.feed = Feed(self.tasks, self.lock, names, lambda: len(self.crew.members), self._drop)
         self.pending: dict[int, Task] = {}
         self.broken: str | None = None

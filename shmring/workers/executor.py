@@ -50,7 +50,8 @@ class ProcessPoolExecutor(Executor):
     that cannot be taken in fails its own future as well.
 
     ``mp_context`` is a context of multiprocessing or multiprocess; by default workers come from multiprocessing's fork
-    server, because a fork of this process, which has threads, could inherit a lock that no thread will release.
+    server, because a fork of this process, which has threads, could inherit a lock that no thread will release; only
+    where ``initargs`` hold locks that the program made to be inherited by a fork are they forked.
     ``capacity`` is the room for tasks, and for results; what is longer than a quarter of it travels in memory of its
     own. ``leased=True`` returns large arrays in the shared memory itself, without a copy; it is freed with the last of
     them. ``progress=True`` shows how far each ``map`` is (needs ``shmring[cli]``).
@@ -89,7 +90,8 @@ class ProcessPoolExecutor(Executor):
         names = Names(_package_of(self._mp_context))
         beginning = Beginning(initializer, initargs, names)
         _register_at_exit()
-        self._pool = Pool(self._mp_context, self._max_workers, beginning, names, max_tasks_per_child, capacity)
+        forked = _forked_context() if mp_context is None and max_tasks_per_child is None else None
+        self._pool = Pool(self._mp_context, self._max_workers, beginning, names, max_tasks_per_child, capacity, forked)
         _pools.add(self._pool)
         self._finalizer = weakref.finalize(self, _end, self._pool, os.getpid())
         self._finalizer.atexit = False
@@ -270,6 +272,16 @@ def _default_context() -> Any:
     if _PRELOADED not in loaded:
         context.set_forkserver_preload([*loaded, _PRELOADED])
     return context
+
+
+def _forked_context() -> Any:
+    """What a program that forks by default gets where its initializer's arguments can go no other way: locks, for one.
+
+    The standard library forks there in any case, until Python 3.14.
+    """
+    is_beginning = getattr(multiprocessing.current_process(), "_inheriting", False)  # itself, without a main guard
+    chosen = multiprocessing.get_start_method(allow_none=True)
+    return multiprocessing.get_context("fork") if chosen == "fork" and not is_beginning else None
 
 
 def _check_threads() -> None:
