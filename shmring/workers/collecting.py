@@ -51,6 +51,7 @@ class Collector:
         names: Names,
         max_tasks: int | None,
         capacity: int | str,
+        otherwise: Any = None,
     ) -> None:
         self.size = size
         self.lock = threading.RLock()
@@ -59,7 +60,7 @@ class Collector:
         # From now on we are somebody to wait for: a worker that comes after our death would find nobody, and wait.
         self.tasks._take_role(PRODUCING)
         self.results._take_role(CONSUMING)
-        self.crew = Crew(context, self.tasks, self.results, size, beginning, max_tasks)
+        self.crew = Crew(context, self.tasks, self.results, size, beginning, max_tasks, otherwise)
         self.feed = Feed(self.tasks, self.lock, names, lambda: len(self.crew.members), self._drop)
         self.pending: dict[int, Task] = {}
         self.broken: str | None = None
@@ -219,6 +220,15 @@ class Collector:
     def _settle(self, key: int, kind: int, flags: int, extra: int, raw: Raw) -> None:
         """A result has come. What goes wrong as it is taken in fails this task, and no other."""
         task = self._current(key)
+        if kind == parcels.DONE and not flags and task is not None:  # short, as most are
+            self.feed.learn(extra >> 8)
+            try:
+                value = parcels.short_value(raw)
+            except BaseException as problem:
+                self._finish(task, None, outcomes.of_result(problem, task))
+            else:
+                self._finish(task, value, None)
+            return
         try:
             parcel = self._opened(raw, flags, extra)
         except Exception as problem:
@@ -231,7 +241,7 @@ class Collector:
         if task is None:
             return
         self.feed.learn(extra >> 8)
-        value: Any = None
+        value = None
         error: BaseException | None = None
         try:
             value = parcel.value()
@@ -249,8 +259,6 @@ class Collector:
 
     def _opened(self, raw: Raw, flags: int, extra: int) -> Parcel:
         """A result; its sender is told that it may let go of the memory, whether we could take it or not."""
-        if not flags:
-            return parcels.opened(raw)
         try:
             return parcels.opened(raw)
         finally:
@@ -262,7 +270,8 @@ class Collector:
             if self.pending.pop(task.number, None) is None:
                 return  # the pool has broken since; its future has been told
             self.feed.in_flight -= 1
-        task.done_with()
+        if task.aside:
+            task.done_with()
         if error is None:
             task.future.set_result(value)
         else:

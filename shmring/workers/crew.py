@@ -81,10 +81,11 @@ class Crew:
         size: int,
         beginning: Beginning,
         max_tasks: int | None,
+        otherwise: Any,
     ) -> None:
         self._context, self._tasks, self._results = context, tasks, results
         self._beginning, self._max_tasks = beginning, max_tasks
-        self._method: str = context.get_start_method(allow_none=False)
+        self._otherwise = otherwise  # the context for arguments that the first one refuses with RuntimeError
         self.owner = os.getpid()
         self._lock = threading.RLock()  # a signal handler may come in between
         self._free = [*range(size)]
@@ -105,10 +106,7 @@ class Crew:
             slot = self._free.pop()
             try:
                 self.words[2 * slot] = self.words[2 * slot + 1] = 0
-                arguments = (self._tasks, self._results, self._board, slot, self._max_tasks, self._beginning)
-                process = self._context.Process(target=child.main, args=arguments)
-                with ready_to_start(process, self._method):
-                    process.start()
+                process = self._started(slot)
             except BaseException:
                 self._free.append(slot)
                 raise
@@ -116,6 +114,22 @@ class Crew:
             self.members[slot] = self._watched[slot] = member
         self.wake()
         return member
+
+    def _started(self, slot: int) -> Any:
+        """A new process. The first one may show that the initializer's arguments can only be inherited."""
+        arguments = (self._tasks, self._results, self._board, slot, self._max_tasks, self._beginning)
+        while True:
+            process = self._context.Process(target=child.main, args=arguments)
+            method = self._context.get_start_method(allow_none=False)
+            try:
+                with ready_to_start(process, method):
+                    process.start()
+            except RuntimeError:
+                if self._otherwise is None or self.members:
+                    raise
+                self._context, self._otherwise = self._otherwise, None
+            else:
+                return process
 
     def member(self, slot: int) -> Member:
         """Who works there; it may speak before :meth:`hire` has returned."""

@@ -36,6 +36,8 @@ _GREEN = (
     ("gevent.monkey", "is_module_patched", "threading", "gevent.monkey.patch_all(thread=False)"),
     ("eventlet.patcher", "is_monkey_patched", "thread", "eventlet.monkey_patch(thread=False)"),
 )
+_BEFORE_CHILDREN = 100  # priority of a finalizer, in a child: its queues have less
+_registered: set[object] = set()
 _pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 _interpreter_ends = False
 
@@ -44,17 +46,23 @@ class ProcessPoolExecutor(Executor):
     """A pool of worker processes; ``concurrent.futures.ProcessPoolExecutor``'s calls, through shared memory.
 
     A worker that is killed or crashes takes nothing but its own task with it: that future raises WorkerDied, or with
-    ``retries=n`` the task is run again elsewhere, up to n times; the pool starts another worker and goes on. Functions
-    may be lambdas, closures and what stands in a notebook. A worker unpickles a function once and keeps it.
+    ``retries=n`` the task is run again elsewhere, up to n times; the pool starts another worker and goes on. A result
+    that cannot be taken in fails its own future as well.
 
-    ``mp_context`` is a context of multiprocessing or multiprocess; by default workers come from a fork server, because
-    a fork of this process, which has threads, could inherit a lock that nobody will release. ``capacity`` is the room
-    for tasks, and for results; what is longer than a quarter of it travels in memory of its own. ``leased=True``
-    returns large arrays in the shared memory itself, without a copy; it is given back with the last of them.
-    ``progress=True`` shows how far each ``map`` is (needs ``shmring[cli]``).
+    ``mp_context`` is a context of multiprocessing or multiprocess; by default workers come from multiprocessing's fork
+    server, because a fork of this process, which has threads, could inherit a lock that no thread will release; only
+    where ``initargs`` hold locks that the program made to be inherited by a fork are they forked.
+    ``capacity`` is the room for tasks, and for results; what is longer than a quarter of it travels in memory of its
+    own. ``leased=True`` returns large arrays in the shared memory itself, without a copy; it is freed with the last of
+    them. ``progress=True`` shows how far each ``map`` is (needs ``shmring[cli]``).
 
-    Any thread may use it. Nothing blocks but the results, ``shutdown`` and, with ``buffersize``, iteration. In a forked
-    child its calls, and the futures that are pending, raise RuntimeError: it stays the parent's, and goes on there.
+    A task is one pickle. Functions and classes that a worker cannot import go by value (lambdas, closures, what stands
+    in a notebook), and a class is one in each worker; what else pickle refuses is refused.
+
+    Threads: any thread may use it, and a signal handler too; one that interrupts a call of the same executor cannot
+    wait for its end, so ``shutdown`` returns at once there. Nothing blocks but the results, ``shutdown`` and, with
+    ``buffersize``, iteration. In a forked child its calls, and the futures that are pending, raise RuntimeError: it
+    stays the parent's, and goes on there. Under gevent's or eventlet's threads it raises RuntimeError.
     """
 
     @shortage_explained()
@@ -82,7 +90,8 @@ class ProcessPoolExecutor(Executor):
         names = Names(_package_of(self._mp_context))
         beginning = Beginning(initializer, initargs, names)
         _register_at_exit()
-        self._pool = Pool(self._mp_context, self._max_workers, beginning, names, max_tasks_per_child, capacity)
+        forked = _forked_context() if mp_context is None and max_tasks_per_child is None else None
+        self._pool = Pool(self._mp_context, self._max_workers, beginning, names, max_tasks_per_child, capacity, forked)
         _pools.add(self._pool)
         self._finalizer = weakref.finalize(self, _end, self._pool, os.getpid())
         self._finalizer.atexit = False
@@ -111,7 +120,7 @@ class ProcessPoolExecutor(Executor):
 
         All is submitted at once, unless ``buffersize`` bounds how many results wait to be taken. TimeoutError when the
         next result is not there ``timeout`` seconds after this call. ``progress`` and ``leased`` override the
-        executor's.
+        executor's. TypeError for a ``buffersize`` that is no integer, ValueError for one below 1.
         """
         if chunksize < 1:
             raise ValueError(f"chunksize is {chunksize}; it must be >= 1")
@@ -265,6 +274,16 @@ def _default_context() -> Any:
     return context
 
 
+def _forked_context() -> Any:
+    """What a program that forks by default gets where its initializer's arguments can go no other way: locks, for one.
+
+    The standard library forks there in any case, until Python 3.14.
+    """
+    is_beginning = getattr(multiprocessing.current_process(), "_inheriting", False)  # itself, without a main guard
+    chosen = multiprocessing.get_start_method(allow_none=True)
+    return multiprocessing.get_context("fork") if chosen == "fork" and not is_beginning else None
+
+
 def _check_threads() -> None:
     """A greenlet in the place of a thread would wait for processes, and with it all others."""
     for patcher, asks, threads, remedy in _GREEN:
@@ -336,7 +355,3 @@ def _register_at_exit() -> None:
             continue
         _registered.add((package, os.getpid()))
         sys.modules[f"{package}.util"].Finalize(None, _end_all, exitpriority=_BEFORE_CHILDREN)
-
-
-_BEFORE_CHILDREN = 100  # their own finalizers of queues and the like have less
-_registered: set[object] = set()

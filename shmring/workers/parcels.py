@@ -21,7 +21,7 @@ from shmring import segment
 from shmring.codecs.protocol import NamedCodec, padding
 from shmring.ring import Ring
 from shmring.workers import asides
-from shmring.workers.pickles import ALL_THERE, Names, apart
+from shmring.workers.pickles import ALL_THERE, PLAIN, Names, apart
 from shmring.workers.shelf import Raw, Shelf
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ class Parcel(NamedTuple):
 
 def pickled(value: Any, names: Names = ALL_THERE) -> tuple[bytes, list[memoryview]]:
     """A pickle and its large buffers. Raises whatever the pickling raises."""
+    if type(value) in PLAIN:
+        return pickle.dumps(value, 5), []
     buffers: list[memoryview] = []
 
     def keep(buffer: pickle.PickleBuffer) -> bool:

@@ -20,7 +20,7 @@ from shmring.workers.mains import workers_have_main
 
 PACKAGES = ("multiprocessing", "multiprocess")
 _MAIN = "__main__"
-_PLAIN = frozenset((int, float, str, bytes, bool, type(None)))
+PLAIN = frozenset((int, float, str, bytes, bool, type(None)))
 _BY_NAME = frozenset((types.FunctionType, type))
 _Keep = Callable[[pickle.PickleBuffer], Any]
 _First = Callable[[Any], Any]
@@ -76,8 +76,11 @@ def apart(value: Any, names: Names, keep: _Keep, forget: Callable[[], None]) -> 
 
 def call(function: Callable[..., Any], args: tuple[Any, ...], names: Names) -> bytes | None:
     """A short cut for a function of a module and plain arguments; None for anything else."""
-    if type(function) not in _BY_NAME or not all(type(each) in _PLAIN for each in args):
+    if type(function) not in _BY_NAME:
         return None
+    for each in args:
+        if type(each) not in PLAIN:
+            return None
     try:
         data = pickle.dumps((function, args, {}), 5)
     except (pickle.PicklingError, AttributeError):

@@ -132,66 +132,6 @@ def test_what_a_closure_refers_to_is_as_it_was_when_submitted(pool):
     assert (first, pool.submit(look).result(60)) == (1, 2)
 
 
-NOTEBOOK = """
-import os
-import shmring
-
-def helper(value):
-    return os.path.join("a", str(value))
-
-class Point:
-    def __init__(self, x):
-        self.x = x
-
-def use(point):
-    return Point(helper(point.x))
-
-class Mine(Exception):
-    def __init__(self, a, b):
-        super().__init__(a)
-
-def fail():
-    raise Mine("its own", 2)
-
-with shmring.ProcessPoolExecutor(1) as pool:
-    print(pool.submit(use, Point(3)).result().x)
-    try:
-        pool.submit(fail).result()
-    except Mine as error:
-        print(error)
-"""
-
-
-@pytest.mark.parametrize("program", [["-c", NOTEBOOK], ["-"]], ids=["prompt", "standard input"])
-def test_functions_and_classes_of_a_main_without_a_file_are_sent_by_value(program):
-    command = [sys.executable, *program]
-    done = subprocess.run(command, input=NOTEBOOK, capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == (f"{os.path.join('a', '3')}\nits own\n", "")
-
-
-def test_what_stands_under_the_main_guard_is_sent_by_value(tmp_path):
-    program = tmp_path / "program.py"
-    program.write_text(
-        "import shmring\n"
-        "if __name__ == '__main__':\n"
-        "    def inside(value):\n"
-        "        return value + 1\n"
-        "    with shmring.ProcessPoolExecutor(1) as pool:\n"
-        "        print(list(pool.map(inside, range(3))))\n"
-    )
-    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("[1, 2, 3]\n", "")
-
-
-def test_a_program_without_main_guard_is_told_so(tmp_path):
-    program = tmp_path / "program.py"
-    program.write_text("import shmring\nprint(shmring.ProcessPoolExecutor(1).submit(abs, -1).result())\n")
-    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "BrokenProcessPool" in done.stderr
-    assert "__main__" in done.stderr.splitlines()[-1]
-
-
 @pytest.mark.parametrize("count", [0, 10, 1000, 200_000, 3_000_000], ids=lambda count: f"{8 * count} bytes")
 @pytest.mark.parametrize("leased", [False, True], ids=["copied", "leased"])
 def test_arrays_come_back_whole_writable_and_ones_own(count, leased):
