@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from refusing import Refused, errors_of, name_of
+from refusing import Watched, errors_of, name_of
 
 import shmring
 from shmring import errors
@@ -56,7 +56,7 @@ def check(case: Case, at: int = -1, code: int = 0) -> list[int]:
         case.finish(state[0], value)
 
     before = {*SHM.iterdir()}
-    done = Refused(lambda: state.append(case.prepare()), lambda: case.act(state[0]), after, at=at, code=code)
+    done = Watched(lambda: state.append(case.prepare()), lambda: case.act(state[0]), after, at=at, code=code)
     left = {*SHM.iterdir()} - before
     for entry in left:
         entry.unlink()

@@ -1,4 +1,7 @@
-"""Refusing a forked child one system call: it is not made, and ends with an error number. x86-64 Linux, by ptrace."""
+"""A forked child is refused one system call, which is not made and ends with an error number, or is killed at one.
+
+x86-64 Linux, by ptrace(2).
+"""
 
 from __future__ import annotations
 
@@ -54,10 +57,11 @@ def name_of(number: int) -> str:
     return _NAMES.get(number, str(number))
 
 
-class Refused:
+class Watched:
     """A forked child that runs ``prepare``, then ``act`` under our eyes, then ``after`` what act returned or raised.
 
-    ``calls`` are the numbers of the system calls that could be refused, in the order in which they were made.
+    ``calls`` are the numbers of the system calls that could be refused, or of all where it is to be killed, in the
+    order in which they were made.
     """
 
     def __init__(
@@ -68,9 +72,15 @@ class Refused:
         *,
         at: int = -1,
         code: int = 0,
+        kill: bool = False,
     ) -> None:
-        """``at``: which of them is refused, with this error number; -1: none."""
+        """``at``: which of them is refused, with this error number, or is the last; -1: none.
+
+        With ``kill`` each counts twice: it is killed before it is made, or after.
+        """
         self.calls: list[int] = []
+        self.killed = False
+        self._kill = kill
         reading, writing = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
@@ -81,7 +91,7 @@ class Refused:
         self._trace(at, code)
         with open(reading, encoding="utf-8", errors="replace") as pipe:
             said = pipe.read()
-        if not self.trouble:
+        if not self.trouble and not self.killed:
             status = os.waitpid(self._pid, 0)[1]
             self.trouble = f"{said}ended with status {status}" if status else ""
 
@@ -133,7 +143,15 @@ class Refused:
                     break
                 self._ptrace(_SYSCALL, os.WSTOPSIG(status))
                 continue
-            if entering:
+            if self._kill:
+                self._ptrace(_GET_REGISTERS, ctypes.addressof(registers))
+                self.calls.append(registers.orig_rax)
+                if len(self.calls) - 1 == at:
+                    os.kill(self._pid, signal.SIGKILL)
+                    os.waitpid(self._pid, 0)
+                    self.killed = True
+                    return
+            elif entering:
                 self._ptrace(_GET_REGISTERS, ctypes.addressof(registers))
                 if errors_of(registers.orig_rax):
                     self.calls.append(registers.orig_rax)

@@ -1,4 +1,4 @@
-"""Every system call is refused in turn: nothing is lost, the verdict is right, and the same call works afterwards."""
+"""Every system call is refused in turn, or the last: nothing is lost, the verdict is right, and others go on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = Path(__file__).with_name("refuse_calls.py")
+PROGRAM, KILLS = (Path(__file__).with_name(name) for name in ("refuse_calls.py", "kill_calls.py"))
 
 pytestmark = [pytest.mark.verify, pytest.mark.timeout(1800)]
 
@@ -44,3 +44,11 @@ def test_a_message_that_goes_when_tidying_up_is_refused_is_noticed(tmp_path: Pat
     assert done.returncode != 0
     assert "refused with" in done.stderr
     assert "get" in done.stderr
+
+
+def test_whoever_is_killed_at_a_system_call_leaves_a_whole_ring_or_none(
+    effort: float, figure: Callable[[str], None]
+) -> None:
+    done = subprocess.run([sys.executable, str(KILLS), str(effort)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    figure(f"{int(done.stdout):,} kills before and after system calls")

@@ -137,9 +137,10 @@ def receive(source: Any, journal: Journal, chance: random.Random, until: Callabl
         lambda: [asyncio.run(source.aget(timeout=0.2))],
     ]
     while not until() and not journal.is_full:
-        journal.words[Journal.IN_HAND] = _BATCH
+        way = chance.choices(ways, (8, 1, 1))[0]
+        journal.words[Journal.IN_HAND] = _BATCH if way is ways[1] else 1
         with contextlib.suppress(shmring.Empty):
-            for message in chance.choices(ways, (6, 3, 1))[0]():
+            for message in way():
                 journal.note(*read(message))
                 if isinstance(source, shmring.JoinableQueue):
                     source.task_done()
