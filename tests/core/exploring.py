@@ -47,6 +47,8 @@ SLOW = {
     "mpmc-2p1c",
     "mpmc-1p2c",
     "room-long-2",
+    "park-late",
+    "repair-many-kill-repairer",
     "park-mpmc",
     "topic-2p1s-small",
     "topic-kill-publisher",

@@ -67,10 +67,68 @@ def test_no_execution_breaks_a_promise(rings: Path, effort: float, figure: Calla
         figure(f"{name}: {result.executions:,} {bound}, {result.pruned:,} pruned")
 
 
-def test_a_planted_bug_in_the_repair_is_found(tmp_path: Path) -> None:
-    source = (CORE / "repair.c").read_text()
-    planted = source.replace("state == SR_CLAIMED ? SR_ABORTED : SR_RETURNED", "SR_ABORTED")
-    assert planted != source
-    bug = Weakening("repair.c", "repair_record", "all of it", source, planted, 0)
+# file, what stands there, what is planted, and the configurations that have to notice, each with its executions
+PLANTED = {
+    "a repair that aborts what was taken": (
+        "repair.c",
+        "state == SR_CLAIMED ? SR_ABORTED : SR_RETURNED",
+        "SR_ABORTED",
+        {"mpmc-kill-consumer": 0},
+    ),
+    "a repair that mends only the first record": (
+        "repair.c",
+        "    repair->returned += state == SR_TAKEN;\n",
+        "    repair->returned += state == SR_TAKEN;\n    repair->dead_owner = UINT64_MAX;\n",
+        {"repair-many": 0, "repair-many-kill-repairer": 1000},
+    ),
+    "a walk that is overtaken and ends": (
+        "repair.c",
+        "            position = now;\n",
+        "return SR_OK;",
+        {"repair-many": 0},
+    ),
+    "a subscriber that does not look again as it comes": (
+        "topic.c",
+        "(result == SR_OK && passed(self, place.position)))\n            continue; /* only",
+        "false)\n            continue; /* only",
+        {"topic-late-small": 0},
+    ),
+    "a waiter that overwrites a later mark": (
+        "wait.c",
+        "(armed == 0 || (int32_t)(armed - mine) < 0)",
+        "true",
+        {"park-late": 0},
+    ),
+    "a claimer that is overtaken while it reclaims": (
+        "mpmc.c",
+        "end == start ? !moved_on(hint, start)",
+        "end == start ? true",
+        {"churn-room": 0},
+    ),
+    "counts from positions of two instants": (
+        "repair.c",
+        "if (SR_LOAD(&self->header->read_position, relaxed) == position)",
+        "if (true)",
+        {"churn-count-spsc": 0},
+    ),
+    "a turn that is never taken away": (
+        "blocking.c",
+        "is_half_free(self, turn) &&",
+        "false &&",
+        {"line-stands-still": 0},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", PLANTED)
+def test_a_planted_bug_is_found(what: str, tmp_path: Path) -> None:
+    file, before, after, noticed_by = PLANTED[what]
+    source = (CORE / file).read_text()
+    assert source.count(before) == 1
+    planted = source.replace(before, after)
+    if "look again" in what:  # it looks twice: each look makes up for the other
+        planted = planted.replace("while (passed(self, place.position));", "while (false);")
+    bug = Weakening(file, what, "all of it", source, planted, 0)
     program = exploring.build(tmp_path, bug)
-    assert exploring.run(program, "mpmc-kill-consumer").failure
+    for name, limit in noticed_by.items():
+        assert exploring.run(program, name, limit).failure, f"{name} does not notice"

@@ -318,6 +318,32 @@ static void left_taken(void) {
     mpmc2_with_two();
     sr_try_take(&ends[3], UINT64_MAX, &left);
 }
+/* One who died with a claim and two takes, and another of his time; what is room before them is taken by a claimer. */
+static void left_many(void) {
+    static struct sr_record more[3];
+    make(SR_KIND_MPMC, 6, 0);
+    for (uint32_t id = 1; id <= 4; id++)
+        EXPECT(put(OTHER, id));
+    EXPECT(sr_try_claim(&ends[3], 64, &left) == SR_OK);
+    EXPECT(put(OTHER, 5));
+    EXPECT(get(OTHER) == 1);
+    for (int i = 0; i < 3; i++)
+        EXPECT(sr_try_take(&ends[i == 1 ? 4 : 3], UINT64_MAX, &more[i]) == SR_OK);
+}
+static void repair_many(int thread) {
+    repair(thread, 3);
+    repair(thread, 4);
+}
+static void repair_many_0(void) { repair_many(0); }
+static void repair_many_1(void) {
+    repair_many(1);
+    consume(1, 1);
+}
+static void put_6_1(void) { put(1, 6); }
+static void mended_many(void) {
+    repair_many(OTHER);
+    mended_and_usable();
+}
 static void repairer_0(void) { repair(0, 3); }
 static void repairer_1(void) {
     repair(1, 3);
@@ -439,6 +465,25 @@ static void nobody_sleeps(void) {
     for (int i = 0; i < EXPLORE_THREADS; i++)
         EXPECT(!explore_is_asleep(i));
     drain();
+}
+/* One who announces himself late, with what he saw before a wake, beside one who has seen that wake. */
+static struct sr_event *const event = &header->items;
+static uint64_t condition;
+static void armed_before(void) {
+    mpmc2();
+    condition = 0;
+    event->armed = 1;
+}
+static void announce_1(void) { sr_event_announce(event); }
+static void wake_twice_0(void) {
+    sr_event_notify(event, SR_WAKE_ALL);
+    SR_STORE(&condition, 1, relaxed);
+    sr_event_notify(event, SR_WAKE_ALL);
+}
+static void wait_for_condition_2(void) {
+    uint32_t ticket = sr_event_announce(event);
+    if (!SR_LOAD(&condition, relaxed))
+        sr_event_park(event, ticket, INT64_MAX);
 }
 /* One who sleeps for another, who waits no more (watch.c): a wake that reaches it goes on to the next. */
 static void stand_in_2(void) {
@@ -571,6 +616,8 @@ const struct configuration RINGS[] = {
     {C("churn-count-spsc", spsc2, drain, 3, p0x3, c1x3, contents_2), SAFETY},
     {C("churn-room", all_released, mixed_after, 2, put_for_sure_0, churner_1x1), SAFETY},
     {C("churn-repair", left_taken, mended_3, 2, repairer_of_3, churner_1x2), SAFETY},
+    {C("repair-many", left_many, drained_and_usable, 2, repair_many_0, put_6_1), SAFETY},
+    {C("repair-many-kill-repairer", left_many, mended_many, 2, repair_many_0, repair_many_1), .alive = &alive, SAFETY},
     {C("repair-beside-taker", left_taken, drained_and_usable, 2, repairer_of_3, c1x2), SAFETY},
     {C("repair-beside-producer", left_claimed, drained_and_usable, 2, repairer_of_3, p1x2), SAFETY},
     {C("room-long", long_taken, mixed_after, 3, p0x1, p1x1, acknowledge_2), SAFETY},
@@ -585,6 +632,7 @@ const struct configuration RINGS[] = {
     {C("park-mpmc-2c", two_claims, nobody_sleeps, 3, tell_2, wait_1, wait_2)},
     {C("park-mpmc-2p", two_claims_of_two, nobody_sleeps, 3, tell_1, tell_1_too, wait_2)},
     {C("park-stand-in", one_claim, only_the_stand_in_sleeps, 3, tell_1, wait_1, stand_in_2)},
+    {C("park-late", armed_before, nobody_sleeps, 3, wake_twice_0, announce_1, wait_for_condition_2)},
     {C("park-room-spsc", full_spsc, nobody_sleeps, 2, wait_for_room_0, make_room_1)},
     {C("park-room-mpmc-1c", full_mpmc, nobody_sleeps, 2, wait_for_room_0, make_room_1)},
     {C("park-room-mpmc", full_mpmc, nobody_sleeps, 3, wait_for_room_0, make_room_1, make_room_2)},
