@@ -37,6 +37,7 @@ _PATIENCE = 50  # with workers that end while they start
 _PATIENCE_FOR_EXITS = 5  # of that, for one that was not killed: it has a reason, and will have it again
 _TRY_AGAIN = 0.02  # seconds
 _MOST_AT_ONCE = 64
+_MOST_REFUSALS = 500  # of starts, one after the other
 _UNHURRIED = 5 * (0,)  # seconds for a worker whose initializer has failed
 
 
@@ -71,7 +72,8 @@ class Collector:
         self._closed = False
         self._numbers = itertools.count(1)
         self._late: collections.deque[Sequence[Task]] = collections.deque()  # submitted by a handler amid a submit
-        self._failed_starts = 0
+        self._failed_starts = self._refused = 0
+        self._wants_more = False  # workers, of which one could not be started just now
         self._foreign: str | None = None
         self.thread: threading.Thread | None = None
 
@@ -137,6 +139,8 @@ class Collector:
             while self._receive():
                 if self._late:
                     self._take_in_late()
+                if self._wants_more:
+                    self._replace()
                 if self.ending and not self._dismissed:
                     self._leave()
                 self.feed.refill()
@@ -168,7 +172,9 @@ class Collector:
         """Deal with what has come, at least one message; False for the last of all."""
         more = True
         try:
-            for raw in self.results.get_many(_MOST_AT_ONCE, _TRY_AGAIN if self.feed.stalled else None):
+            for raw in self.results.get_many(
+                _MOST_AT_ONCE, _TRY_AGAIN if self.feed.stalled or self._wants_more else None
+            ):
                 more = self._deal_with(raw)
         except (Empty, PeerDied):  # every worker there was has died; the crew says which
             pass
@@ -311,6 +317,8 @@ class Collector:
             self._finish(task, None, outcomes.obituary(member, task))
 
     def _replace(self) -> None:
+        """Have as many workers as there is work for. What prevents that may pass, so it is tried for a while."""
+        self._wants_more = False
         with self.lock:
             if self.broken or self._dismissed:
                 return
@@ -318,8 +326,11 @@ class Collector:
             try:
                 while len(self.crew.members) < wanted:
                     self.crew.hire()
+                    self._refused = 0
             except Exception as error:
-                if not self.crew.members:  # nobody is left to do the work
+                self._refused += 1
+                self._wants_more = isinstance(error, OSError) and self._refused < _MOST_REFUSALS
+                if not self._wants_more and not self.crew.members:  # none is left to do the work
                     self._break("no worker can be started", error)
 
     # --- the end ---

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from multiprocessing import connection
 from typing import Any
@@ -23,6 +24,7 @@ from shmring.workers.waker import Waker
 
 MOST_WORKERS = 240  # a ring has 256 attachments; forked children of workers have some as well
 _GRACE = 1.0  # seconds
+_SHORT_WAIT = 0.01
 
 
 class Member:
@@ -187,7 +189,7 @@ class Crew:
             if self._over:
                 break
             signs = [waker.sign, *(sign for member in watched for sign in member.signs)]
-            ready = {*connection.wait(signs, _GRACE if self._signals else None)}
+            ready = _ready(signs, _GRACE if self._signals else None)
             if self._signals and not ready:
                 self._signal_next()
             for member in watched:
@@ -215,3 +217,12 @@ class Crew:
             waker.close()
             self.words.release()
             self._board.close()
+
+
+def _ready(signs: list[Any], timeout: float | None) -> set[Any]:
+    """Which of these are readable, after a wait."""
+    try:
+        return {*connection.wait(signs, timeout)}
+    except OSError:  # more of them than this process may have open now: its limit has been lowered
+        time.sleep(_SHORT_WAIT)
+        return {each for sign in signs for each in connection.wait([sign], 0)}

@@ -288,15 +288,6 @@ def test_a_failing_initializer_breaks_the_pool(capfd):
     capfd.readouterr()
 
 
-def test_locks_and_queues_go_to_the_initializer():
-    context = multiprocessing.get_context(METHODS[-1])
-    queue = context.SimpleQueue()
-    with shmring.ProcessPoolExecutor(1, context, initializer=queue.put, initargs=("hello",)) as pool:
-        pool.submit(double, 1).result(60)
-        assert queue.get() == "hello"
-    queue.close()
-
-
 def test_a_worker_leaves_after_its_share_of_tasks():
     with shmring.ProcessPoolExecutor(1, max_tasks_per_child=3) as pool:
         pids = [pool.submit(pid_of, 0).result(60) for _ in range(9)]

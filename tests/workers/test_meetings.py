@@ -124,9 +124,15 @@ def test_an_executor_is_collected_though_the_iterator_of_its_map_is_kept():
 
 
 def test_a_map_that_still_submits_keeps_its_executor():
-    results = shmring.ProcessPoolExecutor(1).map(abs, range(-20, 0), buffersize=2)
+    pool = shmring.ProcessPoolExecutor(1)
+    results, thread = pool.map(abs, range(-20, 0), buffersize=2), pool._pool.thread
+    del pool
     gc.collect()
     assert [*results] == [*range(20, 0, -1)]
+    del results
+    gc.collect()
+    thread.join(60)
+    assert not thread.is_alive()
 
 
 def test_a_buffersize_that_is_no_number_is_a_type_error(pool):
