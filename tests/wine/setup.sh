@@ -47,10 +47,11 @@ if [ ! -e "$root/python/python.exe" ]; then
     pip download --no-deps -d "$root/download" "${target[@]}" panda3d==1.10.16
     "$python" "$here/assemble_python.py" "$root"/download/panda3d-*-"cp${version/./}"-*.whl "$root/python"
 fi
-if [ ! -e "$root/tools" ]; then
+if [ ! "$root/tools" -nt "$here/setup.sh" ]; then # what is needed may have changed since
     # numpy: from 2.1 on it does not load under Wine 8.
     pip install --upgrade --target "$root/python/Lib/site-packages" "${target[@]}" \
-        'pytest==8.*' pytest-timeout colorama 'hypothesis>=6.100' msgspec 'numpy==2.0.*' 'click>=8.1' 'rich>=13' pip
+        'pytest==8.*' pytest-timeout colorama 'hypothesis>=6.100' msgspec 'numpy==2.0.*' 'click>=8.1' 'rich>=13' \
+        'cloudpickle>=3.1' pip
     # A package whose wheels are pure Python, behind a tag of their own; and what it needs.
     pip install --upgrade --no-deps --target "$root/python/Lib/site-packages" 'multiprocess>=0.70.15' 'dill>=0.3.9'
     "$python" -m compileall -q "$root/python/Lib" -x site-packages # or each process compiles all that it imports

@@ -3,7 +3,6 @@
 import errno
 import gc
 import os
-import resource
 import weakref
 
 import numpy
@@ -14,6 +13,7 @@ import shmring
 from shmring.workers import asides, pickles
 from tests.ring.conftest import needs_fork
 
+resource = pytest.importorskip("resource", reason="about POSIX resource limits")
 pytestmark = needs_fork
 
 
