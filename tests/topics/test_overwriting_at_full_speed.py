@@ -7,12 +7,14 @@ from collections.abc import Callable
 import pytest
 
 import shmring
-from tests.ring.conftest import needs_signals
+from tests.ring.conftest import Gate, needs_signals
 
 
 @needs_signals
 @pytest.mark.parametrize(("length", "capacity"), [(8, "4 KiB"), (5000, "64 KiB"), (300_000, "2 MiB")])
-def test_what_is_got_and_what_is_lost_add_up_to_what_was_published(start: Callable, length: int, capacity: str) -> None:
+def test_what_is_got_and_what_is_lost_add_up_to_what_was_published(
+    start: Callable, gate: Gate, length: int, capacity: str
+) -> None:
     count = 2_000_000 // (length + 100)
     with shmring.Topic.create(capacity=capacity, overflow="overwrite") as topic:
         # From the start of it all, so that the sum is known.
@@ -27,6 +29,8 @@ def test_what_is_got_and_what_is_lost_add_up_to_what_was_published(start: Callab
                 assert number > last[publisher], "out of order, or twice"
                 last[publisher] = number
                 got += 1
+                if got == 1 and subscription is watchers[0]:
+                    gate.open()
             return got, subscription.lost
 
         def publish(publisher: int) -> None:
@@ -36,6 +40,7 @@ def test_what_is_got_and_what_is_lost_add_up_to_what_was_published(start: Callab
 
         children = [start(watch, each) for each in watchers]
         publishers = [start(publish, number) for number in range(2)]
+        gate.wait()  # who is stopped as he attaches holds up others who attach
         for _ in range(5):
             os.kill(children[0].pid, signal.SIGSTOP)
             before = topic.stats().next
