@@ -180,7 +180,7 @@ def test_want_of_descriptors_hides_no_ring_and_condemns_none(name: str, look: Ca
                 refused += 1
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    assert refused > 1, "a folder could be read, and a ring not be opened"
+    assert refused
     assert found
     for names in found:
         assert (name in names) == (look is shmring.list)
