@@ -32,6 +32,8 @@ static_assert(sizeof(sr_atomic_u64) == 8 && sizeof(sr_atomic_u32) == 4, "atomics
 #define SR_CAS(p, expected, desired, order)                                                                            \
     atomic_compare_exchange_strong_explicit((p), (expected), (desired), memory_order_##order, memory_order_relaxed)
 #define SR_ADD(p, v, order) atomic_fetch_add_explicit((p), (v), memory_order_##order)
+/* A word of this process that only a signal handler in this very thread sets: no step to a checker. */
+#define SR_GLANCE(p) atomic_load_explicit((p), memory_order_relaxed)
 /* Where payload is read while it may be overwritten, and the look afterwards decides: release after the announcement of
  * the writer, acquire before the look of the reader. Compiler barriers on x86. */
 #define SR_FENCE(order) atomic_thread_fence(memory_order_##order)

@@ -156,7 +156,7 @@ static inline enum sr_result sr_try_take_again(struct sr_endpoint *self, uint64_
  * then left to repair, as after a kill: nothing is committed, acknowledged or given back. The word is set by the very thread
  * that touched the missing page, before it goes on. */
 static inline bool sr_lost_pages(const struct sr_endpoint *self) {
-    return SR_UNLIKELY(SR_LOAD(&self->root->damaged, relaxed) != 0);
+    return SR_UNLIKELY(SR_GLANCE(&self->root->damaged) != 0);
 }
 
 /* Commits without telling anyone yet; sr_announce tells. Between the two an spsc record is not visible. */

@@ -56,6 +56,7 @@ typedef uint32_t sr_atomic_u32;
 #define SR_STORE(p, v, order) explore_store((p), sizeof *(p), (v), ORDER_##order)
 #define SR_CAS(p, expected, desired, order) explore_cas((p), sizeof *(p), (expected), (desired), ORDER_##order)
 #define SR_ADD(p, v, order) explore_add((p), sizeof *(p), (v), ORDER_##order)
+#define SR_GLANCE(p) (*(p))
 #define SR_FENCE(order) explore_half_fence(ORDER_##order)
 #define SR_PAYLOAD_WRITE(destination, source, length) memcpy((destination), (source), (length))
 #define SR_PAYLOAD_READ(destination, source, length) memcpy((destination), (source), (length))

@@ -24,6 +24,7 @@ typedef rl::atomic<uint32_t> sr_atomic_u32;
 #define SR_CAS(p, expected, desired, order)                                                                            \
     (p)->compare_exchange_strong(*(expected), (desired), rl::mo_##order, $, rl::mo_relaxed, $)
 #define SR_ADD(p, v, order) (p)->fetch_add((v), rl::mo_##order, $)
+#define SR_GLANCE(p) SR_LOAD(p, relaxed)
 #define SR_FENCE(order) rl::atomic_thread_fence(rl::mo_##order, $)
 
 /* The arena of the ring that is being run, and the variable that stands for each granule of it. */
