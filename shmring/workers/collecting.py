@@ -70,6 +70,7 @@ class Collector:
         self._cancelling = False
         self._dismissed = False
         self._closed = False
+        self._submitting: set[int] = set()  # threads that have tasks in hand which are not in the ring yet
         self._numbers = itertools.count(1)
         self._late: collections.deque[Sequence[Task]] = collections.deque()  # submitted by a handler amid a submit
         self._failed_starts = self._refused = 0

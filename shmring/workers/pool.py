@@ -26,6 +26,9 @@ class Pool(Collector):
             self._late.append(tasks)
             self.crew.wake()
             return
+        thread = threading.get_ident()
+        is_outermost = thread not in self._submitting
+        self._submitting.add(thread)
         try:
             direct = self._admit(tasks, refusal)
             if direct:
@@ -33,6 +36,9 @@ class Pool(Collector):
         except BaseException:  # Ctrl-C, say: no caller has these futures, so none may wait for them
             self._withdraw(tasks)
             raise
+        finally:
+            if is_outermost:
+                self._submitting.discard(thread)
 
     def _is_inside(self) -> bool:
         """Has this thread been interrupted within a call of ours?"""
@@ -97,7 +103,8 @@ class Pool(Collector):
 
         That is in a callback, which runs in the collector's own thread, and in a signal handler amid another call.
         """
-        if self.thread is not None and self.thread is not threading.current_thread() and not self._is_inside():
+        is_amid = self._is_inside() or threading.get_ident() in self._submitting
+        if self.thread is not None and self.thread is not threading.current_thread() and not is_amid:
             self.thread.join()
 
     def disown(self) -> None:
