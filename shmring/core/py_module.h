@@ -131,6 +131,7 @@ static inline bool sr_one_at_a_time(const struct ring *self, enum side side) {
 
 /* Copies let other threads run when they are long. */
 enum { LONG_ENOUGH_TO_LET_OTHERS_RUN = 256 * 1024 }; /* some tens of microseconds */
+enum { LONG_ENOUGH_FOR_SIGNALS = 2048 };             /* to be decoded: some microseconds */
 void sr_copy(struct ring *self, enum side side, void *destination, const void *source, size_t length);
 void sr_gather(struct ring *self, void *destination, const Py_buffer *parts, Py_ssize_t count, size_t length);
 

@@ -283,11 +283,7 @@ PyObject *sr_decode_copy(struct ring *self, const struct sr_record *record, bool
     return object;
 }
 
-PyObject *sr_read_taken(struct ring *self, struct sr_endpoint *at, struct sr_record *record, bool *again,
-                        bool *settled) {
-    *settled = false;
-    if (self->endpoint.geometry.overwrite)
-        return sr_decode_copy(self, record, again);
+static PyObject *read_in_place(struct ring *self, struct sr_endpoint *at, struct sr_record *record, bool *settled) {
     uint32_t generation = sr_fork_generation;
     sr_expose(at, record);
     bool plain = self->plain_decode && record->length && record->length <= PLAIN_LONGEST &&
@@ -295,6 +291,20 @@ PyObject *sr_read_taken(struct ring *self, struct sr_endpoint *at, struct sr_rec
     PyObject *object = plain ? read_plain(self, at, record) : sr_lease_read(self, at, record, self->decode, settled);
     if (SR_UNLIKELY(generation != sr_fork_generation))
         *settled = true; /* we are a child that was forked by the codec: the record is the parent's */
+    return object;
+}
+
+PyObject *sr_read_taken(struct ring *self, struct sr_endpoint *at, struct sr_record *record, bool *again,
+                        bool *settled) {
+    bool ours = true;
+    *settled = false;
+    PyObject *object = self->endpoint.geometry.overwrite ? sr_decode_copy(self, record, again)
+                                                         : read_in_place(self, at, record, settled);
+    /* What came while C code decoded is served now, where the message can still be handed back. */
+    if (object && !*settled && record->length >= LONG_ENOUGH_FOR_SIGNALS && sr_serve_signals(self, &ours) != 0)
+        Py_CLEAR(object);
+    if (SR_UNLIKELY(!ours))
+        *settled = true;
     return object;
 }
 

@@ -45,11 +45,16 @@ void sr_queue_handed_back_to(struct ring *self, struct sr_endpoint *at) {
 
 /* May so much be taken of what a container has? queues/chain.py knows. */
 static enum sr_result afford(void *context, uint64_t bytes) {
+    struct ring *self = context;
+    self->calls++; /* other threads run meanwhile, and may close it: not under us */
     PyObject *answer = PyObject_CallMethod(context, "_afford", "K", (unsigned long long)bytes);
+    self->calls--;
+    bool may = answer == Py_True;
+    Py_XDECREF(answer);
     if (!answer)
         return SR_INTERRUPTED;
-    bool may = answer == Py_True;
-    Py_DECREF(answer);
+    if (SR_LOAD(&self->endpoint.closing, relaxed))
+        return SR_CLOSED;
     return may ? SR_OK : SR_NO_SPACE;
 }
 

@@ -351,3 +351,19 @@ for what, make in makes.items():
 def test_want_of_descriptors_is_told_with_how_many_there_are_and_leaves_nothing(name: str) -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT_DESCRIPTORS, name], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_queue_that_another_thread_closes_as_it_asks_for_memory_is_closed_under_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queue: shmring.Queue = shmring.Queue(capacity="64 KiB")
+
+    def afford(chain: object, needed: int) -> bool:
+        closer = threading.Thread(target=queue.close)
+        closer.start()
+        closer.join()
+        return True
+
+    monkeypatch.setattr("shmring.queues.chain.Chain._afford", afford)
+    with pytest.raises(shmring.Closed):
+        queue.put_many([bytes(30_000)] * 100)
