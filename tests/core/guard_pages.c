@@ -1,5 +1,5 @@
-/* guard_pages.c - preloaded: puts an inaccessible page right before and right after every shared mapping, so that a step
- * outside of a segment is a crash and not somebody else's memory. */
+/* guard_pages.c - preloaded: puts an inaccessible page right before and right after every mapping, so that a step outside of
+ * a segment, which is mapped over one without a file, is a crash and not somebody else's memory. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -15,7 +15,7 @@ static void *map(void *address, size_t length, int protection, int flags, int fd
 }
 
 void *mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset) {
-    if (address || !(flags & MAP_SHARED))
+    if (address)
         return map(address, length, protection, flags, fd, offset);
     size_t whole = (length + PAGE - 1) / PAGE * PAGE;
     char *fenced = map(NULL, whole + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
