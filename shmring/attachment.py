@@ -16,7 +16,7 @@ from shmring.diagnosis import pages_lost, title
 from shmring.ending import Leaving
 from shmring.errors import Closed, DecodeError, LayoutMismatch, NotThere, ShmringError
 from shmring.handles import Luggage, Sender
-from shmring.places import Place
+from shmring.places import Place, trust
 from shmring.registry import Wish
 from shmring.segment import growing
 from shmring.segment.descriptors import shortage_explained
@@ -196,12 +196,10 @@ class Attachment(_core.Attachment):
                 f"{place.title if place else 'what is there'} is a queue; use shmring.Queue(name=...), or JoinableQueue"
             )
         codec = cls._codec_for(stored, how)
-        if getattr(codec, "runs_code", False) and not registry.is_mine(memory):
-            raise PermissionError(
-                errno.EACCES,
-                f"the {stored!r} messages of another user's {cls._noun} could run anything here, so they are not "
-                'decoded; let that user choose a codec that only holds data ("numpy", "arrow", "msgspec", "bytes")',
-            )
+        if getattr(codec, "runs_code", False):
+            trust.check_runs_code(memory, place, stored, cls._noun)
+        if trust.is_shared_with_others(memory, place):
+            codec = codecs.among_strangers(codec, asked=how.codec is not None)
         names = semaphores.names(kind, identity)
         if names and hold is None:
             hold = registry.hold_semaphores(memory, place, identity)

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from shmring import _core, diagnosis, places, segment, semaphores
 from shmring.errors import Corrupt, LayoutMismatch, NotReady, NotThere
-from shmring.places import Place
+from shmring.places import Place, trust
 from shmring.segment import growing
 from shmring.segment.descriptors import shortage_explained
 from shmring.segment.names import check_path
@@ -287,24 +287,6 @@ def _why_kept(memory: segment.Segment, locks: int) -> str | None:
     return "it is persistent" if _core.describe(memory)[3] & FLAG_PERSIST else None
 
 
-def check_owner(memory: segment.Segment, place: Place, owner: int | None) -> None:
-    """PermissionError for a ring that a stranger may have planted under this name, for us to put messages into."""
-    found = places.owner_of(memory)
-    if found == owner or (owner is None and is_mine(memory)):
-        return
-    wanted = "you or root" if owner is None else f"user {places.user_name(owner)}"
-    raise PermissionError(
-        errno.EACCES,
-        f"{place.title} belongs to user {places.user_name(found)}, not to {wanted}: somebody may have planted it. If "
-        f"you trust that user, pass owner={places.user_name(found)}",
-    )
-
-
-def is_mine(memory: segment.Segment) -> bool:
-    """Does it belong to this user, or to root, who needs no ring to do us harm?"""
-    return places.trusted(places.owner_of(memory))
-
-
 def attach(place: Place, timeout: float | None, owner: int | None, on: Callable[[segment.Segment], T]) -> T:
     """What ``on`` makes of a ring's memory: it attaches, and owns it then. Waits as :func:`wait_for_segment`.
 
@@ -351,7 +333,7 @@ def wait_for_segment(
             problem = error
         else:
             try:
-                check_owner(memory, place, owner)
+                trust.check_owner(memory, place, owner)
                 state = _core.check(memory)
                 if state == "ready":
                     places.check_locks(memory, place)

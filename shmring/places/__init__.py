@@ -11,7 +11,8 @@
                          memory that is in no file goes with its last process
 ``is_held``              whether any process uses that segment, of whatever layout
 ``names``                those there are; ``sweep`` those that killed processes left and that lead nowhere
-``status``, ``status_of`` what the file system says; ``owner_of``, ``user_id``, ``user_name``, ``trusted`` whose it is
+``status``, ``status_of`` what the file system says; ``owner_of``, ``user_id``, ``user_name``, ``trusted`` whose it is,
+                         ``owner_is_known`` whether that number is one user's
 """
 
 import sys
@@ -44,6 +45,7 @@ owner_of = here.owner_of
 user_id = here.user_id
 user_name = here.user_name
 trusted = here.trusted
+owner_is_known = here.owner_is_known
 
 __all__ = [
     "ENDS_WITH_PROCESSES",
@@ -56,6 +58,7 @@ __all__ = [
     "make",
     "names",
     "open",
+    "owner_is_known",
     "owner_of",
     "place",
     "remove_anything",
