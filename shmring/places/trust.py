@@ -15,8 +15,8 @@ def check_owner(memory: segment.Segment, place: Place, owner: int | None) -> Non
         raise PermissionError(
             errno.EACCES,
             f"{place.title} is shown as one of user {places.user_name(found)}, whom this user namespace shows for "
-            "every user that it has no number for: it may be anybody's. Let both processes share a user namespace, or map "
-            "their users (newuidmap, --userns=keep-id), and run them as other users than this one",
+            "every user that it has no number for: it may be anybody's. Let both processes share a user namespace, or "
+            "map their users (newuidmap, --userns=keep-id), and run them as other users than this one",
         )
     if found == owner or (owner is None and places.trusted(found)):
         return
