@@ -21,12 +21,14 @@ from shmring.registry import Wish
 from shmring.segment import growing
 from shmring.segment.descriptors import shortage_explained
 from shmring.segment.machine import check_machine, machine
+from shmring.segment.names import printable
 from shmring.segment.sizes import parse_size
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 CAPACITY_LIMIT = 2**40
+_LONGEST_CAUSE = 1000  # characters
 _ADAPTIVE = -1
 
 _open: weakref.WeakSet[Attachment] = weakref.WeakSet()
@@ -291,7 +293,7 @@ class Attachment(_core.Attachment):
         """Called by the core, for what a codec raised of itself."""
         error = DecodeError(
             f"a message of {title(self)} ({length} bytes at position {position}, codec {self.codec!r}) cannot be "
-            f"decoded here: {type(cause).__name__}: {cause}; {self._undecodable_hint.format(noun=self._noun)}",
+            f"decoded here: {_shown(cause)}; {self._undecodable_hint.format(noun=self._noun)}",
             position,
             length,
             identity,
@@ -408,6 +410,12 @@ class Attachment(_core.Attachment):
         if self._sender is None:
             self._sender = Sender(self._segment, self._settle)
         return self._sender.pack(), self._sender.memory if self._place is None else None
+
+
+def _shown(cause: BaseException) -> str:
+    """What a codec raised, which may quote the message."""
+    words = f"{type(cause).__name__}: {cause}"
+    return printable(words if len(words) <= _LONGEST_CAUSE else f"{words[:_LONGEST_CAUSE]}...")
 
 
 def _is_buffer(part: object) -> bool:

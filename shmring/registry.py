@@ -23,7 +23,7 @@ from shmring.errors import Corrupt, LayoutMismatch, NotReady, NotThere
 from shmring.places import Place, trust
 from shmring.segment import growing
 from shmring.segment.descriptors import shortage_explained
-from shmring.segment.names import check_path
+from shmring.segment.names import check_path, printable
 
 CLAIMED = "a process that was forked or sent it is alive, and may yet attach"
 FLAG_PERSIST, FLAG_NAMED, FLAG_OVERWRITE, FLAG_QUEUE = 1, 2, 4, 8
@@ -391,7 +391,7 @@ def unlink(name: str | None = None, *, path: str | os.PathLike[str] | None = Non
 
 def codec_of(memory: segment.Segment) -> str:
     """The name of the codec that a ring's creator stored."""
-    return _core.describe(memory)[4].decode("ascii", "backslashreplace") or "bytes"
+    return printable(_core.describe(memory)[4].decode("ascii", "backslashreplace")) or "bytes"
 
 
 @shortage_explained()
