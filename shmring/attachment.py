@@ -206,6 +206,8 @@ class Attachment(_core.Attachment):
         if names and hold is None:
             hold = registry.hold_semaphores(memory, place, identity)
         try:
+            keeps_name = place is not None and not places.may_remove(memory, place)
+            clears_claims = place is not None and trust.is_open_to_others(memory)
             name = place.name if place else None
             path = str(place.path) if place else None
             made = cls.__new__(cls)
@@ -222,6 +224,10 @@ class Attachment(_core.Attachment):
         memory.users += 1
         made._identity, made._kind, made._slots, made._codec = identity, kind, slots or None, stored
         made._flags = flags
+        if keeps_name:
+            made._keep_name()
+        if clears_claims:
+            made._clear_claims()
         _open.add(made)
         _leaving.watch()
         return made

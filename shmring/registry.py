@@ -222,6 +222,8 @@ def unlink_mapped(memory: segment.Segment, place: Place, is_needed: Callable[[],
     with _lifecycle(memory, place):
         if is_needed():
             return
+        if whose := _whose_to_remove(memory, place):
+            raise PermissionError(errno.EPERM, f"{place.title} stays: {whose}")
         kind, _, identity, *_ = _core.describe(memory)
         _core.retire(memory)
         remove_name(memory, place)
@@ -241,7 +243,7 @@ def reclaim(place: Place, *, only_look: bool = False) -> str | None:
             with _lifecycle(memory, place) as locks:
                 if not still_there(memory, place):
                     return None
-                kept = _why_kept(memory, locks)
+                kept = _why_kept(memory, locks) or _whose_to_remove(memory, place)
                 if kept is None and not only_look:
                     kind, _, identity, *_ = _core.describe(memory)
                     _core.retire(memory)
@@ -256,6 +258,16 @@ def reclaim(place: Place, *, only_look: bool = False) -> str | None:
         return f"what is there is no usable ring (incomplete); remove {place.path} if it is yours"
     except Corrupt:
         return f"what is there is a damaged ring; remove {place.path} if it is yours"
+
+
+def _whose_to_remove(memory: segment.Segment, place: Place) -> str | None:
+    """Whose right it is to remove it, when it is not this user's; None when it is. It is not retired then, or its name
+    would stand in the way.
+    """
+    if places.may_remove(memory, place):
+        return None
+    owner = places.user_name(places.owner_of(memory))
+    return f"it belongs to user {owner}, who alone, or root, may remove it (`shmring clean`, `shmring rm`)"
 
 
 def settle(memory: segment.Segment, place: Place) -> None:
@@ -342,12 +354,15 @@ def wait_for_segment(
                 memory.close()
                 raise
             moved = state == "retired" and not still_there(memory, place)
+            whose = _whose_to_remove(memory, place) if state == "retired" else None
             memory.close()
             if moved:
                 continue  # another one may stand there already
             if state not in ("incomplete", "retired"):
                 raise _unusable(place, state)
             problem = NotThere() if state == "retired" else NotReady()
+            if whose:
+                problem = PermissionError(errno.EPERM, f"{place.title} is over, and its name was left behind: {whose}")
         if _is_past(give_up):
             try:
                 raise missing(place, problem, timeout) from None

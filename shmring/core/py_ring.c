@@ -365,6 +365,18 @@ static PyObject *ring_detach(PyObject *object, PyObject *unused) {
     return PyBool_FromLong(abandoned);
 }
 
+static PyObject *ring_keep_name(PyObject *object, PyObject *unused) {
+    (void)unused;
+    ((struct ring *)object)->keeps_name = true;
+    Py_RETURN_NONE;
+}
+
+static PyObject *ring_clear_claims(PyObject *object, PyObject *unused) {
+    (void)unused;
+    ((struct ring *)object)->clears_claims = true;
+    Py_RETURN_NONE;
+}
+
 static PyObject *ring_finish_close(PyObject *object, PyObject *last) {
     struct ring *self = (struct ring *)object;
     sr_detach_finish(&self->endpoint);
@@ -490,6 +502,8 @@ static PyMethodDef attachment_methods[] = {
     {"_snapshot", sr_ring_snapshot, METH_NOARGS, NULL},
     {"_totals", sr_ring_totals, METH_NOARGS, NULL},
     {"_begin_close", ring_begin_close, METH_NOARGS, NULL},
+    {"_keep_name", ring_keep_name, METH_NOARGS, NULL},
+    {"_clear_claims", ring_clear_claims, METH_NOARGS, NULL},
     {"_detach", ring_detach, METH_NOARGS, NULL},
     {"_finish_close", ring_finish_close, METH_O, NULL},
     {"_after_fork", ring_after_fork, METH_NOARGS, NULL},
@@ -526,7 +540,9 @@ static PyMethodDef ring_methods[] = {
     {"get_many", SR_METHOD(sr_ring_get_many),
      PyDoc_STR("get_many($self, /, limit=None, timeout=None)\n--\n\nWait for one, then take what is there.")},
     {"claim", SR_METHOD(sr_ring_claim),
-     PyDoc_STR("claim($self, /, length, timeout=None)\n--\n\nRoom for a message, to be written in place.")},
+     PyDoc_STR("claim($self, /, length, timeout=None)\n--\n\nRoom for a message, to be written in place.\n\n"
+               "All of it becomes the message. What is not written holds bytes of older messages, or zeros where the "
+               "ring's mode admits other users.")},
     {"borrow", SR_METHOD(sr_ring_borrow),
      PyDoc_STR("borrow($self, /, timeout=None)\n--\n\nThe next message, to be read in place.")},
     {"_skip", SR_METHOD(sr_ring_skip), NULL},

@@ -6,7 +6,8 @@
 ``give_name``            the one step by which it gets it; FileExistsError when something stands there
 ``open``                 what stands there, mapped
 ``still_there``          whether the name still leads to that very segment
-``remove_name``          take the name away from that very segment; ``remove_anything`` whatever it leads to
+``remove_name``          take the name away from that very segment; ``remove_anything`` whatever it leads to;
+                         ``may_remove`` whether this user may
 ``keep``                 what the last to leave does with a ring that is not empty; ``ENDS_WITH_PROCESSES``: whether
                          memory that is in no file goes with its last process
 ``is_held``              whether any process uses that segment, of whatever layout
@@ -33,6 +34,7 @@ give_name = here.give_name
 open = here.open_place
 still_there = here.still_there
 remove_name = here.remove_name
+may_remove = here.may_remove
 remove_anything = here.remove_anything
 keep = here.keep
 ENDS_WITH_PROCESSES = here.ENDS_WITH_PROCESSES
@@ -56,6 +58,7 @@ __all__ = [
     "is_held",
     "keep",
     "make",
+    "may_remove",
     "names",
     "open",
     "owner_is_known",

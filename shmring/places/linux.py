@@ -108,6 +108,16 @@ def remove_name(memory: posix.Segment, where: Place) -> None:
         where.path.unlink(missing_ok=True)
 
 
+def may_remove(memory: posix.Segment, where: Place) -> bool:
+    """May this user take its name away? In a folder with the sticky bit only the owners of both may, and root."""
+    if os.geteuid() in (0, owner_of(memory)):
+        return True
+    folder = where.path.parent
+    found = os.stat(folder)
+    sticky = found.st_mode & stat.S_ISVTX and found.st_uid != os.geteuid()
+    return not sticky and os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
 def remove_anything(where: Place) -> None:
     """Unlink whatever is there. NotThere."""
     try:

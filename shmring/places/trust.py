@@ -33,6 +33,11 @@ def is_shared_with_others(memory: segment.Segment, place: Place | None) -> bool:
     return place is not None and why_shared(memory) is not None
 
 
+def is_open_to_others(memory: segment.Segment) -> bool:
+    """May any user other than this one and root read it?"""
+    return why_shared(memory) is not None or bool(places.status(memory).mode & 0o044)
+
+
 def why_shared(memory: segment.Segment) -> str | None:
     """Who else may write to what stands at a place, in words: its owner, or whoever its mode admits. None: nobody."""
     if not (places.owner_is_known(memory) and places.trusted(places.owner_of(memory))):
