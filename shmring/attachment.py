@@ -319,6 +319,8 @@ class Attachment(_core.Attachment):
             return None
         if size < len(self._segment):
             return pages_lost(self, f"somebody truncated its file, to {size} of {len(self._segment)} bytes")
+        if self._kind == "semaphore" and semaphores.are_truncated(self._identity):
+            return pages_lost(self, "somebody truncated the file of one of its semaphores")
         why = f"no space for them ({free} bytes are free now), or a disk that fails"
         return pages_lost(self, f"its file has all its bytes, but the system could not give memory for some: {why}")
 

@@ -166,17 +166,22 @@ bool sr_pass_gate(struct ring *self, enum side side) {
     return true;
 }
 
-static void close_semaphores(struct sr_semaphores *semaphores) {
-    void **each[] = {&semaphores->mutex, &semaphores->full, &semaphores->empty};
+/* Somebody may truncate the file of a semaphore as well: of each, the bytes that the C library touches are guarded. */
+enum { GUARDED_OF_A_SEMAPHORE = 16 };
+
+static void close_semaphores(struct sr_endpoint *endpoint) {
+    void **each[] = {&endpoint->semaphores.mutex, &endpoint->semaphores.full, &endpoint->semaphores.empty};
     for (int i = 0; i < 3; i++) {
-        if (*each[i])
+        if (*each[i]) {
+            sr_os_memory_unguard(*each[i], &endpoint->damaged);
             sr_os_semaphore_close(*each[i]);
+        }
         *each[i] = NULL;
     }
 }
 
-static bool open_semaphores(struct sr_semaphores *semaphores, PyObject *names, char **known) {
-    void **each[] = {&semaphores->mutex, &semaphores->full, &semaphores->empty};
+static bool open_semaphores(struct sr_endpoint *endpoint, PyObject *names, char **known) {
+    void **each[] = {&endpoint->semaphores.mutex, &endpoint->semaphores.full, &endpoint->semaphores.empty};
     for (int i = 0; i < 3; i++) {
         PyObject *name = PyTuple_GetItem(names, i);
         PyObject *bytes = name ? PyUnicode_AsUTF8String(name) : NULL;
@@ -189,13 +194,17 @@ static bool open_semaphores(struct sr_semaphores *semaphores, PyObject *names, c
             sr_raise_errno(name);
             return false;
         }
+        if (!sr_os_memory_guard(*each[i], GUARDED_OF_A_SEMAPHORE, &endpoint->damaged)) {
+            PyErr_NoMemory();
+            return false;
+        }
     }
     return true;
 }
 
 /* `last`: nobody else in this process uses the mapping, and it goes. */
 static void unmap(struct ring *self, bool last) {
-    close_semaphores(&self->endpoint.semaphores);
+    close_semaphores(&self->endpoint);
     if (self->queue)
         sr_queue_close(self->queue);
     if (self->mapped) {
@@ -294,7 +303,7 @@ static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
             result = sr_queue_open(self->queue, &self->endpoint, self->mapping.buf, (uint64_t)self->mapping.len, file);
     }
     if (result == SR_OK) {
-        if (semaphores != Py_None && !open_semaphores(&self->endpoint.semaphores, semaphores, self->semaphore_names)) {
+        if (semaphores != Py_None && !open_semaphores(&self->endpoint, semaphores, self->semaphore_names)) {
             unmap(self, true);
             return -1;
         }
