@@ -16,17 +16,19 @@ from shmring.diagnosis import pages_lost, title
 from shmring.ending import Leaving
 from shmring.errors import Closed, DecodeError, LayoutMismatch, NotThere, ShmringError
 from shmring.handles import Luggage, Sender
-from shmring.places import Place
+from shmring.places import Place, trust
 from shmring.registry import Wish
 from shmring.segment import growing
 from shmring.segment.descriptors import shortage_explained
 from shmring.segment.machine import check_machine, machine
+from shmring.segment.names import printable
 from shmring.segment.sizes import parse_size
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 CAPACITY_LIMIT = 2**40
+_LONGEST_CAUSE = 1000  # characters
 _ADAPTIVE = -1
 
 _open: weakref.WeakSet[Attachment] = weakref.WeakSet()
@@ -196,16 +198,16 @@ class Attachment(_core.Attachment):
                 f"{place.title if place else 'what is there'} is a queue; use shmring.Queue(name=...), or JoinableQueue"
             )
         codec = cls._codec_for(stored, how)
-        if getattr(codec, "runs_code", False) and not registry.is_mine(memory):
-            raise PermissionError(
-                errno.EACCES,
-                f"the {stored!r} messages of another user's {cls._noun} could run anything here, so they are not "
-                'decoded; let that user choose a codec that only holds data ("numpy", "arrow", "msgspec", "bytes")',
-            )
+        if getattr(codec, "runs_code", False):
+            trust.check_runs_code(memory, place, stored, cls._noun)
+        if trust.is_shared_with_others(memory, place):
+            codec = codecs.among_strangers(codec, asked=how.codec is not None)
         names = semaphores.names(kind, identity)
         if names and hold is None:
             hold = registry.hold_semaphores(memory, place, identity)
         try:
+            keeps_name = place is not None and not places.may_remove(memory, place)
+            clears_claims = place is not None and trust.is_open_to_others(memory)
             name = place.name if place else None
             path = str(place.path) if place else None
             made = cls.__new__(cls)
@@ -222,6 +224,10 @@ class Attachment(_core.Attachment):
         memory.users += 1
         made._identity, made._kind, made._slots, made._codec = identity, kind, slots or None, stored
         made._flags = flags
+        if keeps_name:
+            made._keep_name()
+        if clears_claims:
+            made._clear_claims()
         _open.add(made)
         _leaving.watch()
         return made
@@ -293,7 +299,7 @@ class Attachment(_core.Attachment):
         """Called by the core, for what a codec raised of itself."""
         error = DecodeError(
             f"a message of {title(self)} ({length} bytes at position {position}, codec {self.codec!r}) cannot be "
-            f"decoded here: {type(cause).__name__}: {cause}; {self._undecodable_hint.format(noun=self._noun)}",
+            f"decoded here: {_shown(cause)}; {self._undecodable_hint.format(noun=self._noun)}",
             position,
             length,
             identity,
@@ -313,6 +319,8 @@ class Attachment(_core.Attachment):
             return None
         if size < len(self._segment):
             return pages_lost(self, f"somebody truncated its file, to {size} of {len(self._segment)} bytes")
+        if self._kind == "semaphore" and semaphores.are_truncated(self._identity):
+            return pages_lost(self, "somebody truncated the file of one of its semaphores")
         why = f"no space for them ({free} bytes are free now), or a disk that fails"
         return pages_lost(self, f"its file has all its bytes, but the system could not give memory for some: {why}")
 
@@ -410,6 +418,12 @@ class Attachment(_core.Attachment):
         if self._sender is None:
             self._sender = Sender(self._segment, self._settle)
         return self._sender.pack(), self._sender.memory if self._place is None else None
+
+
+def _shown(cause: BaseException) -> str:
+    """What a codec raised, which may quote the message."""
+    words = f"{type(cause).__name__}: {cause}"
+    return printable(words if len(words) <= _LONGEST_CAUSE else f"{words[:_LONGEST_CAUSE]}...")
 
 
 def _is_buffer(part: object) -> bool:

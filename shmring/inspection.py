@@ -11,6 +11,7 @@ from shmring import _core, places, registry, segment
 from shmring.errors import Corrupt, LayoutMismatch, NotReady, NotThere
 from shmring.places import Place
 from shmring.segment.descriptors import shortage_explained
+from shmring.segment.names import printable
 
 _SHUTDOWN = {0: "ready", 1: "shutdown", 2: "shutdown-immediate"}
 
@@ -129,11 +130,12 @@ def _look(memory: segment.Segment, place: Place) -> RingInfo:
     totals = shot["totals"]
     created = shot["created_ns"] / 1e9
     return RingInfo(
-        **{key: shot[key] for key in ("kind", "capacity", "size", "creator_pid", "layout_version", "codec")},
+        **{key: shot[key] for key in ("kind", "capacity", "size", "creator_pid", "layout_version")},
         **{key: shot[key] for key in ("write_position", "read_position", "reclaim_position")},
         **{key: totals[key] for key in ("messages", "used", "messages_put", "messages_got", "bytes_put", "bytes_got")},
         **{key: totals[key] for key in ("redelivered", "aborted")},
-        name=shot["name"] or (place.name or ""),
+        name=place.name or printable(shot["name"]),
+        codec=printable(shot["codec"]),
         slots=shot["slots"] or None,
         state="retired" if state == "retired" else _SHUTDOWN.get(shot["shutdown"], "corrupt"),
         persist=bool(shot["flags"] & registry.FLAG_PERSIST),

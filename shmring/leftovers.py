@@ -27,7 +27,7 @@ class Leftover:
 def _ring(place: places.Place, force: bool, dry_run: bool) -> Leftover | None:
     name = place.name or str(place.path)
     with registry.mapped(place) as memory:
-        if registry.is_held(memory):
+        if registry.is_held(memory) or not places.may_remove(memory, place):
             return None
     kept = registry.reclaim(place, only_look=dry_run)
     if kept is None:

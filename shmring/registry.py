@@ -20,10 +20,10 @@ from typing import TypeVar
 
 from shmring import _core, diagnosis, places, segment, semaphores
 from shmring.errors import Corrupt, LayoutMismatch, NotReady, NotThere
-from shmring.places import Place
+from shmring.places import Place, trust
 from shmring.segment import growing
 from shmring.segment.descriptors import shortage_explained
-from shmring.segment.names import check_path
+from shmring.segment.names import check_path, printable
 
 CLAIMED = "a process that was forked or sent it is alive, and may yet attach"
 FLAG_PERSIST, FLAG_NAMED, FLAG_OVERWRITE, FLAG_QUEUE = 1, 2, 4, 8
@@ -222,6 +222,8 @@ def unlink_mapped(memory: segment.Segment, place: Place, is_needed: Callable[[],
     with _lifecycle(memory, place):
         if is_needed():
             return
+        if whose := _whose_to_remove(memory, place):
+            raise PermissionError(errno.EPERM, f"{place.title} stays: {whose}")
         kind, _, identity, *_ = _core.describe(memory)
         _core.retire(memory)
         remove_name(memory, place)
@@ -241,7 +243,7 @@ def reclaim(place: Place, *, only_look: bool = False) -> str | None:
             with _lifecycle(memory, place) as locks:
                 if not still_there(memory, place):
                     return None
-                kept = _why_kept(memory, locks)
+                kept = _why_kept(memory, locks) or _whose_to_remove(memory, place)
                 if kept is None and not only_look:
                     kind, _, identity, *_ = _core.describe(memory)
                     _core.retire(memory)
@@ -256,6 +258,16 @@ def reclaim(place: Place, *, only_look: bool = False) -> str | None:
         return f"what is there is no usable ring (incomplete); remove {place.path} if it is yours"
     except Corrupt:
         return f"what is there is a damaged ring; remove {place.path} if it is yours"
+
+
+def _whose_to_remove(memory: segment.Segment, place: Place) -> str | None:
+    """Whose right it is to remove it, when it is not this user's; None when it is. It is not retired then, or its name
+    would stand in the way.
+    """
+    if places.may_remove(memory, place):
+        return None
+    owner = places.user_name(places.owner_of(memory))
+    return f"it belongs to user {owner}, who alone, or root, may remove it (`shmring clean`, `shmring rm`)"
 
 
 def settle(memory: segment.Segment, place: Place) -> None:
@@ -285,24 +297,6 @@ def _why_kept(memory: segment.Segment, locks: int) -> str | None:
     if undelivered:
         return f"it holds {undelivered} undelivered message(s)"
     return "it is persistent" if _core.describe(memory)[3] & FLAG_PERSIST else None
-
-
-def check_owner(memory: segment.Segment, place: Place, owner: int | None) -> None:
-    """PermissionError for a ring that a stranger may have planted under this name, for us to put messages into."""
-    found = places.owner_of(memory)
-    if found == owner or (owner is None and is_mine(memory)):
-        return
-    wanted = "you or root" if owner is None else f"user {places.user_name(owner)}"
-    raise PermissionError(
-        errno.EACCES,
-        f"{place.title} belongs to user {places.user_name(found)}, not to {wanted}: somebody may have planted it. If "
-        f"you trust that user, pass owner={places.user_name(found)}",
-    )
-
-
-def is_mine(memory: segment.Segment) -> bool:
-    """Does it belong to this user, or to root, who needs no ring to do us harm?"""
-    return places.trusted(places.owner_of(memory))
 
 
 def attach(place: Place, timeout: float | None, owner: int | None, on: Callable[[segment.Segment], T]) -> T:
@@ -351,7 +345,7 @@ def wait_for_segment(
             problem = error
         else:
             try:
-                check_owner(memory, place, owner)
+                trust.check_owner(memory, place, owner)
                 state = _core.check(memory)
                 if state == "ready":
                     places.check_locks(memory, place)
@@ -360,12 +354,15 @@ def wait_for_segment(
                 memory.close()
                 raise
             moved = state == "retired" and not still_there(memory, place)
+            whose = _whose_to_remove(memory, place) if state == "retired" else None
             memory.close()
             if moved:
                 continue  # another one may stand there already
             if state not in ("incomplete", "retired"):
                 raise _unusable(place, state)
             problem = NotThere() if state == "retired" else NotReady()
+            if whose:
+                problem = PermissionError(errno.EPERM, f"{place.title} is over, and its name was left behind: {whose}")
         if _is_past(give_up):
             try:
                 raise missing(place, problem, timeout) from None
@@ -409,7 +406,7 @@ def unlink(name: str | None = None, *, path: str | os.PathLike[str] | None = Non
 
 def codec_of(memory: segment.Segment) -> str:
     """The name of the codec that a ring's creator stored."""
-    return _core.describe(memory)[4].decode("ascii", "backslashreplace") or "bytes"
+    return printable(_core.describe(memory)[4].decode("ascii", "backslashreplace")) or "bytes"
 
 
 @shortage_explained()

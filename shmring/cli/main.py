@@ -10,6 +10,7 @@ from types import FrameType
 import click
 
 from shmring.cli import clean, demo, doctor, exits, get, inspect, ls, put, rm, tail
+from shmring.segment.names import printable
 
 if sys.platform == "win32":
     from shmring.cli import no_bench as bench
@@ -96,4 +97,4 @@ def _say(error: BaseException, row: exits.Exit) -> None:
         if isinstance(error, OSError) and error.strerror:  # without [Errno 2]
             path = "" if error.filename is None else str(error.filename)
             words = error.strerror if path in error.strerror else f"{path}: {error.strerror}"
-        print(f"shmring: {words}", file=sys.stderr)
+        print("shmring:", printable(words, keep="\n"), file=sys.stderr)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, Protocol
 
 from shmring.cli.exits import BadInput
+from shmring.segment.names import printable
 
 _FRAME_LENGTH = struct.Struct("<I")
 _LONGEST_FRAME = 2**32 - 1
@@ -117,7 +118,12 @@ def _missing(buffer: bytearray) -> str:
 
 
 def write_line(stream: BinaryIO, message: memoryview | bytes) -> None:
-    """Write one message and a newline, through to the reader."""
+    """Write one message and a newline, through to the reader.
+
+    A terminal gets nothing that it would obey: others may have written the message.
+    """
+    if stream.isatty():
+        message = printable(bytes(message).decode(errors="backslashreplace"), keep="\t\n").encode()
     stream.write(message)
     stream.write(b"\n")
     _flush(stream)

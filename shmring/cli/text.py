@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from shmring.cli.messages import check_output
+from shmring.segment.names import printable
 from shmring.segment.sizes import show_size as size
 
 __all__ = ["print_json", "print_table", "size", "span"]
@@ -31,7 +32,7 @@ def print_json(value: object) -> None:
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table: numbers to the right, names to the left, no frame."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    cells = [list(row) for row in rows]
+    cells = [[*map(printable, row)] for row in rows]
     for index, column in enumerate(columns):
         numeric = all(row[index][:1].isdigit() for row in cells)
         table.add_column(column, justify="right" if numeric and cells else "left", no_wrap=True)
@@ -46,7 +47,7 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for fact in facts:
-        table.add_row(*fact)
+        table.add_row(*map(printable, fact))
     _console().print(table)
 
 

@@ -118,6 +118,23 @@ def recognise(stored: str, wanted: str | Codec | None) -> Codec | None:
     return found
 
 
+def among_strangers(codec: Codec | None, *, asked: bool) -> Codec | None:
+    """The codec for a ring that users who are not trusted may write to, its header included.
+
+    Which of the codecs that only hold data a message is of may stand there; one of the user's own is used only where
+    this process has ``asked`` for it. Those with a ``guarded`` variant, for messages that were made to do harm and
+    change while they are read, give that.
+    """
+    if codec is None:
+        return None
+    if not asked and not any(codec is _known.get(name) for name in _BUILT_IN):
+        raise LayoutMismatch(
+            f"others may write to this ring, and its header says that its messages are {codec.name!r}, a codec of this "
+            "program's own: to believe that, attach with codec= and that codec; or with codec='raw', for bytes"
+        )
+    return getattr(codec, "guarded", codec)
+
+
 def _other_schema(stored: str, wanted: str) -> str:
     if stored.startswith("msgspec:") and wanted.startswith("msgspec:"):
         return ": the types differ in name or fields; use the creator's type, or another ring for this one"

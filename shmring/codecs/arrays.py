@@ -6,16 +6,17 @@ ones whose fields overlap or are out of order) are described in numpy's own, as 
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import math
+import re
 import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy
 
-from shmring.codecs.protocol import NamedCodec, padding
+from shmring.codecs import literals
+from shmring.codecs.protocol import ALIGNMENT, NamedCodec, padding
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -24,6 +25,10 @@ _MAGIC = b"\x93NUMPY\x03\x00"
 _LENGTH = struct.Struct("<I")
 _PREFIX = len(_MAGIC) + _LENGTH.size
 _REMEMBERED = 256  # headers; a stream of arrays mostly has few shapes
+_LONGEST_REMEMBERED = 4096  # bytes of one
+_MOST_OF_NOTHING = 1 << 24  # bytes that numpy may take for an array without any
+_SCALAR = re.compile(r"[<>=|]?[a-zA-Z?][0-9]{0,10}(\[[0-9]{0,10}[a-zA-Z]{1,2}(/[0-9]{1,10})?\])?", re.ASCII)
+_OWN_WORDS = {"names", "formats", "offsets", "titles", "itemsize", "aligned"}
 
 _headers: dict[tuple[numpy.dtype[Any], tuple[int, ...], bool], bytes] = {}
 _layouts: dict[bytes, tuple[numpy.dtype[Any], tuple[int, ...], bool]] = {}
@@ -58,12 +63,26 @@ class NumpyCodec(NamedCodec):
 
     def view(self, record: memoryview, /) -> Any:
         begin = _PREFIX + _LENGTH.unpack_from(record, len(_MAGIC))[0]
+        if begin > min(record.nbytes, _PREFIX + literals.LONGEST):
+            raise ValueError(
+                f"a header of {begin} bytes, in a record of {record.nbytes}; it has {literals.LONGEST} at most"
+            )
         header = bytes(record[:begin])
         dtype, shape, is_fortran = _layouts.get(header) or _parse(header)
         count = math.prod(shape)
         order: Literal["F", "C"] = "F" if is_fortran else "C"
         if not count or not dtype.itemsize:
+            if max(count, dtype.itemsize) > _MOST_OF_NOTHING:
+                raise ValueError(
+                    f"an array of {count} items of {dtype.itemsize} bytes; without any bytes it may have "
+                    f"{_MOST_OF_NOTHING} of either"
+                )
             return numpy.empty(shape, dtype, order)
+        if count * dtype.itemsize > record.nbytes - begin:
+            raise ValueError(
+                f"an array of shape {shape} and {dtype.itemsize} bytes an item, in the {record.nbytes - begin} bytes "
+                "behind the header"
+            )
         # Not numpy.ndarray(buffer=record), which does not hold on to the buffer.
         return numpy.frombuffer(record, dtype, count, begin).reshape(shape, order=order)
 
@@ -83,6 +102,11 @@ def _describe(array: numpy.ndarray[Any, Any], is_fortran: bool) -> bytes:
         raise TypeError(f"an array of dtype {dtype} refers to Python objects, which stay here; use codec='pickle'")
     text = repr({"descr": _words(dtype), "fortran_order": is_fortran, "shape": array.shape})
     encoded = text.encode()
+    if len(encoded) > literals.LONGEST - 2 * ALIGNMENT:
+        raise TypeError(
+            f"dtype {dtype} takes {len(encoded)} bytes to describe, and {literals.LONGEST - 2 * ALIGNMENT} are read; "
+            "give its fields shorter names, or put it in parts"
+        )
     end = padding(_PREFIX + len(encoded) + 1).replace(b"\0", b" ") + b"\n"
     header = _MAGIC + _LENGTH.pack(len(encoded) + len(end)) + encoded + end
     if len(_headers) >= _REMEMBERED:
@@ -133,16 +157,38 @@ def _dtype_of(words: Any) -> numpy.dtype[Any]:
 def _parse(header: bytes) -> tuple[numpy.dtype[Any], tuple[int, ...], bool]:
     if not header.startswith(_MAGIC):
         raise ValueError(f"this record does not begin as an array does: {header[:16]!r}")
-    fields = ast.literal_eval(header[_PREFIX:].decode().strip())
-    words = fields["descr"]
+    fields = literals.read(header[_PREFIX:].decode().strip())
+    if not isinstance(fields, dict) or fields.keys() != {"descr", "fortran_order", "shape"}:
+        raise ValueError(f"the header of an array has descr, fortran_order and shape, not {str(fields)[:64]}")
+    words, shape, is_fortran = fields["descr"], fields["shape"], fields["fortran_order"]
+    if not isinstance(shape, tuple) or len(shape) > 64 or not all(type(each) is int and each >= 0 for each in shape):
+        raise ValueError(f"an array of shape {str(shape)[:64]}; a shape is a tuple of at most 64 lengths")
+    _check_words(words)
     dtype = _dtype_of(words) if isinstance(words, dict) else numpy.lib.format.descr_to_dtype(words)
     if dtype.hasobject:
         raise ValueError(f"this record claims to hold Python objects (dtype {dtype})")
-    layout = dtype, tuple(fields["shape"]), bool(fields["fortran_order"])
-    if len(_layouts) >= _REMEMBERED:
-        _layouts.clear()
-    _layouts[header] = layout
+    layout = dtype, shape, is_fortran is True
+    if len(header) <= _LONGEST_REMEMBERED:
+        if len(_layouts) >= _REMEMBERED:
+            _layouts.clear()
+        _layouts[header] = layout
     return layout
+
+
+def _check_words(words: Any) -> None:
+    """ValueError for what is no description of a dtype as :func:`_words` makes them: numpy understands much more."""
+    if isinstance(words, str) and _SCALAR.fullmatch(words):
+        return
+    if isinstance(words, tuple) and len(words) == 2:  # of a part that is an array itself, and its shape
+        _check_words(words[0])
+    elif isinstance(words, list) and all(isinstance(field, tuple) and 2 <= len(field) <= 3 for field in words):
+        for field in words:
+            _check_words(field[1])
+    elif isinstance(words, dict) and words.keys() <= _OWN_WORDS and isinstance(words.get("formats"), list):
+        for each in words["formats"]:
+            _check_words(each)
+    else:
+        raise ValueError(f"this describes no dtype: {str(words)[:64]}")
 
 
 CODEC = NumpyCodec()

@@ -17,7 +17,9 @@ class Codec(Protocol):
 
     It may also have ``runs_code = True``, when decoding runs what the sender says (as pickle does), so that rings of
     other users are refused; and ``release(view)``, called when a ``with ring.borrow()`` block ends and nothing but its
-    variable refers to the view any more: to make the view let go of the record, as ``memoryview.release`` does.
+    variable refers to the view any more: to make the view let go of the record, as ``memoryview.release`` does; and
+    ``guarded``, the codec for rings that users who are not trusted may write to: their messages are made to do harm,
+    and change while they are read.
     """
 
     @property

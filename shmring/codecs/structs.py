@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import re
@@ -27,6 +28,13 @@ class MsgspecCodec(NamedCodec):
     def __init__(self) -> None:
         self._encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
         self._decode: Callable[[memoryview], Any] = msgspec.msgpack.Decoder().decode
+
+    @property
+    def guarded(self) -> MsgspecCodec:
+        """For messages of users who are not trusted: they cannot change what is being decoded."""
+        made, decode = copy.copy(self), self._decode
+        made._decode = lambda record: decode(memoryview(bytes(record)))
+        return made
 
     def encode(self, value: Any, /) -> Buffer | Sequence[Buffer]:
         return self._encode(value)

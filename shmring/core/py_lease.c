@@ -3,6 +3,8 @@
  * A view is a lease. Leaving the block with a view, slice or array still alive raises BufferError, and the memory stays
  * theirs: the record is settled (a claim aborted, a borrowed message acknowledged) when the last of them goes.
  */
+#include <string.h>
+
 #include "py_module.h"
 
 enum lease_state { LEASE_NEW, LEASE_OPEN, LEASE_LINGERING, LEASE_DONE };
@@ -218,6 +220,8 @@ static PyObject *lease_enter(PyObject *object, PyObject *unused) {
     ring->leases++;
     if (self->side == CONSUMING)
         sr_expose(&ring->endpoint, &self->record);
+    else if (ring->clears_claims)
+        memset(self->record.payload, 0, (size_t)self->record.length);
     if (sr_one_at_a_time(ring, self->side))
         ring->gate[self->side] |= GATE_BUSY;
     PyObject *view = PyMemoryView_FromObject(object);

@@ -34,6 +34,8 @@ void sr_live_no_more(struct ring *self) {
 }
 
 enum sr_result sr_leave_segment(struct ring *self, bool *abandoned) {
+    if (self->keeps_name) /* retired, it would stand in the way of the next */
+        self->endpoint.geometry.flags |= SR_FLAG_PERSIST;
     enum sr_result result = sr_detach(&self->endpoint, abandoned);
     if (result != SR_OK || !*abandoned)
         return result;

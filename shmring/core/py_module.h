@@ -33,6 +33,8 @@ struct ring {
     bool outlive_peers;
     bool populate; /* map all pages when a role is taken */
     bool populated;
+    bool keeps_name; /* for who has it may not remove it */
+    bool clears_claims;
     unsigned turn; /* messages moved for event loops since one of them was let run */
     int segment_fd;
     PyObject *encode, *decode, *view, *release; /* the codec's; NULL where messages are bytes, or it has none */

@@ -166,17 +166,22 @@ bool sr_pass_gate(struct ring *self, enum side side) {
     return true;
 }
 
-static void close_semaphores(struct sr_semaphores *semaphores) {
-    void **each[] = {&semaphores->mutex, &semaphores->full, &semaphores->empty};
+/* Somebody may truncate the file of a semaphore as well: of each, the bytes that the C library touches are guarded. */
+enum { GUARDED_OF_A_SEMAPHORE = 16 };
+
+static void close_semaphores(struct sr_endpoint *endpoint) {
+    void **each[] = {&endpoint->semaphores.mutex, &endpoint->semaphores.full, &endpoint->semaphores.empty};
     for (int i = 0; i < 3; i++) {
-        if (*each[i])
+        if (*each[i]) {
+            sr_os_memory_unguard(*each[i], &endpoint->damaged);
             sr_os_semaphore_close(*each[i]);
+        }
         *each[i] = NULL;
     }
 }
 
-static bool open_semaphores(struct sr_semaphores *semaphores, PyObject *names, char **known) {
-    void **each[] = {&semaphores->mutex, &semaphores->full, &semaphores->empty};
+static bool open_semaphores(struct sr_endpoint *endpoint, PyObject *names, char **known) {
+    void **each[] = {&endpoint->semaphores.mutex, &endpoint->semaphores.full, &endpoint->semaphores.empty};
     for (int i = 0; i < 3; i++) {
         PyObject *name = PyTuple_GetItem(names, i);
         PyObject *bytes = name ? PyUnicode_AsUTF8String(name) : NULL;
@@ -189,13 +194,17 @@ static bool open_semaphores(struct sr_semaphores *semaphores, PyObject *names, c
             sr_raise_errno(name);
             return false;
         }
+        if (!sr_os_memory_guard(*each[i], GUARDED_OF_A_SEMAPHORE, &endpoint->damaged)) {
+            PyErr_NoMemory();
+            return false;
+        }
     }
     return true;
 }
 
 /* `last`: nobody else in this process uses the mapping, and it goes. */
 static void unmap(struct ring *self, bool last) {
-    close_semaphores(&self->endpoint.semaphores);
+    close_semaphores(&self->endpoint);
     if (self->queue)
         sr_queue_close(self->queue);
     if (self->mapped) {
@@ -294,7 +303,7 @@ static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
             result = sr_queue_open(self->queue, &self->endpoint, self->mapping.buf, (uint64_t)self->mapping.len, file);
     }
     if (result == SR_OK) {
-        if (semaphores != Py_None && !open_semaphores(&self->endpoint.semaphores, semaphores, self->semaphore_names)) {
+        if (semaphores != Py_None && !open_semaphores(&self->endpoint, semaphores, self->semaphore_names)) {
             unmap(self, true);
             return -1;
         }
@@ -363,6 +372,18 @@ static PyObject *ring_detach(PyObject *object, PyObject *unused) {
     Py_END_ALLOW_THREADS if (result != SR_OK && result != SR_CORRUPT) /* corrupt: leave it for an inspection */
         return sr_raise(self, result, PRODUCING, 0, 0);
     return PyBool_FromLong(abandoned);
+}
+
+static PyObject *ring_keep_name(PyObject *object, PyObject *unused) {
+    (void)unused;
+    ((struct ring *)object)->keeps_name = true;
+    Py_RETURN_NONE;
+}
+
+static PyObject *ring_clear_claims(PyObject *object, PyObject *unused) {
+    (void)unused;
+    ((struct ring *)object)->clears_claims = true;
+    Py_RETURN_NONE;
 }
 
 static PyObject *ring_finish_close(PyObject *object, PyObject *last) {
@@ -490,6 +511,8 @@ static PyMethodDef attachment_methods[] = {
     {"_snapshot", sr_ring_snapshot, METH_NOARGS, NULL},
     {"_totals", sr_ring_totals, METH_NOARGS, NULL},
     {"_begin_close", ring_begin_close, METH_NOARGS, NULL},
+    {"_keep_name", ring_keep_name, METH_NOARGS, NULL},
+    {"_clear_claims", ring_clear_claims, METH_NOARGS, NULL},
     {"_detach", ring_detach, METH_NOARGS, NULL},
     {"_finish_close", ring_finish_close, METH_O, NULL},
     {"_after_fork", ring_after_fork, METH_NOARGS, NULL},
@@ -526,7 +549,9 @@ static PyMethodDef ring_methods[] = {
     {"get_many", SR_METHOD(sr_ring_get_many),
      PyDoc_STR("get_many($self, /, limit=None, timeout=None)\n--\n\nWait for one, then take what is there.")},
     {"claim", SR_METHOD(sr_ring_claim),
-     PyDoc_STR("claim($self, /, length, timeout=None)\n--\n\nRoom for a message, to be written in place.")},
+     PyDoc_STR("claim($self, /, length, timeout=None)\n--\n\nRoom for a message, to be written in place.\n\n"
+               "All of it becomes the message. What is not written holds bytes of older messages, or zeros where the "
+               "ring's mode admits other users.")},
     {"borrow", SR_METHOD(sr_ring_borrow),
      PyDoc_STR("borrow($self, /, timeout=None)\n--\n\nThe next message, to be read in place.")},
     {"_skip", SR_METHOD(sr_ring_skip), NULL},

@@ -67,7 +67,9 @@ static PyMethodDef topic_methods[] = {
     {"publish_many", SR_METHOD(topic_publish_many),
      PyDoc_STR("publish_many($self, /, iterable, timeout=None)\n--\n\nPublish each message; how many went in.")},
     {"claim", SR_METHOD(sr_ring_claim),
-     PyDoc_STR("claim($self, /, length, timeout=None)\n--\n\nRoom for a message, to be written in place.")},
+     PyDoc_STR("claim($self, /, length, timeout=None)\n--\n\nRoom for a message, to be written in place.\n\n"
+               "All of it becomes the message. What is not written holds bytes of older messages, or zeros where the "
+               "topic's mode admits other users.")},
     {"_put_or_hold", sr_ring_put_or_hold, METH_O, NULL},
     {"_put_held", sr_ring_put_held, METH_O, NULL},
     {"_range", topic_range, METH_NOARGS, NULL},

@@ -6,12 +6,14 @@
 ``give_name``            the one step by which it gets it; FileExistsError when something stands there
 ``open``                 what stands there, mapped
 ``still_there``          whether the name still leads to that very segment
-``remove_name``          take the name away from that very segment; ``remove_anything`` whatever it leads to
+``remove_name``          take the name away from that very segment; ``remove_anything`` whatever it leads to;
+                         ``may_remove`` whether this user may
 ``keep``                 what the last to leave does with a ring that is not empty; ``ENDS_WITH_PROCESSES``: whether
                          memory that is in no file goes with its last process
 ``is_held``              whether any process uses that segment, of whatever layout
 ``names``                those there are; ``sweep`` those that killed processes left and that lead nowhere
-``status``, ``status_of`` what the file system says; ``owner_of``, ``user_id``, ``user_name``, ``trusted`` whose it is
+``status``, ``status_of`` what the file system says; ``owner_of``, ``user_id``, ``user_name``, ``trusted`` whose it is,
+                         ``owner_is_known`` whether that number is one user's
 """
 
 import sys
@@ -32,6 +34,7 @@ give_name = here.give_name
 open = here.open_place
 still_there = here.still_there
 remove_name = here.remove_name
+may_remove = here.may_remove
 remove_anything = here.remove_anything
 keep = here.keep
 ENDS_WITH_PROCESSES = here.ENDS_WITH_PROCESSES
@@ -44,6 +47,7 @@ owner_of = here.owner_of
 user_id = here.user_id
 user_name = here.user_name
 trusted = here.trusted
+owner_is_known = here.owner_is_known
 
 __all__ = [
     "ENDS_WITH_PROCESSES",
@@ -54,8 +58,10 @@ __all__ = [
     "is_held",
     "keep",
     "make",
+    "may_remove",
     "names",
     "open",
+    "owner_is_known",
     "owner_of",
     "place",
     "remove_anything",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import pathlib
 import pwd
@@ -107,6 +108,16 @@ def remove_name(memory: posix.Segment, where: Place) -> None:
         where.path.unlink(missing_ok=True)
 
 
+def may_remove(memory: posix.Segment, where: Place) -> bool:
+    """May this user take its name away? In a folder with the sticky bit only the owners of both may, and root."""
+    if os.geteuid() in (0, owner_of(memory)):
+        return True
+    folder = where.path.parent
+    found = os.stat(folder)
+    sticky = found.st_mode & stat.S_ISVTX and found.st_uid != os.geteuid()
+    return not sticky and os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
 def remove_anything(where: Place) -> None:
     """Unlink whatever is there. NotThere."""
     try:
@@ -193,3 +204,35 @@ def user_name(uid: int) -> str:
 def trusted(uid: int) -> bool:
     """This user, or root."""
     return uid in (0, os.geteuid())
+
+
+def owner_is_known(memory: posix.Segment) -> bool:
+    """Is the owner's number that user's own, and not the one that stands for every user without a number here?
+
+    The kernel compares the users themselves when a descriptor asks for O_NOATIME, which is its owner's right.
+    """
+    if owner_of(memory) != _overflow_uid() or _every_user_has_a_number():
+        return True
+    flags = fcntl.fcntl(memory.fd, fcntl.F_GETFL)
+    try:
+        fcntl.fcntl(memory.fd, fcntl.F_SETFL, flags | os.O_NOATIME)
+    except PermissionError:
+        return False
+    fcntl.fcntl(memory.fd, fcntl.F_SETFL, flags)
+    return True
+
+
+def _overflow_uid() -> int:
+    try:
+        return int(pathlib.Path("/proc/sys/kernel/overflowuid").read_text())
+    except OSError:  # no /proc; hardly a machine has another
+        return 65534
+
+
+def _every_user_has_a_number() -> bool:
+    """Does this process's user namespace have a number for every user of the machine?"""
+    try:
+        lines = pathlib.Path("/proc/self/uid_map").read_text().splitlines()
+    except OSError:
+        return False
+    return sum(int(line.split()[2]) for line in lines) >= 2**32 - 1

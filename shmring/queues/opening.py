@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shmring import _core, registry, segment
 from shmring.errors import Corrupt, LayoutMismatch, NotThere
-from shmring.places import Place
+from shmring.places import Place, trust
 from shmring.registry import FLAG_QUEUE, Wish
 from shmring.ring import QUEUE, SLOTS_LIMIT
 from shmring.segment import growing
@@ -68,6 +68,7 @@ def checked(memory: segment.Segment, place: Place, maxsize: int, wanted: str) ->
                 f"{place.title} is a {there}, and not a {_FACES[wanted]}, which counts tasks otherwise; use "
                 f"{there.split()[0]}(name=...) everywhere, or another name"
             )
+        trust.check_runs_code(memory, place, stored, "queue")
         bound, _, capacity = _core.describe_queue(memory)
         if maxsize and maxsize != bound:
             raise LayoutMismatch(

@@ -21,6 +21,20 @@ def check_name(name: object) -> str:
     return name
 
 
+def printable(text: str, keep: str = "") -> str:
+    """Text that others may have written, for people: what is no printable character, and not to ``keep``, is escaped.
+
+    A terminal obeys some of the others: it changes its title, its screen or the clipboard.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in keep else _escaped(each) for each in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
 def check_path(path: str | os.PathLike[str]) -> str:
     """The whole path, which means the same after a chdir. ValueError for what leads to no file; TypeError."""
     text: object = os.fspath(path) if isinstance(path, os.PathLike) else path

@@ -8,8 +8,8 @@ import sys
 from shmring.semaphores.naming import names
 
 if sys.platform == "win32":
-    from shmring.semaphores.windows import Hold, identities, make, remove, remove_if_unused
+    from shmring.semaphores.windows import Hold, are_truncated, identities, make, remove, remove_if_unused
 else:
-    from shmring.semaphores.posix import Hold, identities, make, remove, remove_if_unused
+    from shmring.semaphores.posix import Hold, are_truncated, identities, make, remove, remove_if_unused
 
-__all__ = ["Hold", "identities", "make", "names", "remove", "remove_if_unused"]
+__all__ = ["Hold", "are_truncated", "identities", "make", "names", "remove", "remove_if_unused"]

@@ -171,6 +171,17 @@ def identities() -> set[int]:
     return {int(found[1], 16) for found in map(_FILE.fullmatch, names_of_files) if found}
 
 
+def are_truncated(identity: int) -> bool:
+    """Has any of a ring's semaphores lost its file, or the bytes in it?"""
+    for path in _files(identity):
+        try:
+            if not os.stat(path, follow_symlinks=False).st_size:
+                return True
+        except FileNotFoundError:
+            return True
+    return False
+
+
 def remove_if_unused(identity: int, *, only_look: bool = False, however_young: bool = False) -> bool:
     """Unlink them unless somebody holds them or they are in the making. PermissionError for those of others.
 

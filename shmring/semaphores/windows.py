@@ -48,6 +48,11 @@ def identities() -> set[int]:
     return set()
 
 
+def are_truncated(identity: int) -> bool:
+    """They have no files."""
+    return False
+
+
 def remove_if_unused(identity: int, *, only_look: bool = False, however_young: bool = False) -> bool:
     """Nothing to do."""
     return False
