@@ -285,8 +285,14 @@ static bool settle_all(struct ring *self, const struct taken *taken) {
         if (i + 1 == taken->count || taken->each[i + 1].at != placed->at)
             sr_announce_room(placed->at);
     }
-    for (size_t i = 0; i < taken->count; i++)
+    bool at_once = false;
+    for (size_t i = 0; i < taken->count; i++) {
+        if (self->queue)
+            at_once = sr_queue_note_taken(self->queue, (struct sr_link *)taken->each[i].at);
         sr_done_with(self, taken->each[i].at);
+    }
+    if (at_once)
+        sr_tidy_up(self);
     if (result != SR_OK)
         sr_raise(self, result, CONSUMING, 0, 0); /* we were taken for dead: they are delivered elsewhere */
     return result == SR_OK;
@@ -375,12 +381,6 @@ static enum sr_result take_first(struct ring *self, int64_t timeout_ns, struct p
     return result == SR_OK ? result : sr_wait_and_take(self, UINT64_MAX, timeout_ns, &placed->record);
 }
 
-static void tidy(struct ring *self) {
-    struct call call;
-    sr_call_begin(&call, self, CONSUMING, 0);
-    (void)sr_queue_tidy(self->queue, &call.wait, 0);
-}
-
 PyObject *sr_ring_get_many(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
     static const struct arguments EXPECTED = {"get_many", "limit", false};
     struct ring *self = (struct ring *)object;
@@ -402,6 +402,8 @@ PyObject *sr_ring_get_many(PyObject *object, PyObject *const *args, Py_ssize_t c
         return NULL;
     struct retry retry = {.timeout_ns = timeout_ns};
     PyObject *messages = NULL;
+    if (self->queue)
+        sr_tidy_up(self);
     enum sr_result result;
     bool again;
     do {
@@ -414,7 +416,5 @@ PyObject *sr_ring_get_many(PyObject *object, PyObject *const *args, Py_ssize_t c
     } while (again && !messages && (result = sr_retry(&retry)) == SR_OK);
     if (result != SR_OK)
         sr_raise(self, result, CONSUMING, 0, timeout_ns);
-    if (messages && self->queue)
-        tidy(self);
     return sr_answer(self, CONSUMING, messages);
 }

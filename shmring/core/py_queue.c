@@ -85,8 +85,16 @@ static PyObject *put_object(struct ring *self, PyObject *object, int64_t timeout
     return sr_answer(self, PRODUCING, answer);
 }
 
+void sr_tidy_up(struct ring *self) {
+    if (SR_LIKELY(!self->queue->untidy))
+        return;
+    struct call call;
+    sr_call_begin(&call, self, CONSUMING, 0);
+    sr_queue_tidy_up(self->queue, &call.wait);
+}
+
 /* The object of a record that was taken. The record is settled, or handed back with an exception set. */
-static PyObject *receive(struct ring *self, struct placed *placed, struct call *call) {
+static PyObject *receive(struct ring *self, struct placed *placed) {
     uint32_t generation = sr_fork_generation;
     bool again = false; /* never: nothing is overwritten */
     PyObject *object = sr_receive(self, placed->at, &placed->record, &again);
@@ -97,8 +105,10 @@ static PyObject *receive(struct ring *self, struct placed *placed, struct call *
         sr_queue_handed_back_to(self, placed->at);
         return NULL;
     }
+    bool at_once = sr_queue_note_taken(self->queue, (struct sr_link *)placed->at);
     sr_done_with(self, placed->at);
-    sr_queue_tidy_after(self->queue, (struct sr_link *)placed->at, &call->wait);
+    if (SR_UNLIKELY(at_once))
+        sr_tidy_up(self);
     return object;
 }
 
@@ -106,11 +116,12 @@ PyObject *sr_queue_get_one(struct ring *self, int64_t timeout_ns, struct sr_reco
     struct call call;
     struct placed placed;
     sr_call_begin(&call, self, CONSUMING, timeout_ns);
+    sr_tidy_up(self);
     *result = sr_queue_take_for(self, &call.wait, &placed);
     if (SR_UNLIKELY(*result != SR_OK))
         return NULL;
     *record = placed.record;
-    return receive(self, &placed, &call);
+    return receive(self, &placed);
 }
 
 static PyObject *get_object(struct ring *self, int64_t timeout_ns) {
@@ -170,9 +181,10 @@ static PyObject *chain_skip(PyObject *object, PyObject *args) {
     else
         sr_count_task(self, -1);
     sr_announce_room(placed.at);
+    bool at_once = message && sr_queue_note_taken(self->queue, (struct sr_link *)placed.at);
     sr_queue_handed_back_to(self, placed.at);
-    if (message)
-        sr_queue_tidy_after(self->queue, (struct sr_link *)placed.at, &call.wait);
+    if (at_once)
+        sr_tidy_up(self);
     return sr_answer(self, CONSUMING, message);
 }
 
@@ -345,6 +357,7 @@ static PyObject *chain_contents(PyObject *object, PyObject *unused) {
     struct sr_contents contents;
     if (!is_usable(self))
         return NULL;
+    sr_tidy_up(self);
     enum sr_result result = sr_contents_by_the_living(&self->endpoint, &contents);
     return sr_answer(self, CONSUMING,
                      result == SR_OK

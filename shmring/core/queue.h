@@ -97,6 +97,7 @@ struct sr_queue {
     enum sr_result (*afford)(void *context, uint64_t bytes);
     void *context;
     sr_atomic_u64 lacking; /* bytes that a link would have taken, and that could not be had when last tried; 0: none */
+    uint64_t untidy;       /* index of a link that may be finished, plus one; 0: none */
     uint64_t granted;      /* bytes that `afford` allowed and that are not taken yet */
     uint64_t wanter_seen;  /* who stood in the way of a further link, and since when he could have had it */
     int64_t wanter_since;
@@ -148,8 +149,11 @@ void sr_queue_enter(struct sr_queue *self, struct sr_link *link); /* once more, 
  * process has. SR_STALE: it is finished, and we are not in it. */
 enum sr_result sr_queue_try_enter(struct sr_queue *self, struct sr_link *link);
 void sr_queue_leave(struct sr_queue *self, struct sr_link *link);
-/* After a message was taken from this link, and settled: it may have been the last. Never fails. */
-void sr_queue_tidy_after(struct sr_queue *self, struct sr_link *link, const struct sr_wait *wait);
+/* After a message was taken from this link, and settled: it may have been the last. What is to be tidied up then waits for
+ * the next call, as giving memory back takes milliseconds, and one who is killed meanwhile would take the message along.
+ * True: there is no further link, and so perhaps no next call for long. */
+bool sr_queue_note_taken(struct sr_queue *self, const struct sr_link *link);
+void sr_queue_tidy_up(struct sr_queue *self, const struct sr_wait *wait); /* where `untidy` is set. Never fails */
 
 /* Would a message of this length be taken at once? SR_OK, SR_FULL or SR_SHUT_DOWN. */
 enum sr_result sr_queue_try_room(struct sr_queue *self, uint64_t length);

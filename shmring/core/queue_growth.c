@@ -567,15 +567,26 @@ static bool has_more(const struct sr_link *link) {
     return sr_distance(&link->endpoint.geometry, read, SR_LOAD(&header->write_position, relaxed)) > 0;
 }
 
-void sr_queue_tidy_after(struct sr_queue *self, struct sr_link *link, const struct sr_wait *wait) {
+bool sr_queue_note_taken(struct sr_queue *self, const struct sr_link *link) {
     bool is_newest = SR_LOAD(&self->control->last, relaxed) == link->index;
     if (SR_LIKELY(is_newest && !sr_queue_is_outgrown(self, link)))
-        return;
-    if (sr_queue_try_enter(self, link) == SR_OK) {
+        return false;
+    self->untidy = link->index + 1;
+    return is_newest;
+}
+
+void sr_queue_tidy_up(struct sr_queue *self, const struct sr_wait *wait) {
+    struct sr_link *link;
+    uint64_t index = self->untidy - 1;
+    self->untidy = 0;
+    enum sr_result result = sr_queue_open_link(self, index, &link);
+    if (result == SR_OK) {
+        bool is_newest = SR_LOAD(&self->control->last, relaxed) == index;
         bool goes_on = has_more(link) || (is_newest && !shrink(self, link, wait));
         sr_queue_leave(self, link);
         if (goes_on)
             return;
     }
-    (void)sr_queue_tidy(self, wait, 0);
+    if (result == SR_OK || result == SR_STALE)
+        (void)sr_queue_tidy(self, wait, 0);
 }

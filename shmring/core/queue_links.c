@@ -323,6 +323,7 @@ enum sr_result sr_queue_open(struct sr_queue *self, struct sr_endpoint *root, vo
 }
 
 void sr_queue_after_fork(struct sr_queue *self) {
+    self->untidy = 0;
     self->locked = false; /* perhaps by a thread that the fork did not copy */
     self->put = self->get = NULL;
     for (struct sr_link *link = self->links; link; link = link->next) {
@@ -336,6 +337,7 @@ void sr_queue_arrive(struct sr_queue *self) {
     self->forks++; /* the links are bound anew */
     self->put = self->get = NULL;
     self->granted = 0;
+    self->untidy = 0;
     pin(self, 0); /* the last owner of the entry may have died in a link */
 }
 
