@@ -414,7 +414,7 @@ def unlink_at(place: Place, identity: int | None = None, is_needed: Callable[[],
     """Remove what is at a place; with an identity only that very ring, and FileNotFoundError for another one."""
     try:
         memory = open_segment(place)
-    except NotReady:
+    except (NotReady, Corrupt):
         if identity is None:
             places.remove_anything(place)
             return

@@ -11,7 +11,7 @@ import pwd
 import stat
 import sys
 
-from shmring.errors import LayoutMismatch, NotThere
+from shmring.errors import Corrupt, LayoutMismatch, NotThere
 from shmring.places.place import Place, Status
 from shmring.segment import descriptors, locks, posix, refusals
 from shmring.segment.names import SHARED_MEMORY, check_name
@@ -21,6 +21,7 @@ assert sys.platform == "linux"
 _SHARED_MEMORY = pathlib.Path(SHARED_MEMORY)
 ENDS_WITH_PROCESSES = False
 _PREFIX = "shmring."
+_LARGEST = 1 << 44  # bytes; more than a ring of the largest capacity has, or a queue's file
 _FILE_TYPES = {
     stat.S_IFLNK: "symbolic link",
     stat.S_IFDIR: "directory",
@@ -76,6 +77,7 @@ def open_place(where: Place) -> posix.Segment:
         return posix.attach_named(f"/{_PREFIX}{where.name}", name=where.name)
     except (OSError, ValueError):
         check_regular(where)
+        check_size(where)
         raise
 
 
@@ -89,6 +91,19 @@ def check_regular(where: Place) -> None:
         raise LayoutMismatch(
             f"{where.path} is no {where.noun} but a {_FILE_TYPES.get(stat.S_IFMT(mode), 'device')}, which somebody "
             "may have planted; remove it, or use another name"
+        )
+
+
+def check_size(where: Place) -> None:
+    """Corrupt for a file of more bytes than any ring has, which cost nothing where none was written."""
+    try:
+        size = os.lstat(where.path).st_size
+    except OSError:  # as in check_regular
+        return
+    if size > _LARGEST:
+        raise Corrupt(
+            f"{where.path} is no {where.noun}: it has {size} bytes, where a {where.noun} has at most {_LARGEST}, and "
+            "somebody may have planted it; remove it (shmring rm), or use another name"
         )
 
 
@@ -124,6 +139,10 @@ def remove_anything(where: Place) -> None:
         where.path.unlink()
     except FileNotFoundError:
         raise NotThere(errno.ENOENT, f"there is no {where.title}") from None
+    except PermissionError as error:
+        owner = user_name(status_of(where).owner_uid)
+        words = f"{where.path} stays: it belongs to user {owner}, who alone, or root, may remove it"
+        raise PermissionError(error.errno, words) from None
 
 
 def keep(memory: posix.Segment, where: Place, *, at_end: bool = False) -> None:
