@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -49,4 +50,5 @@ def _arrived(data: bytes, package: str, has_main: bool) -> Beginning:
 def become_worker(beginning: Beginning) -> None:
     """From now on what this process pickles and unpickles is a worker's."""
     ALL_THERE.package = beginning.package
+    threading.main_thread().name = "MainThread"  # a fork has that of the thread which forked it
     namespace.begin(not beginning.is_sent, beginning.has_main)

@@ -21,7 +21,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from shmring.diagnosis import CONSUMING, PRODUCING
-from shmring.errors import DecodeError, Empty, PeerDied, ShmringError
+from shmring.errors import Closed, DecodeError, Empty, PeerDied, ShmringError
 from shmring.segment.descriptors import Shortage
 from shmring.workers import outcomes, parcels
 from shmring.workers.beginning import Beginning
@@ -32,6 +32,7 @@ from shmring.workers.parcels import Parcel
 from shmring.workers.pickles import Names
 from shmring.workers.shelf import Raw
 from shmring.workers.tasks import ATTEMPTS, Feed, Task
+from shmring.workers.uninterrupted import uninterrupted
 
 _PATIENCE = 50  # with workers that end while they start
 _PATIENCE_FOR_EXITS = 5  # of that, for one that was not killed: it has a reason, and will have it again
@@ -76,20 +77,34 @@ class Collector:
         self._failed_starts = self._refused = 0
         self._wants_more = False  # workers, of which one could not be started just now
         self._foreign: str | None = None
+        self._starting = threading.Lock()  # taken after the other one, or without it
+        self._starters: set[int] = set()  # threads that start others for one that holds the lock
         self.thread: threading.Thread | None = None
 
     # --- taking tasks in, under the lock ---
 
     def _start(self, more: int) -> None:
         """There are to be threads, and workers for so many more tasks."""
-        if self.thread is None:
-            thread = threading.Thread(target=self._collect, name="shmring-collector", daemon=True)
-            thread.start()
-            self.thread = thread
-        members = len(self.crew.members)
-        while members < self.size and len(self.pending) + more > members:
-            self.crew.hire()
-            members += 1
+        wanted = min(self.size, len(self.pending) + more)
+        if self.thread is None or len(self.crew.members) < wanted:
+            uninterrupted(lambda: self._start_all(wanted))
+
+    def _start_all(self, wanted: int) -> None:
+        """Perhaps the one that asked for this was interrupted, and has let go of the lock."""
+        thread = threading.get_ident()
+        self._starters.add(thread)
+        try:
+            with self._starting:
+                if self._closed:
+                    raise Closed("this pool has ended")
+                if self.thread is None:
+                    collector = threading.Thread(target=self._collect, name="shmring-collector", daemon=True)
+                    collector.start()
+                    self.thread = collector
+                while len(self.crew.members) < wanted:
+                    self.crew.hire(wanted)
+        finally:
+            self._starters.discard(thread)
 
     def _take_in(self, tasks: Sequence[Task]) -> Sequence[Task]:
         for task in tasks:
@@ -134,7 +149,7 @@ class Collector:
     def _collect(self) -> None:
         crew: threading.Thread | None = None
         try:
-            thread = threading.Thread(target=self.crew.watch, name="shmring-crew", daemon=True)
+            thread = threading.Thread(target=self._watch, name="shmring-crew", daemon=True)
             thread.start()
             crew = thread
             while self._receive():
@@ -151,15 +166,28 @@ class Collector:
             if crew is not None:
                 crew.join()
             else:
-                self.crew.watch()
+                self._watch()
             self._take_in_late()  # to be told that the pool has broken
             self._close()
 
-    def _fail(self, error: BaseException) -> None:
-        """The collector cannot go on: no future may wait for it, and no worker for room."""
-        self._break(f"its collector failed: {error!r}", error)
+    def _watch(self) -> None:
+        try:
+            self.crew.watch()
+        except BaseException as error:
+            self._fail(error, "the watch over its workers")
+            self.crew.abandon()
+
+    def _fail(self, error: BaseException, what: str = "its collector") -> None:
+        """One of the threads cannot go on: no future may wait for it, and no worker for room."""
+        self._break(f"{what} failed: {error!r}", error)
         with contextlib.suppress(ShmringError):
             self.results.shutdown(immediate=True)
+
+    def _close_unused(self) -> None:
+        """Nothing was started, and nothing will be. Under the lock."""
+        with self._starting:
+            if self.thread is None:
+                self._close()
 
     def _close(self) -> None:
         with self.lock:
@@ -326,7 +354,7 @@ class Collector:
             wanted = min(self.size, len(self.pending))
             try:
                 while len(self.crew.members) < wanted:
-                    self.crew.hire()
+                    self.crew.hire(wanted)
                     self._refused = 0
             except Exception as error:
                 self._refused += 1

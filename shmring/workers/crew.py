@@ -18,6 +18,7 @@ from shmring.ring import Ring
 from shmring.segment.descriptors import shortage_explained
 from shmring.workers import child, parcels
 from shmring.workers.beginning import Beginning
+from shmring.workers.failures import KILL
 from shmring.workers.mains import ready_to_start
 from shmring.workers.parcels import Packed
 from shmring.workers.waker import Waker
@@ -100,11 +101,16 @@ class Crew:
         self._signals: list[int] = []  # still to be sent to those who do not leave; the last of them again and again
 
     @shortage_explained()
-    def hire(self) -> Member:
-        """Start a worker. Raises what starting a process raises, and Closed when all have left and none may come."""
+    def hire(self, most: int) -> None:
+        """Start a worker, unless there are as many. Not to be interrupted: a process is started, and then registered.
+
+        Raises what starting a process raises, and Closed when all have left and none may come.
+        """
         with self._lock:
             if self._over:
                 raise Closed("this pool has ended")
+            if len(self.members) >= most:
+                return
             slot = self._free.pop()
             try:
                 self.words[2 * slot] = self.words[2 * slot + 1] = 0
@@ -115,7 +121,6 @@ class Crew:
             member = Member(process, slot)
             self.members[slot] = self._watched[slot] = member
         self.wake()
-        return member
 
     def _started(self, slot: int) -> Any:
         """A new process. The first one may show that the initializer's arguments can only be inherited."""
@@ -197,12 +202,24 @@ class Crew:
                     member.reap()
                     with self._lock:
                         member.close()
-                        del self._watched[member.slot]
+                        self._watched.pop(member.slot, None)
                     self._tell(parcels.LEFT, member.slot)
             if waker.sign in ready:
                 waker.clear()
                 self._tell(parcels.NUDGE, 0)
         self._tell(parcels.ALL_GONE, 0)
+
+    def abandon(self) -> None:
+        """The thread has failed: nobody is hired any more, and nobody stays whose end would go unnoticed."""
+        with self._lock:
+            self._over = True
+            watched = [*self._watched.values()]
+            self._watched.clear()
+        for member in watched:
+            with contextlib.suppress(Exception):
+                member.signal(KILL)
+                member.reap()
+                member.close()
 
     def _tell(self, kind: int, key: int) -> None:
         """Through the ring of results: behind everything that the dead one had put there."""

@@ -51,7 +51,8 @@ class ProcessPoolExecutor(Executor):
 
     ``mp_context`` is a context of multiprocessing or multiprocess; by default workers come from multiprocessing's fork
     server, because a fork of this process, which has threads, could inherit a lock that no thread will release; only
-    where ``initargs`` hold locks that the program made to be inherited by a fork are they forked.
+    where ``initargs`` hold locks that the program made to be inherited by a fork are they forked. A forked child, which
+    its parent's fork server does not serve, spawns them.
     ``capacity`` is the room for tasks, and for results; what is longer than a quarter of it travels in memory of its
     own. ``leased=True`` returns large arrays in the shared memory itself, without a copy; it is freed with the last of
     them. ``progress=True`` shows how far each ``map`` is (needs ``shmring[cli]``).
@@ -261,17 +262,29 @@ def _package_of(context: Any) -> str:
 
 
 def _default_context() -> Any:
-    """The fork server's where there is one, unless the program has chosen to spawn."""
+    """The fork server's where there is one that serves us, unless the program has chosen to spawn."""
     methods = multiprocessing.get_all_start_methods()
     if "forkserver" not in methods or multiprocessing.get_start_method(allow_none=True) == "spawn":
         return multiprocessing.get_context("spawn")
     from multiprocessing import forkserver
 
+    if _is_of_another(forkserver._forkserver._forkserver_pid):  # type: ignore[attr-defined]
+        return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     loaded = [*forkserver._forkserver._preload_modules]  # type: ignore[attr-defined]
     if _PRELOADED not in loaded:
         context.set_forkserver_preload([*loaded, _PRELOADED])
     return context
+
+
+def _is_of_another(server: int | None) -> bool:
+    """Is this fork server the child of a process that we were forked from? Multiprocessing waits for it as for ours."""
+    if sys.platform != "win32" and server is not None and hasattr(os, "waitid"):
+        try:
+            os.waitid(os.P_PID, server, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return True
+    return False
 
 
 def _forked_context() -> Any:

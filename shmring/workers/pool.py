@@ -42,7 +42,8 @@ class Pool(Collector):
 
     def _is_inside(self) -> bool:
         """Has this thread been interrupted within a call of ours?"""
-        return bool(self.lock._is_owned())  # type: ignore[attr-defined]
+        is_owner: bool = self.lock._is_owned()  # type: ignore[attr-defined]
+        return is_owner or threading.get_ident() in self._starters
 
     def _check_unbroken(self) -> None:
         if self.broken:
@@ -68,7 +69,7 @@ class Pool(Collector):
                 if self._late:
                     self.crew.wake()
                 if self.ending and self.thread is None:
-                    self._close()
+                    self._close_unused()
 
     def _withdraw(self, tasks: Sequence[Task]) -> None:
         """Wherever these have got to: what comes of those that a worker has is dropped."""
@@ -87,8 +88,7 @@ class Pool(Collector):
         if self.thread is None and not self._is_inside():
             with self.lock:
                 if self.thread is None:
-                    self._close()
-                    return
+                    self._close_unused()
         self.crew.wake()
 
     def kill(self, number: int = KILL) -> None:

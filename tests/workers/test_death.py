@@ -117,7 +117,8 @@ KILLED_AS_IT_HIRES = """
 import os, signal, shmring
 if __name__ == "__main__":
     executor = shmring.ProcessPoolExecutor(1)
-    print(executor._pool.crew.hire().pid, flush=True)
+    executor._pool.crew.hire(1)
+    print(executor._pool.crew.members[0].pid, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
 

@@ -11,7 +11,7 @@ from concurrent.futures import wait
 from concurrent.futures.process import BrokenProcessPool
 
 import pytest
-from worker_jobs import same
+from worker_jobs import kill_myself, same
 
 import shmring
 from tests.ring.conftest import needs_signals
@@ -174,3 +174,52 @@ def test_a_collector_that_fails_breaks_the_pool_and_ends(monkeypatch):
     with pytest.raises(BrokenProcessPool, match="its collector failed: OSError"):
         pool.submit(same, 2).result(60)
     pool.shutdown()
+
+
+@needs_signals
+@pytest.mark.timeout(method="thread")
+@pytest.mark.parametrize("what", ["the collector", "a worker"])
+def test_a_submit_that_is_interrupted_while_something_starts_leaves_a_pool_that_works(monkeypatch, what):
+    others = {*threading.enumerate()}
+    pool, interrupted, main = shmring.ProcessPoolExecutor(1), threading.Event(), threading.get_ident()
+
+    def after(start):
+        def started(self):
+            start(self)
+            if is_meant(self) and not interrupted.is_set():
+                signal.pthread_kill(main, signal.SIGINT)
+                interrupted.wait(60 if threading.get_ident() != main else 0)
+
+        return started
+
+    if what == "the collector":
+        owner, is_meant = threading.Thread, lambda thread: thread.name == "shmring-collector"
+    else:
+        owner, is_meant = type(pool._mp_context.Process()), lambda _: True
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(owner, "start", after(owner.start))
+    with pytest.raises(KeyboardInterrupt):
+        pool.submit(same, 1)
+    interrupted.set()
+    signal.signal(signal.SIGINT, before)
+    with pytest.raises(shmring.WorkerDied):
+        pool.submit(kill_myself).result(30)
+    assert pool.submit(same, 2).result(30) == 2
+    names = [thread.name for thread in {*threading.enumerate()} - others]
+    assert (names.count("shmring-collector"), names.count("shmring-crew")) == (1, 1)
+    pool.shutdown()
+
+
+def test_a_crew_thread_that_fails_breaks_the_pool_and_ends(monkeypatch):
+    pool = shmring.ProcessPoolExecutor(1)
+    assert pool.submit(same, 1).result(60) == 1
+    process = next(iter(pool._processes.values()))
+
+    def fail(*_):
+        raise KeyError(0)
+
+    monkeypatch.setattr(pool._pool.crew, "_tell", fail)
+    with pytest.raises(BrokenProcessPool, match="the watch over its workers failed: KeyError"):
+        pool.submit(kill_myself).result(60)
+    pool.shutdown()
+    assert not process.is_alive()

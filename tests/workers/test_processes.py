@@ -229,6 +229,34 @@ def test_a_child_that_leaves_its_pool_open_ends(tmp_path):
     assert run_program(tmp_path, NESTED) == len(METHODS) * "0\n"
 
 
+FORKED = """
+    import multiprocessing, os, sys
+    import shmring
+
+    def use():
+        with shmring.ProcessPoolExecutor(1) as pool:
+            print(pool.submit(abs, -3).result(30), pool._mp_context.get_start_method(), flush=True)
+
+    if __name__ == "__main__":
+        use()
+        process = multiprocessing.get_context("fork").Process(target=use)
+        process.start()
+        process.join(60)
+        if os.fork() == 0:
+            use()
+            sys.exit(4)
+        print(process.exitcode, os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
+        use()
+"""
+
+
+@needs_fork
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="it is not asked here whose child a process is")
+def test_a_forked_child_of_a_program_that_has_used_a_pool_has_one_of_its_own(tmp_path):
+    lines = ["3 forkserver", "3 spawn", "3 spawn", "0 4", "3 forkserver"]
+    assert run_program(tmp_path, FORKED).splitlines() == lines
+
+
 def test_under_gevent_it_is_refused_in_words(tmp_path):
     pytest.importorskip("gevent")
     program = """
