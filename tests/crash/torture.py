@@ -111,8 +111,7 @@ def send(target: Any, journal: Journal, who: int, chance: random.Random, until: 
                     target.put(batch[0], timeout=chance.choice((0, 0.05, 1)))
                     sent = 1
                 else:
-                    target.put_many(batch, timeout=0.1)
-                    sent = len(batch)
+                    sent = target.put_many(batch, timeout=0.1)  # so many went in, in time
             except shmring.Full as error:
                 sent = getattr(error, "sent", 0)
                 if until():
@@ -227,6 +226,7 @@ class Leader:
         self.actors: list[Actor] = []
         self.stopped: dict[int, float] = {}
         self.journals: dict[int, Journal] = {}
+        self.names: dict[int, str] = {}
         self.counts: Counter[str] = Counter()
         self.in_hand = 0
         self.log = open(folder / "log", "a+b")  # noqa: SIM115 - as long as the leader
@@ -239,7 +239,7 @@ class Leader:
         name = self.chance.choice(NAMES[face])
         numbers = [len(self.journals) + index for index in range(3 if role == "sender" else 1)]
         for number in numbers:
-            self.journals[number] = Journal(self.folder / str(number))
+            self.journals[number], self.names[number] = Journal(self.folder / str(number)), name
         seed, lifetime = self.chance.random(), self.chance.uniform(0.5, 6)
         pid = os.fork()
         if pid == 0:
@@ -313,15 +313,21 @@ class Leader:
             received.update(journal.receipts())
         twice = [key for key, times in received.items() if times > 1]
         assert not twice, f"received more than once: {[(key >> 40, key & (1 << 40) - 1) for key in twice[:5]]}"
-        missing = 0
+        missing: Counter[str] = Counter()
+        ranges = []
         for number, journal in self.journals.items():
             done, intended = journal.words[Journal.DONE], journal.words[Journal.INTENDED]
             got = {key & (1 << 40) - 1 for key in received if key >> 40 == number}
             assert not got or max(got) <= intended, f"{number} sent {intended} at most, and {max(got)} came"
-            missing += sum(which not in got for which in range(1, done + 1))
-        assert missing <= self.in_hand, f"{missing} are lost; killed receivers had {self.in_hand} in hand at most"
+            lost = [which for which in range(1, done + 1) if which not in got]
+            missing[self.names[number]] += len(lost)
+            ranges += [f"{number}: {lost[0]} to {lost[-1]} of {done}"] if lost else []
+        assert missing.total() <= self.in_hand, (
+            f"{missing.total()} are lost; killed receivers had {self.in_hand} in hand at most: "
+            f"{dict(missing)}, {ranges}"
+        )
         self.counts["messages"] = received.total()
-        self.counts["lost with a killed receiver"] = missing
+        self.counts["lost with a killed receiver"] = missing.total()
         shmring.clean()
         for ring in shmring.list():
             if ring.name.startswith(f"{TAG}-own-"):  # its maker was killed before he had got his message back
