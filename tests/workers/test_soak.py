@@ -4,7 +4,6 @@ import collections
 import contextlib
 import os
 import random
-import resource
 import signal
 import threading
 import time
@@ -15,6 +14,8 @@ from worker_jobs import doubled_array, spin
 
 import shmring
 from tests.ring.conftest import needs_signals
+
+resource = pytest.importorskip("resource", reason="about POSIX resource limits")
 
 SECONDS = 20 * float(os.environ.get("SHMRING_EFFORT", "1"))
 
