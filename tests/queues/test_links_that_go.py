@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -13,11 +12,11 @@ SIZES = [1000, 30_000, 70_000, 70_000, 200_000]  # with so little memory, the la
 
 
 @pytest.fixture
-def ends() -> Iterator[tuple[shmring.Queue, shmring.Queue]]:
+def ends(name: str) -> Iterator[tuple[shmring.Queue, shmring.Queue]]:
     """Return two attachments to a queue, whose first ring has 64 KiB."""
     with (
-        shmring.Queue(capacity="64 KiB", max_bytes="1 MiB", name=f"links-{uuid.uuid4().hex}") as one,
-        shmring.Queue(name=one.name) as other,
+        shmring.Queue(capacity="64 KiB", max_bytes="1 MiB", name=name) as one,
+        shmring.Queue(name=name) as other,
     ):
         yield one, other
 
