@@ -66,30 +66,28 @@ static bool plan(const char *kind, unsigned long long capacity, unsigned long lo
     return false;
 }
 
-static PyObject *segment_size(PyObject *module, PyObject *args) {
-    (void)module;
+/* (kind, capacity, slots). False: an exception is set. */
+static bool parse_plan(PyObject *args, struct sr_geometry *geometry) {
     const char *kind;
     unsigned long long capacity, slots;
-    struct sr_geometry geometry;
     if (!PyArg_ParseTuple(args, "sKK", &kind, &capacity, &slots))
-        return NULL;
-    if (!plan(kind, capacity, slots, &geometry))
-        return PyErr_Format(PyExc_ValueError, "no ring has kind %s, capacity %llu and %llu slots", kind, capacity,
-                            slots);
-    return PyLong_FromUnsignedLongLong(geometry.segment_size);
+        return false;
+    if (plan(kind, capacity, slots, geometry))
+        return true;
+    PyErr_Format(PyExc_ValueError, "no ring has kind %s, capacity %llu and %llu slots", kind, capacity, slots);
+    return false;
+}
+
+static PyObject *segment_size(PyObject *module, PyObject *args) {
+    (void)module;
+    struct sr_geometry geometry;
+    return parse_plan(args, &geometry) ? PyLong_FromUnsignedLongLong(geometry.segment_size) : NULL;
 }
 
 static PyObject *arena_offset(PyObject *module, PyObject *args) {
     (void)module;
-    const char *kind;
-    unsigned long long capacity, slots;
     struct sr_geometry geometry;
-    if (!PyArg_ParseTuple(args, "sKK", &kind, &capacity, &slots))
-        return NULL;
-    if (!plan(kind, capacity, slots, &geometry))
-        return PyErr_Format(PyExc_ValueError, "no ring has kind %s, capacity %llu and %llu slots", kind, capacity,
-                            slots);
-    return PyLong_FromUnsignedLongLong(geometry.arena_offset);
+    return parse_plan(args, &geometry) ? PyLong_FromUnsignedLongLong(geometry.arena_offset) : NULL;
 }
 
 static PyObject *format(PyObject *module, PyObject *args, PyObject *kwargs) {
