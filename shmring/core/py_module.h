@@ -241,6 +241,8 @@ enum sr_result sr_queue_claim_for(struct ring *self, uint64_t length, const stru
 enum sr_result sr_queue_take_for(struct ring *self, const struct sr_wait *wait, struct placed *placed);
 /* As sr_get_one of py_message.h. */
 PyObject *sr_queue_get_one(struct ring *self, int64_t timeout_ns, struct sr_record *record, enum sr_result *result);
+PyObject *sr_queue_put_object(struct ring *self, PyObject *object, int64_t timeout_ns);
+PyObject *sr_queue_get_object(struct ring *self, int64_t timeout_ns);
 void sr_tidy_up(struct ring *self);                                      /* what the last get left to do */
 void sr_queue_handed_back_to(struct ring *self, struct sr_endpoint *at); /* and done with */
 static inline void sr_done_with(struct ring *self, struct sr_endpoint *at) {
