@@ -76,6 +76,8 @@ class _Base(AsyncQueueMethods):
         if on_undecodable not in ("raise", "drop"):
             raise ValueError(f"on_undecodable is {on_undecodable!r}; it is 'raise', or 'drop' as in multiprocessing")
         bound = max(0, operator.index(maxsize))
+        if bound >= 2**63:
+            raise ValueError(f"maxsize is {maxsize}; it is less than 2**63, or 0 for no bound")
         first = parse_size(capacity, limit=CAPACITY_LIMIT)
         most = None if max_bytes is None else parse_size(max_bytes, what="max_bytes")
         by_dill = type(ctx).__module__.partition(".")[0] == "multiprocess"
@@ -138,6 +140,8 @@ class _Base(AsyncQueueMethods):
         """
         if error is None:
             return self._chain._skip(0, 0, _patience(timeout))
+        if not isinstance(error, DecodeError):
+            raise TypeError(f"error is {error!r}; it is the DecodeError that get() raised, or None for the next one")
         return self._chain._skip(error.identity, error.position, 0)
 
     def close(self) -> None:

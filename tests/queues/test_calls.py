@@ -367,3 +367,10 @@ def test_a_queue_that_another_thread_closes_as_it_asks_for_memory_is_closed_unde
     monkeypatch.setattr("shmring.queues.chain.Chain._afford", afford)
     with pytest.raises(shmring.Closed):
         queue.put_many([bytes(30_000)] * 100)
+
+
+def test_a_bound_past_all_counting_and_a_skip_of_another_error_are_refused(queue: shmring.Queue) -> None:
+    with pytest.raises(ValueError, match="maxsize is"):
+        shmring.Queue(2**64 + 1)
+    with pytest.raises(TypeError, match="error is ValueError"):
+        queue.skip(ValueError())  # type: ignore[arg-type]
