@@ -130,7 +130,7 @@ def build_changed(
         own, changed = program.including, EXPLORER / program.including
     others = {*MACHINERY, *files, *ALGORITHMS, *WAITING} - {own}
     linked = (objects / program.name / f"{Path(name).stem}.o" for name in sorted(others))
-    return compiled([changed, *linked], folder / program.name, f"-I{folder}", *FLAGS, *program.flags)
+    return compiled([changed, *linked], folder / program.name, f"-I{folder}", *FLAGS, *program.flags, "-O1")
 
 
 def names(program: Path) -> list[str]:
@@ -138,12 +138,13 @@ def names(program: Path) -> list[str]:
     return subprocess.run([program], check=True, capture_output=True, text=True).stdout.split()
 
 
-def run(program: Path, name: str, limit: int = 0, patience: float | None = None) -> Exploration:
-    """Run one configuration; a crash or a loop without an end is a failure as well."""
+def run(
+    program: Path, name: str, limit: int = 0, patience: float | None = None, cpu_seconds: int | None = None
+) -> Exploration:
+    """Run one configuration; a crash or a loop without an end is a failure as well, and so is to take too much CPU."""
+    command = [program, name, str(limit)] + ([str(cpu_seconds)] if cpu_seconds else [])
     try:
-        done = subprocess.run(
-            [program, name, str(limit)], capture_output=True, text=True, timeout=patience, errors="replace"
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=patience, errors="replace")
     except subprocess.TimeoutExpired:
         return Exploration(0, 0, 0, False, None)
     if done.returncode not in (0, 1) or not done.stdout:

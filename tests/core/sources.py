@@ -24,6 +24,10 @@ def compiled(sources: list[Path], target: Path, *flags: str, compiler: str = "gc
     return target
 
 
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
 @dataclass(frozen=True)
 class Change:
     """One place of the sources made another."""
@@ -37,7 +41,11 @@ class Change:
 
     @property
     def name(self) -> str:
-        change = "without" if self.after == ";" else f"{self.before}->{self.after}"
+        change = f"{_one_line(self.before)}->{self.after}"
+        if self.after == ";":
+            change = "without"
+        elif " <-> " in self.statement:
+            change = "exchanged"
         return f"{self.file} {self.function} {change}: {self.statement}"
 
     def applied(self, text: str) -> str:

@@ -252,6 +252,7 @@ static void goes_on(void) {
 
 /* One more comes, and finds everything as it should be. */
 static void whole(void) {
+    arrival.inherited = false;
     for (int i = 0; i < EXPLORE_THREADS; i++)
         EXPECT(!explore_is_asleep(i));
     if (!alive)
@@ -376,6 +377,45 @@ static void no_roles(void) {
     was_there(2);
 }
 
+/* --- forks and handles on their way --- */
+
+/* Endpoint 1 is in a child that was forked from process 0, and has not been used there. */
+static void forked_from(int parent) {
+    ends[1] = ends[parent];
+    kernel_fork(ends[parent].claim, 1);
+    kernel_act_as(1);
+    sr_forget(&ends[1]);
+    kernel_act_as(OTHER);
+}
+static void parent_and_child(void) {
+    one_there();
+    forked_from(0);
+}
+static void nameless_parent_and_child(void) {
+    make(SR_KIND_MPMC, 2, 0);
+    was_there(0);
+    forked_from(0);
+}
+static int sender;
+static struct sr_sent sent;
+/* A handle was sent, and has not arrived. */
+static void sent_one(void) {
+    one_there();
+    kernel_act_as(0);
+    sender = sr_os_locks_open(0, NULL);
+    kernel_act_as(OTHER);
+    EXPECT(sr_sent_open(&ends[0], sender, &sent) == SR_OK);
+    sr_sent_note(&ends[0], &sent);
+}
+/* Nobody ever thought that the ring was nobody's. */
+static void whole_and_kept(void) {
+    EXPECT(header->state == SR_SEGMENT_READY && !told.abandoned);
+    EXPECT(told.came[1] == SR_OK);
+    whole();
+}
+/* Somebody did so, once, when it was. */
+static void gone(void) { EXPECT(!living() && told.abandoned == 1); }
+
 /* --- threads; each is the process of its endpoint --- */
 
 static void come_0(void) { come(0); }
@@ -410,6 +450,308 @@ static void consume_0(void) { consume(0); }
 static void consume_1(void) { consume(1); }
 static void consume_2(void) { consume(2); }
 
+static void child_comes_1(void) {
+    arrival.inherited = true;
+    come(1);
+}
+static void child_comes_and_goes_1(void) {
+    child_comes_1();
+    go(1);
+}
+static void child_ends_1(void) { sr_os_let_go(&ends[1].claim); }
+static void arrive_1(void) {
+    if (come(1) == SR_OK)
+        sr_sent_arrived(&ends[1], &sent);
+}
+static void arrive_and_go_1(void) {
+    arrive_1();
+    go(1);
+}
+
+/* --- one process after the other: each of these is a story that ends well --- */
+
+static void nothing_else(void) {}
+
+/* Whom a consumer may still wait for. */
+static void peers_of_0(int alive, int died) {
+    EXPECT(sr_reap(&ends[0]) >= 0);
+    struct sr_peers peers = sr_peers_of(&ends[0], SR_ROLE_PRODUCER);
+    EXPECT(peers.alive == alive && peers.died == died);
+}
+static void as(int thread, enum sr_role role) {
+    was_there(thread);
+    if (role)
+        has_role(thread, role);
+}
+static void peers(void) {
+    make(SR_KIND_MPMC, 2, SR_FLAG_NAMED);
+    as(0, SR_ROLE_CONSUMER);
+    peers_of_0(0, 0);
+    as(3, SR_ROLE_PRODUCER);
+    as(2, SR_ROLE_PRODUCER);
+    peers_of_0(2, 0);
+    died(3);
+    EXPECT(ends[3].attachments[ends[3].slot].died_ns == 0);
+    peers_of_0(1, 1);
+    died(2);
+    peers_of_0(0, 2);
+    uint32_t last = ends[2].slot;
+    was_there(1);                                                 /* it may be their successor */
+    EXPECT(ends[1].slot != last && ends[1].slot != ends[3].slot); /* of them one may want to hear */
+    peers_of_0(1, 2);
+    has_role(1, SR_ROLE_CONSUMER); /* it is not */
+    peers_of_0(0, 2);
+    has_role(1, SR_ROLE_PRODUCER);
+    peers_of_0(1, 0);
+    has_role(1, SR_ROLE_PRODUCER); /* has it already */
+    died(1);
+    peers_of_0(0, 1);
+}
+static void peers_of_a_topic(void) {
+    make(SR_KIND_TOPIC, 2, SR_FLAG_NAMED);
+    as(0, SR_ROLE_CONSUMER);
+    was_there(1); /* it may be there to publish */
+    as(3, SR_ROLE_PRODUCER);
+    died(3);
+    peers_of_0(1, 1);
+    sr_note_subscribing(&ends[1]);
+    peers_of_0(0, 1);
+}
+/* What lies in a ring whose consumer has died with a message. */
+static void contents_of(int others, uint64_t ready, uint64_t taken) {
+    struct sr_contents contents;
+    EXPECT(sr_count_living(&ends[OTHER]) == others);
+    EXPECT(sr_contents_by_the_living(&ends[OTHER], &contents) == SR_OK);
+    EXPECT(contents.ready == ready && contents.taken == taken);
+}
+static void contents_after_a_death(void) {
+    struct sr_record record;
+    make(SR_KIND_MPMC, 4, SR_FLAG_NAMED);
+    ends[OTHER].locks = sr_os_locks_open(0, NULL); /* it only looks */
+    contents_of(0, 0, 0);
+    was_there(0);
+    was_there(1);
+    was_there(2);
+    EXPECT(put(0, 1) && put(0, 2) && put(0, 3));
+    EXPECT(sr_try_take(&ends[1], UINT64_MAX, &record) == SR_OK);
+    EXPECT(sr_try_take(&ends[2], UINT64_MAX, &record) == SR_OK);
+    contents_of(3, 1, 2);
+    died(1);
+    contents_of(2, 2, 1);
+    kernel_act_as(0);
+    EXPECT(sr_reap(&ends[0]) == 1 && sr_reap(&ends[0]) == 0);
+    kernel_act_as(OTHER);
+    contents_of(2, 2, 1);
+    EXPECT(sr_is_claimed(&ends[OTHER]));
+    sr_os_locks_close(ends[OTHER].locks);
+    ends[OTHER].locks = -1;
+    EXPECT(sr_acknowledge(&ends[2], &record) == SR_OK);
+    told.committed[2] = false;
+}
+/* One leaves as if it had been killed, since pages were taken from under it. */
+static void damaged(void) {
+    two_there();
+    EXPECT(sr_try_claim(&ends[0], 64, &left[0]) == SR_OK);
+    SR_STORE(&ends[0].damaged, 1, relaxed);
+    kernel_act_as(0);
+    go(0);
+    kernel_act_as(OTHER);
+    EXPECT(!told.abandoned && sr_entry_state(ends[0].self->state) == SR_SLOT_ATTACHED);
+    EXPECT(sr_reap(&ends[1]) == 1);
+}
+/* What it still holds, it gives back before it leaves. */
+static void forsaken(void) {
+    one_there();
+    was_there(1);
+    EXPECT(put(0, 1));
+    EXPECT(sr_try_take(&ends[1], UINT64_MAX, &left[0]) == SR_OK);
+    EXPECT(sr_try_claim(&ends[1], 64, &left[1]) == SR_OK);
+    struct sr_place place;
+    sr_line_join(&ends[1], &place);
+    kernel_act_as(1);
+    sr_forsake(&ends[1]);
+    go(1);
+    kernel_act_as(OTHER);
+}
+static void emptied(bool is_kept) {
+    kernel_act_as(0);
+    go(0);
+    kernel_act_as(OTHER);
+    EXPECT(told.abandoned == !is_kept);
+    EXPECT(header->state == (is_kept ? SR_SEGMENT_READY : SR_SEGMENT_RETIRED));
+    EXPECT((sr_attach(&ends[OTHER], &arrival) == SR_OK) == is_kept);
+}
+static void kept_for_its_message(void) {
+    one_there();
+    EXPECT(put(0, 1));
+    emptied(true);
+}
+static void kept_for_what_was_taken(void) {
+    one_there();
+    was_there(1);
+    EXPECT(put(0, 1));
+    EXPECT(sr_try_take(&ends[1], UINT64_MAX, &left[0]) == SR_OK);
+    died(1);
+    emptied(true);
+}
+static void kept_as_it_persists(void) {
+    make(SR_KIND_MPMC, 2, SR_FLAG_NAMED | SR_FLAG_PERSIST);
+    was_there(0);
+    emptied(true);
+}
+static void not_kept_when_stopped(void) {
+    one_there();
+    EXPECT(put(0, 1));
+    sr_shut_down(&ends[0], SR_STOPPED);
+    emptied(false);
+}
+/* Each owner of an entry is another, however often it is taken. */
+static void epochs(void) {
+    uint64_t last = 0;
+    one_there();
+    for (int i = 0; i < 130; i++) {
+        was_there(1);
+        EXPECT(ends[1].owner != last && ends[1].owner != ends[0].owner);
+        EXPECT((ends[1].owner & (SR_ATTACHMENTS - 1)) == ends[1].slot);
+        last = ends[1].owner;
+        kernel_act_as(1);
+        go(1);
+        kernel_act_as(OTHER);
+    }
+}
+/* Who takes a dead one's role is told whose it was; who lives keeps it. */
+static void holders(void) {
+    uint32_t holder = 99;
+    make(SR_KIND_SPSC, 2, SR_FLAG_NAMED);
+    was_there(0);
+    was_there(1);
+    has_role(1, SR_ROLE_PRODUCER);
+    kernel_act_as(0);
+    EXPECT(sr_take_role(&ends[0], SR_ROLE_PRODUCER, &holder) == SR_BUSY && holder == ends[1].slot);
+    EXPECT(sr_take_role(&ends[0], SR_ROLE_CONSUMER, &holder) == SR_OK);
+    give_back(0, SR_ROLE_PRODUCER); /* which it has not */
+    EXPECT(header->role_owner[0] == (ends[1].owner | SR_HELD));
+    died(1);
+    kernel_act_as(0);
+    EXPECT(sr_take_role(&ends[0], SR_ROLE_PRODUCER, &holder) == SR_OK && ends[0].roles == 3);
+    EXPECT(ends[0].self->roles == 3);
+    kernel_act_as(OTHER);
+}
+/* One writer of a latest value, and any number of readers. */
+static void holders_of_a_latest_value(void) {
+    uint32_t holder;
+    make(SR_KIND_LATEST, 1, SR_FLAG_NAMED);
+    for (int i = 0; i < 3; i++)
+        was_there(i);
+    EXPECT(sr_take_role(&ends[0], SR_ROLE_PRODUCER, &holder) == SR_OK);
+    for (int i = 1; i < 3; i++)
+        EXPECT(sr_take_role(&ends[i], SR_ROLE_CONSUMER, &holder) == SR_OK);
+    kernel_act_as(1);
+    EXPECT(sr_take_role(&ends[1], SR_ROLE_PRODUCER, &holder) == SR_BUSY);
+    died(0);
+    kernel_act_as(1);
+    EXPECT(sr_reap(&ends[1]) == 1 && !header->role_owner[0]);
+    EXPECT(sr_take_role(&ends[1], SR_ROLE_PRODUCER, &holder) == SR_OK);
+    kernel_act_as(OTHER);
+}
+/* A subscriber that dies, or goes, holds nobody up. */
+static void subscribers(void) {
+    struct sr_topic_range range;
+    make(SR_KIND_TOPIC, 2, SR_FLAG_NAMED);
+    for (int i = 0; i < 3; i++)
+        was_there(i);
+    EXPECT(sr_topic_subscribe(&ends[1], SR_START_OLDEST, 0, &range) == SR_OK);
+    EXPECT(sr_topic_subscribe(&ends[2], SR_START_OLDEST, 0, &range) == SR_OK);
+    EXPECT(put(0, 1) && put(0, 2) && !put(0, 3));
+    kernel_act_as(1);
+    go(1);
+    EXPECT(!put(0, 3));
+    died(2);
+    EXPECT(!put(0, 3));
+    EXPECT(sr_reap(&ends[0]) == 1);
+    EXPECT(put(0, 3) && !header->subscribers[0]);
+    EXPECT(sr_try_claim(&ends[0], 64, &left[0]) == SR_OK);
+    was_there(1);
+    died(0);
+    EXPECT(sr_reap(&ends[1]) == 1);
+    EXPECT(put(1, 4));
+}
+static uint32_t semaphores[3];
+static void semaphore_of_the_dead(void) {
+    make(SR_KIND_SEMAPHORE, 2, SR_FLAG_NAMED);
+    semaphores[0] = 1;
+    semaphores[1] = 0;
+    semaphores[2] = 2;
+    for (int i = 0; i <= OTHER; i++)
+        ends[i].semaphores = (struct sr_semaphores){&semaphores[0], &semaphores[1], &semaphores[2]};
+    was_there(0);
+    was_there(1);
+    EXPECT(put(1, 1));
+    EXPECT(sr_try_claim(&ends[1], 64, &left[0]) == SR_OK);
+    EXPECT(sr_try_take(&ends[1], UINT64_MAX, &left[1]) == SR_OK);
+    header->mutex_holder = ends[1].owner | SR_HELD;
+    semaphores[0] = 0;
+    died(1);
+    EXPECT(sr_reap(&ends[0]) == 1);
+    EXPECT(semaphores[0] == 1 && !header->mutex_holder);
+    EXPECT(get(0) == 1 && put(0, 2) && put(0, 3) && get(0) == 2 && get(0) == 3);
+}
+/* Those who wait share the looking; whom the kernel does not tell lets another look. */
+static void looking_in_turn(void) {
+    two_there();
+    dies_claiming(2);
+    kernel_is_impatient(0); /* time passes */
+    kernel_act_as(0);
+    EXPECT(sr_reap_in_turn(&ends[0], INT64_C(1) << 50) == 0);
+    EXPECT(sr_reap_in_turn(&ends[0], 1) == 1);
+    EXPECT(header->looked_ns);
+    kernel_act_as(OTHER);
+}
+/* More handles than there are numbers; and one that has arrived keeps nothing. */
+static void numbers_of_handles(void) {
+    struct sr_sent one, other, none;
+    one_there();
+    kernel_act_as(0);
+    int locks[] = {sr_os_locks_open(0, NULL), sr_os_locks_open(0, NULL), sr_os_locks_open(0, NULL)};
+    kernel_act_as(OTHER);
+    EXPECT(sr_sent_open(&ends[0], locks[0], &one) == SR_OK);
+    EXPECT(sr_sent_open(&ends[0], locks[1], &other) == SR_OK);
+    EXPECT(sr_sent_open(&ends[0], locks[2], &none) == SR_FULL);
+    EXPECT(one.index != other.index && one.number != other.number);
+    EXPECT(!sr_sent_is_awaited(&ends[0], &one));
+    sr_sent_arrived(&ends[0], &one); /* counted by a former sender of this number */
+    EXPECT(!sr_sent_is_awaited(&ends[0], &one));
+    sr_sent_note(&ends[0], &one);
+    sr_sent_note(&ends[0], &one);
+    sr_sent_arrived(&ends[0], &one);
+    EXPECT(sr_sent_is_awaited(&ends[0], &one) && !sr_sent_is_awaited(&ends[0], &other));
+    ends[OTHER].locks = sr_os_locks_open(0, NULL);
+    kernel_act_as(0);
+    go(0);
+    kernel_act_as(OTHER);
+    EXPECT(!told.abandoned && sr_is_claimed(&ends[OTHER]));
+    sr_sent_arrived(&ends[0], &one);
+    EXPECT(!sr_is_claimed(&ends[OTHER]));
+    sr_sent_note(&ends[0], &other);
+    EXPECT(sr_is_claimed(&ends[OTHER]));
+    kernel_act_as(0);
+    for (int i = 0; i < 3; i++)
+        sr_os_locks_close(locks[i]);
+    EXPECT(!sr_is_claimed(&ends[OTHER]));
+    kernel_act_as(0);
+    int again = sr_os_locks_open(0, NULL);
+    kernel_act_as(OTHER);
+    EXPECT(sr_sent_open(&ends[0], again, &none) == SR_OK && none.number != one.number);
+    sr_sent_arrived(&ends[0], &one); /* of a sender that is no more */
+    sr_sent_note(&ends[0], &one);
+    EXPECT(!sr_sent_is_awaited(&ends[0], &none) && !sr_sent_is_awaited(&ends[0], &one));
+    kernel_act_as(0);
+    sr_os_locks_close(again);
+    kernel_act_as(OTHER);
+    sr_os_locks_close(ends[OTHER].locks);
+    ends[OTHER].locks = -1;
+}
+
 const struct configuration COMINGS[] = {
     {C("come-2", empty_mpmc, whole, 2, come_0, come_1)},
     {C("come-3", empty_mpmc, whole, 3, come_0, come_1, come_2)},
@@ -438,5 +780,29 @@ const struct configuration COMINGS[] = {
     {C("kill-producer", two_sides, whole, 3, put_0, produce_1, come_2), .alive = &alive},
     {C("kill-taker-of-role", dead_producer, whole, 2, produce_0, produce_1), .alive = &alive},
     {C("kill-consumer", dead_producer, whole, 2, consume_0, consume_1), .alive = &alive},
+    {C("fork", parent_and_child, whole_and_kept, 2, go_0, child_comes_1)},
+    {C("fork-and-go", parent_and_child, gone, 2, go_0, child_comes_and_goes_1)},
+    {C("fork-nameless", nameless_parent_and_child, gone, 2, go_0, child_comes_and_goes_1)},
+    {C("fork-kill-parent", parent_and_child, whole_and_kept, 2, go_0, child_comes_1), .alive = &alive},
+    {C("fork-child-ends", parent_and_child, whole, 2, go_0, child_ends_1)},
+    {C("sent", sent_one, whole_and_kept, 2, go_0, arrive_1)},
+    {C("sent-and-go", sent_one, gone, 2, go_0, arrive_and_go_1)},
+    {C("sent-kill-sender", sent_one, whole, 2, go_0, arrive_1), .alive = &alive},
+    {C("peers", peers, whole, 1, nothing_else)},
+    {C("peers-topic", peers_of_a_topic, nothing_else, 1, nothing_else)},
+    {C("contents", contents_after_a_death, whole, 1, nothing_else)},
+    {C("damaged", damaged, whole, 1, nothing_else)},
+    {C("forsaken", forsaken, whole, 1, nothing_else)},
+    {C("kept-message", kept_for_its_message, nothing_else, 1, nothing_else)},
+    {C("kept-taken", kept_for_what_was_taken, nothing_else, 1, nothing_else)},
+    {C("kept-persist", kept_as_it_persists, nothing_else, 1, nothing_else)},
+    {C("kept-stopped", not_kept_when_stopped, nothing_else, 1, nothing_else)},
+    {C("epochs", epochs, whole, 1, nothing_else)},
+    {C("holders", holders, whole, 1, nothing_else)},
+    {C("holders-latest", holders_of_a_latest_value, nothing_else, 1, nothing_else)},
+    {C("subscribers", subscribers, nothing_else, 1, nothing_else)},
+    {C("semaphore-of-the-dead", semaphore_of_the_dead, whole, 1, nothing_else)},
+    {C("looking-in-turn", looking_in_turn, whole, 1, nothing_else)},
+    {C("numbers-of-handles", numbers_of_handles, nothing_else, 1, nothing_else)},
 };
 const size_t COMING_COUNT = sizeof COMINGS / sizeof *COMINGS;

@@ -1,8 +1,9 @@
 /* main.c - runs one configuration, and does what the platform would do.
- * usage: configurations NAME [LIMIT]; prints executions, pruned, steps, and what failed or "-". Without a name it lists
- * them. */
+ * usage: configurations NAME [LIMIT [SECONDS]]; prints executions, pruned, steps, and what failed or "-". Without a name it
+ * lists them. SECONDS of the processor are the most that it takes: what was broken may go round in circles. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "configurations.h"
 #include "os_semaphore.h"
@@ -49,6 +50,10 @@ static bool run(const struct configuration *one, uint64_t limit) {
 }
 
 int main(int argc, char **argv) {
+    if (argc > 3) {
+        const rlim_t seconds = strtoull(argv[3], NULL, 10);
+        setrlimit(RLIMIT_CPU, &(struct rlimit){seconds, seconds + 1});
+    }
     const struct configuration *files[] = {RINGS, TOPICS, LATESTS, LINES, COMINGS};
     const size_t *counts[] = {&RING_COUNT, &TOPIC_COUNT, &LATEST_COUNT, &LINE_COUNT, &COMING_COUNT};
     for (int file = 0; file < 5; file++)
