@@ -27,7 +27,7 @@ class Program:
     including: str = ""
 
 
-RINGS = Program("configurations", ("rings.c", "topics.c", "latests.c", "lines.c"))
+RINGS = Program("configurations", ("rings.c", "topics.c", "latests.c", "lines.c", "models.c"))
 # Coming and going, beside a kernel with locks.
 COMINGS = Program(
     "comings",

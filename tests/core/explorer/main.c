@@ -54,9 +54,9 @@ int main(int argc, char **argv) {
         const rlim_t seconds = strtoull(argv[3], NULL, 10);
         setrlimit(RLIMIT_CPU, &(struct rlimit){seconds, seconds + 1});
     }
-    const struct configuration *files[] = {RINGS, TOPICS, LATESTS, LINES, COMINGS};
-    const size_t *counts[] = {&RING_COUNT, &TOPIC_COUNT, &LATEST_COUNT, &LINE_COUNT, &COMING_COUNT};
-    for (int file = 0; file < 5; file++)
+    const struct configuration *files[] = {RINGS, TOPICS, LATESTS, LINES, MODELS, COMINGS};
+    const size_t *counts[] = {&RING_COUNT, &TOPIC_COUNT, &LATEST_COUNT, &LINE_COUNT, &MODEL_COUNT, &COMING_COUNT};
+    for (int file = 0; file < 6; file++)
         for (size_t i = 0; counts[file] && i < *counts[file]; i++) {
             if (argc < 2)
                 printf("%s\n", files[file][i].name);
