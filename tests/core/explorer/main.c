@@ -11,7 +11,11 @@
 _Alignas(4096) unsigned char segment[SR_PAGE * 12];
 
 /* Weak: a program with a kernel that has locks (kernel.c) has its own. */
-WEAK int64_t sr_os_monotonic_ns(void) { return 0; }
+int64_t pace_ns;
+WEAK int64_t sr_os_monotonic_ns(void) {
+    static int64_t now;
+    return now = pace_ns ? now + pace_ns : 0;
+}
 int64_t sr_os_realtime_ns(void) { return 0; }
 uint32_t sr_os_process_id(void) { return 1; }
 unsigned sr_os_processors(void) { return 2; }
@@ -54,9 +58,9 @@ int main(int argc, char **argv) {
         const rlim_t seconds = strtoull(argv[3], NULL, 10);
         setrlimit(RLIMIT_CPU, &(struct rlimit){seconds, seconds + 1});
     }
-    const struct configuration *files[] = {RINGS, TOPICS, LATESTS, LINES, MODELS, COMINGS};
-    const size_t *counts[] = {&RING_COUNT, &TOPIC_COUNT, &LATEST_COUNT, &LINE_COUNT, &MODEL_COUNT, &COMING_COUNT};
-    for (int file = 0; file < 6; file++)
+    const struct configuration *files[] = {RINGS, TOPICS, LATESTS, LINES, MODELS, TOPIC_MODELS, COMINGS};
+    const size_t *counts[] = {&RING_COUNT, &TOPIC_COUNT, &LATEST_COUNT, &LINE_COUNT, &MODEL_COUNT, &TOPIC_MODEL_COUNT, &COMING_COUNT};
+    for (int file = 0; file < 7; file++)
         for (size_t i = 0; counts[file] && i < *counts[file]; i++) {
             if (argc < 2)
                 printf("%s\n", files[file][i].name);
