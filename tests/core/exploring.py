@@ -27,7 +27,9 @@ class Program:
     including: str = ""
 
 
-RINGS = Program("configurations", ("rings.c", "topics.c", "latests.c", "lines.c", "models.c"))
+RINGS = Program(
+    "configurations", ("rings.c", "topics.c", "latests.c", "lines.c", "models.c", "topic_models.c", "hostile.c")
+)
 # Coming and going, beside a kernel with locks.
 COMINGS = Program(
     "comings",

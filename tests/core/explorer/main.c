@@ -58,9 +58,10 @@ int main(int argc, char **argv) {
         const rlim_t seconds = strtoull(argv[3], NULL, 10);
         setrlimit(RLIMIT_CPU, &(struct rlimit){seconds, seconds + 1});
     }
-    const struct configuration *files[] = {RINGS, TOPICS, LATESTS, LINES, MODELS, TOPIC_MODELS, COMINGS};
-    const size_t *counts[] = {&RING_COUNT, &TOPIC_COUNT, &LATEST_COUNT, &LINE_COUNT, &MODEL_COUNT, &TOPIC_MODEL_COUNT, &COMING_COUNT};
-    for (int file = 0; file < 7; file++)
+    const struct configuration *files[] = {RINGS, TOPICS, LATESTS, LINES, MODELS, TOPIC_MODELS, HOSTILE, COMINGS};
+    const size_t *counts[] = {&RING_COUNT,  &TOPIC_COUNT,       &LATEST_COUNT,  &LINE_COUNT,
+                              &MODEL_COUNT, &TOPIC_MODEL_COUNT, &HOSTILE_COUNT, &COMING_COUNT};
+    for (size_t file = 0; file < sizeof counts / sizeof *counts; file++)
         for (size_t i = 0; counts[file] && i < *counts[file]; i++) {
             if (argc < 2)
                 printf("%s\n", files[file][i].name);

@@ -4,7 +4,7 @@
 
 #include "configurations.h"
 
-enum { LONGEST = 64, ENDS = 3, CALLS = 1500 };
+enum { LONGEST = 64, ENDS = 3, CALLS = 700 };
 enum phase { NONE, CLAIMED, READY, TAKEN, DONE };
 
 struct item {

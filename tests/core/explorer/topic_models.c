@@ -4,7 +4,7 @@
 
 #include "configurations.h"
 
-enum { RECORDS = 128, PUBLISHERS = 2, ENDS = 6, CALLS = 1500 };
+enum { RECORDS = 128, PUBLISHERS = 2, ENDS = 6, CALLS = 700 };
 enum phase { CLAIMED, COMMITTED, GAP };
 
 struct item {
@@ -150,8 +150,8 @@ static void claim(void) {
     bool fits = has_room(granules), polls = random_below(2);
     EXPECT(sr_try_claim(&ends[end], plan.max_message + 1, &record) == SR_TOO_LONG);
     enum sr_result expected = shutdown ? SR_SHUT_DOWN : fits ? SR_OK : polls ? SR_TIMED_OUT : SR_FULL;
-    enum sr_result result = polls ? sr_claim(&ends[end], length, &wait, &record)
-                                  : sr_try_claim(&ends[end], length, &record);
+    enum sr_result result =
+        polls ? sr_claim(&ends[end], length, &wait, &record) : sr_try_claim(&ends[end], length, &record);
     EXPECT(result == expected);
     if (!shutdown)
         reclaim(granules);
@@ -204,9 +204,10 @@ static void subscribe(void) {
     enum sr_result result = sr_topic_subscribe(&ends[i], (enum sr_start)start, at, &range);
     bool is_there = start != SR_START_AT || (at >= oldest && at <= next);
     EXPECT(result == (is_there ? SR_OK : SR_EMPTY) && range.oldest == oldest);
-    EXPECT(range.next == (start == SR_START_OLDEST ? oldest : start == SR_START_LATEST || at > next ? next
-                                                          : at >= oldest                          ? at
-                                                                                                  : next));
+    EXPECT(range.next == (start == SR_START_OLDEST                ? oldest
+                          : start == SR_START_LATEST || at > next ? next
+                          : at >= oldest                          ? at
+                                                                  : next));
     if (result != SR_OK) {
         sr_topic_unsubscribe(&ends[i], ends[i].slot);
         return;
@@ -265,8 +266,8 @@ static void take(void) {
         EXPECT(sr_try_take(&ends[i], item->length - 1, &record) == SR_TOO_LONG);
         EXPECT(record.length == item->length);
     }
-    enum sr_result result = polls ? sr_take(&ends[i], UINT64_MAX, &wait, &record)
-                                  : sr_try_take(&ends[i], UINT64_MAX, &record);
+    enum sr_result result =
+        polls ? sr_take(&ends[i], UINT64_MAX, &wait, &record) : sr_try_take(&ends[i], UINT64_MAX, &record);
     if (was_passed || (is_behind && lies_behind)) { /* on to the oldest, or further ahead of those who overwrite */
         uint64_t oldest = number_at(reclaimed);
         EXPECT(is_behind ? ends[i].sequence >= oldest : ends[i].sequence == oldest);
