@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sources import ALGORITHMS, CORE, WAITING, Change, compiled
+from sources import ALGORITHMS, CORE, WAITING, compiled
 
 EXPLORER = Path(__file__).parent / "explorer"
 # coroutines jump between stacks, which _FORTIFY_SOURCE takes for an error
@@ -93,13 +93,13 @@ class Exploration:
     failure: str | None
 
 
-def build(folder: Path, change: Change | None = None, program: Program = RINGS) -> Path:
-    """Compile a program of configurations, over the core as it is or with one place changed."""
+def build(folder: Path, file: str | None = None, text: str = "", program: Program = RINGS) -> Path:
+    """Compile a program of configurations, over the core as it is or with another text of one file."""
     core = CORE
-    if change:  # a copy of all of it, because quoted includes look beside the including file first
+    if file:  # a copy of all of it, because quoted includes look beside the including file first
         core = folder / "core"
         shutil.copytree(CORE, core, ignore=shutil.ignore_patterns("py_*", "os_*.c", "*.md"))
-        (core / change.file).write_text(change.applied((CORE / change.file).read_text()))
+        (core / file).write_text(text)
     sources = [EXPLORER / name for name in (*MACHINERY, *program.files)]
     sources += [core / name for name in (*ALGORITHMS, *WAITING)]
     return compiled(sources, folder / program.name, *FLAGS, *program.flags, core=core)
@@ -119,15 +119,15 @@ def build_objects(folder: Path, program: Program = RINGS) -> None:
 
 
 def build_changed(
-    folder: Path, objects: Path, change: Change, program: Program = RINGS, files: tuple[str, ...] = ()
+    folder: Path, objects: Path, file: str, text: str, program: Program = RINGS, files: tuple[str, ...] = ()
 ) -> Path:
-    """Compile only what is changed, and link it with the objects of all else; a header is in all of them."""
+    """Compile only the file with another text, and link it with the objects of all else; a header is in all of them."""
     files = files or program.files
-    if change.file.endswith(".h"):
-        return build(folder, change, replace(program, files=files))
-    changed = folder / change.file
-    changed.write_text(change.applied((CORE / change.file).read_text()))
-    own = change.file
+    if file.endswith(".h"):
+        return build(folder, file, text, replace(program, files=files))
+    changed = folder / file
+    changed.write_text(text)
+    own = file
     if own in program.includes:  # found before the core's
         own, changed = program.including, EXPLORER / program.including
     others = {*MACHINERY, *files, *ALGORITHMS, *WAITING} - {own}
@@ -140,16 +140,22 @@ def names(program: Path) -> list[str]:
     return subprocess.run([program], check=True, capture_output=True, text=True).stdout.split()
 
 
-def run(
-    program: Path, name: str, limit: int = 0, patience: float | None = None, cpu_seconds: int | None = None
-) -> Exploration:
-    """Run one configuration; a crash or a loop without an end is a failure as well, and so is to take too much CPU."""
-    command = [program, name, str(limit)] + ([str(cpu_seconds)] if cpu_seconds else [])
+def run(program: Path, name: str, limit: int = 0, patience: float | None = None) -> Exploration:
+    """Run one configuration; a crash or a loop without an end is a failure as well."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=patience, errors="replace")
+        done = subprocess.run(
+            [program, name, str(limit)], capture_output=True, text=True, timeout=patience, errors="replace"
+        )
     except subprocess.TimeoutExpired:
         return Exploration(0, 0, 0, False, None)
     if done.returncode not in (0, 1) or not done.stdout:
         return Exploration(0, 0, 0, False, done.stderr.strip() or f"exit status {done.returncode}")
     executions, pruned, steps, ended, failure = done.stdout.strip().split(" ", 4)
     return Exploration(int(executions), int(pruned), int(steps), ended == "all", None if failure == "-" else failure)
+
+
+def first_to_fail(program: Path, number: int, names: list[str], limit: int, cpu_ms: int) -> str | None:
+    """Of these configurations, with this break of a breakable file, and so much of the processor for each."""
+    done = subprocess.run([program, "-", str(number), str(limit), str(cpu_ms), *names], capture_output=True, text=True)
+    assert done.returncode in (0, 1), done.stderr
+    return done.stdout.strip() or None

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import exploring
 from exploring import ENDLESS, SLOW
-from sources import CORE, Change, compiled
+from sources import CORE, compiled
 
 pytestmark = [pytest.mark.verify, pytest.mark.timeout(1800)]
 
@@ -142,7 +142,6 @@ def test_a_planted_bug_is_found(what: str, tmp_path: Path) -> None:
     planted = source.replace(before, after)
     if "look again" in what:  # it looks twice: each look makes up for the other
         planted = planted.replace("while (passed(self, place.position));", "while (false);")
-    bug = Change(file, what, "all of it", source, planted, 0)
-    program = exploring.build(tmp_path, bug, exploring.COMINGS if file == "attach.c" else exploring.RINGS)
+    program = exploring.build(tmp_path, file, planted, exploring.COMINGS if file == "attach.c" else exploring.RINGS)
     for name, limit in noticed_by.items():
         assert exploring.run(program, name, limit).failure, f"{name} does not notice"
