@@ -16,6 +16,6 @@ import exploring
 def objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with every source of the explorer's programs, compiled by itself."""
     folder = tmp_path_factory.mktemp("objects")
-    for program in (exploring.RINGS, exploring.COMINGS):
+    for program in exploring.PROGRAMS:
         exploring.build_objects(folder, program)
     return folder

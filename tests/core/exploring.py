@@ -18,26 +18,28 @@ FLAGS = ("-O3", "-march=native", "-U_FORTIFY_SOURCE", '-DSR_ATOMICS_REPLACED="ex
 
 @dataclass(frozen=True)
 class Program:
-    """Files of configurations, over the core's algorithms, and what they are compiled with."""
+    """Files of configurations, over files of the core, and what they are compiled with."""
 
     name: str
     files: tuple[str, ...]
+    core: tuple[str, ...] = (*ALGORITHMS, *WAITING)
     flags: tuple[str, ...] = ()
-    includes: tuple[str, ...] = ()  # files of the core that one of the explorer's includes
-    including: str = ""
 
 
 RINGS = Program(
     "configurations", ("rings.c", "topics.c", "latests.c", "lines.c", "models.c", "topic_models.c", "hostile.c")
 )
-# Coming and going, beside a kernel with locks.
-COMINGS = Program(
-    "comings",
-    ("comings.c", "kernel.c", "few_attachments.c"),
-    ("-DEXPLORE_LOCATIONS=160",),
-    ("attach.c",),
-    "few_attachments.c",
+# Coming and going, beside a kernel with locks, and queues, beside a file with storage as well.
+MANY_LOCATIONS = ("-DEXPLORE_LOCATIONS=160",)
+COMINGS = Program("comings", ("comings.c", "kernel.c", "few_attachments.c"), flags=MANY_LOCATIONS)
+QUEUES = Program(
+    "queues",
+    ("queue_models.c", "kernel.c", "memory_file.c", "few_attachments.c", "few_links.c"),
+    (*ALGORITHMS, *WAITING, "queue.c", "queue_growth.c"),
+    MANY_LOCATIONS,
 )
+PROGRAMS = (RINGS, COMINGS, QUEUES)
+INCLUDED = {"attach.c": "few_attachments.c", "queue_links.c": "few_links.c"}  # files of the core, in others here
 MACHINERY = ("explorer.c", "memory.c", "main.c")
 
 # These do not end in any reasonable time: so many executions are looked at, in soak more.
@@ -101,14 +103,14 @@ def build(folder: Path, file: str | None = None, text: str = "", program: Progra
         shutil.copytree(CORE, core, ignore=shutil.ignore_patterns("py_*", "os_*.c", "*.md"))
         (core / file).write_text(text)
     sources = [EXPLORER / name for name in (*MACHINERY, *program.files)]
-    sources += [core / name for name in (*ALGORITHMS, *WAITING)]
+    sources += [core / name for name in program.core]
     return compiled(sources, folder / program.name, *FLAGS, *program.flags, core=core)
 
 
 def build_objects(folder: Path, program: Program = RINGS) -> None:
     """Compile each source by itself, for programs that differ in one of them."""
     sources = [EXPLORER / name for name in (*MACHINERY, *program.files)]
-    sources += [CORE / name for name in (*ALGORITHMS, *WAITING)]
+    sources += [CORE / name for name in program.core]
     (folder / program.name).mkdir()
 
     def compile_one(source: Path) -> None:
@@ -128,9 +130,10 @@ def build_changed(
     changed = folder / file
     changed.write_text(text)
     own = file
-    if own in program.includes:  # found before the core's
-        own, changed = program.including, EXPLORER / program.including
-    others = {*MACHINERY, *files, *ALGORITHMS, *WAITING} - {own}
+    if file in INCLUDED:  # found before the core's
+        own = INCLUDED[file]
+        changed = EXPLORER / own
+    others = {*MACHINERY, *files, *program.core} - {own}
     linked = (objects / program.name / f"{Path(name).stem}.o" for name in sorted(others))
     return compiled([changed, *linked], folder / program.name, f"-I{folder}", *FLAGS, *program.flags, "-O1")
 

@@ -1,8 +1,8 @@
 """The core's logic broken in every way that logic.py knows, one at a time: a configuration has to fail.
 
-What none notices stands in logic.txt with the reason why it is no bug; what only a certain one notices stands there with
-its name. An entry that matches nothing fails, and so does one that is not true. `make verify` tries a sample, another one
-each day; its seed is printed, and SHMRING_SEED=... repeats it. `make soak` tries all.
+What none notices stands in logic.txt with the reason why it is no bug; what only a certain one notices stands there
+with its name. An entry that matches nothing fails, and so does one that is not true. `make verify` tries a sample,
+another one each day; its seed is printed, and SHMRING_SEED=... repeats it. `make soak` tries all.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import exploring
-from exploring import COMINGS, ENDLESS, RINGS, SLOW, Program
+from exploring import COMINGS, ENDLESS, QUEUES, RINGS, SLOW, Program
 from logic import Break, breakable, breaks
 from sources import listed
 
@@ -42,6 +42,9 @@ ASKED: dict[str, dict[Program, tuple[str, ...]]] = {
     "wait.c": {RINGS: (*MODELS, "rings.c", "topics.c", "latests.c", "lines.c")},
     "wait.h": {RINGS: (*MODELS, "rings.c", "topics.c", "latests.c")},
     "attach.c": {COMINGS: COMINGS.files},
+    "queue.c": {QUEUES: QUEUES.files},
+    "queue_links.c": {QUEUES: QUEUES.files},
+    "queue_growth.c": {QUEUES: QUEUES.files},
 }
 FEW, MORE = 300, 3_000  # executions of each configuration; most is noticed by few of one
 PATIENCE_MS = {FEW: 600, MORE: 5_000}  # of the processor: what is broken may go round in circles

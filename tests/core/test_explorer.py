@@ -44,7 +44,7 @@ kill 9 6 6 6 6 -
 def programs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Return the programs of all configurations, over the core as it is."""
     folder = tmp_path_factory.mktemp("explorer")
-    return [exploring.build(folder, program=program) for program in (exploring.RINGS, exploring.COMINGS)]
+    return [exploring.build(folder, program=program) for program in exploring.PROGRAMS]
 
 
 def test_the_explorer_finds_what_naive_enumeration_finds(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ static struct item items[LONGEST];
 static int count, open_claims;
 static uint64_t place; /* of the next record: its index */
 static uint32_t ids, shutdown;
-static bool is_spsc;
+static bool is_spsc, has_died;
 static struct sr_geometry plan;
 
 static uint64_t seed;
@@ -104,6 +104,7 @@ static void make(uint32_t kind, uint64_t capacity, uint64_t slots) {
         EXPECT(sr_spsc_adopt(&ends[0], SR_ROLE_PRODUCER) == SR_OK &&
                sr_spsc_adopt(&ends[0], SR_ROLE_CONSUMER) == SR_OK);
     count = open_claims = 0;
+    has_died = false;
     place = ids = shutdown = 0;
 }
 
@@ -307,6 +308,12 @@ static void look(void) {
     EXPECT(is_spsc ? how_many(CLAIMED) || contents.used_granules == used() : contents.used_granules == used());
     if (is_spsc)
         return;
+    if (plan.kind == SR_KIND_SEMAPHORE) { /* a permit too many, after a death, costs a look */
+        uint64_t in_flight = how_many(CLAIMED) + how_many(READY) + how_many(TAKEN), slots = sr_semaphore_slots(&plan);
+        EXPECT(semaphores[0] == 1 && !header->mutex_holder);
+        EXPECT(semaphores[1] >= how_many(READY) && semaphores[2] + in_flight >= slots);
+        EXPECT(has_died || (semaphores[1] == how_many(READY) && semaphores[2] + in_flight == slots));
+    }
     for (int end = 0; end < 2; end++) {
         uint64_t its = 0;
         for (int i = 0; i < count; i++)
@@ -354,6 +361,7 @@ static void die(void) {
         EXPECT(sr_mpmc_repair(&ends[2], ends[end].owner, &returned) == SR_OK && returned == expected);
         if (plan.kind == SR_KIND_SEMAPHORE)
             sr_semaphore_repair(&ends[2], ends[end].owner);
+        has_died = true;
         if (stale.position && plan.kind == SR_KIND_MPMC) /* it was only taken for dead */
             EXPECT(sr_commit(&ends[end], &stale) == SR_STALE);
         ends[end].owner = (ends[end].owner + (1u << SR_SLOT_BITS)) & ((1u << SR_OWNER_BITS) - 1);
@@ -408,11 +416,28 @@ static void many(uint32_t kind) {
 static void spsc(void) { many(SR_KIND_SPSC); }
 static void mpmc(void) { many(SR_KIND_MPMC); }
 static void semaphore(void) { many(SR_KIND_SEMAPHORE); }
+/* Somebody else's sem_wait on our mutex; and one that is inside for good, as far as we can see. */
+static void semaphore_by_hand(void) {
+    struct sr_record record;
+    make(SR_KIND_SEMAPHORE, 256, 0);
+    for (int i = 0; i < 2; i++) {
+        semaphores[0] = i;
+        header->mutex_holder = i ? ends[1].owner | SR_HELD : 0;
+        EXPECT(sr_try_claim(&ends[0], 1, &record) == SR_CONTENDED);
+        EXPECT(header->mutex_holder == (i ? ends[1].owner | SR_HELD : 0) && semaphores[2] == 4);
+        semaphores[1] = 1;
+        EXPECT(sr_try_take(&ends[0], 1, &record) == SR_CONTENDED && semaphores[1] == 1);
+        semaphores[1] = 0;
+    }
+    header->mutex_holder = 0;
+    EXPECT(sr_try_claim(&ends[0], 1, &record) == SR_OK && semaphores[2] == 3);
+}
 static void nothing(void) {}
 
 const struct configuration MODELS[] = {
     {C("model-spsc", spsc, nothing, 1, nothing)},
     {C("model-mpmc", mpmc, nothing, 1, nothing)},
     {C("model-semaphore", semaphore, nothing, 1, nothing)},
+    {C("model-semaphore-by-hand", semaphore_by_hand, nothing, 1, nothing)},
 };
 const size_t MODEL_COUNT = sizeof MODELS / sizeof *MODELS;
