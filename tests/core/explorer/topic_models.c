@@ -383,7 +383,9 @@ static void latest(void) {
     struct sr_record record = {.redelivered = true}, got = {.redelivered = true};
     struct sr_wait wait = {.hooks = FOR_EVER.hooks};
     uint64_t version = 0, known = 0, lengths[8] = {0};
+    struct sr_contents none;
     EXPECT(sr_try_take(&ends[1], 0, &got) == SR_EMPTY);
+    EXPECT(sr_contents_read(&ends[0], &none) == SR_OK && !none.ready && !none.undelivered);
     for (int i = 0; i < 3000; i++) {
         uint64_t which = random_below(8), length = random_below(151);
         bool stays = which == 7 && got.position;
