@@ -1144,10 +1144,23 @@ static void two_sent(void) {
 static void arrived_1(void) { sr_sent_arrived(&ends[1], &sent); }
 static void arrived_2(void) { sr_sent_arrived(&ends[2], &sent); }
 static void both_have_arrived(void) { EXPECT(!sr_sent_is_awaited(&ends[0], &sent)); }
+/* Somebody has a message; another takes two, and is killed in any of it. */
+static void one_taken(void) {
+    make(SR_KIND_MPMC, 4, SR_FLAG_NAMED);
+    for (int i = 0; i < 3; i++)
+        was_there(i);
+    for (uint32_t id = 1; id <= 4; id++)
+        EXPECT(put(2, id));
+    EXPECT(sr_try_take(&ends[2], UINT64_MAX, &left[0]) == SR_OK);
+}
+static void take_two_0(void) {
+    EXPECT(sr_try_take(&ends[0], UINT64_MAX, &left[1]) == SR_OK);
+    EXPECT(sr_try_take(&ends[0], UINT64_MAX, &left[2]) == SR_OK);
+}
 static void contents_1(void) {
     struct sr_contents contents;
     EXPECT(sr_contents_by_the_living(&ends[1], &contents) == SR_OK);
-    EXPECT(contents.taken <= 2 && contents.ready <= 5);
+    EXPECT(contents.taken <= 3 && contents.ready <= 5);
 }
 
 const struct configuration COMINGS[] = {
@@ -1232,5 +1245,6 @@ const struct configuration COMINGS[] = {
     {C("role-beside-comer", full_of_the_dead, whole, 2, reap_and_take_role_0, come_1)},
     {C("sent-2", two_sent, both_have_arrived, 3, nothing_else, arrived_1, arrived_2)},
     {C("contents-beside-reaper", many_dead, whole, 2, reap_0, contents_1)},
+    {C("contents-beside-victim", one_taken, nothing_else, 2, take_two_0, contents_1), .alive = &alive},
 };
 const size_t COMING_COUNT = sizeof COMINGS / sizeof *COMINGS;
