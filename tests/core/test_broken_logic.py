@@ -37,7 +37,7 @@ TOPICS = ("topic_models.c", "topics.c")
 # The configurations to ask of each file, those first that notice most.
 ASKED: dict[str, dict[Program, tuple[str, ...]]] = {
     "spsc.c": {RINGS: (*MODELS, "rings.c"), COMINGS: COMINGS.files},
-    "line.c": {RINGS: (*MODELS, "lines.c", "rings.c")},
+    "line.c": {RINGS: (*MODELS, "line_models.c", "lines.c", "rings.c")},
     "repair.c": {RINGS: (*MODELS, "rings.c", *TOPICS, "lines.c"), COMINGS: COMINGS.files},
     "semaphore.c": {RINGS: (*MODELS, "rings.c")},
     "latest.c": {RINGS: (*MODELS, "topic_models.c", "latests.c")},
