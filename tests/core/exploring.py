@@ -163,6 +163,8 @@ def run(program: Path, name: str, limit: int = 0, patience: float | None = None)
 
 def first_to_fail(program: Path, number: int, names: list[str], limit: int, cpu_ms: int) -> str | None:
     """Of these configurations, with this break of a breakable file, and so much of the processor for each."""
+    if not names:
+        return None
     done = subprocess.run([program, "-", str(number), str(limit), str(cpu_ms), *names], capture_output=True, text=True)
     assert done.returncode in (0, 1), done.stderr
     return done.stdout.strip() or None
