@@ -48,7 +48,7 @@ class Latest(Attachment, AsyncLatest, _core.Latest):
 
     _noun: ClassVar[str] = "latest value"
     _kinds: ClassVar[tuple[str, ...]] = ("latest",)
-    _undecodable_hint: ClassVar[str] = "it stays until the next value is set"
+    _undecodable_hint: str = "it stays until the next value is set"
 
     # --- making and finding ---
 

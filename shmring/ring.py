@@ -205,7 +205,7 @@ class Ring(Attachment, AsyncRing, _core.Ring):
             raise ValueError(f"this error is about a message of another ring than {self!r}; skip it there")
         return self._skip(error.position if error else 0, timeout)
 
-    _undecodable_hint: ClassVar[str] = (
+    _undecodable_hint: str = (
         "it is still the next one: let another process have it, or take it out as bytes with {noun}.skip(error), or "
         "the next, whichever that is, with {noun}.skip(timeout=...)"
     )
