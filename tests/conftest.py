@@ -29,9 +29,11 @@ if not any((CHECKOUT / "shmring").glob("_core*.so")):
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != CHECKOUT]
     os.environ["PYTHONSAFEPATH"] = "1"
 
-# A shell's background jobs ignore Ctrl-C, and so would every program that the tests start and interrupt.
+# A shell's background jobs ignore Ctrl-C, and what nohup starts a hangup; so would every program that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 _counter = itertools.count()
 _failed = pytest.StashKey[bool]()
