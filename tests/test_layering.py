@@ -20,8 +20,8 @@ RANK = {
     "errors": 0,
     "_core": 1,
     "codecs": 1,  # beside: objects to bytes, never sees a mapping
-    "diagnosis": 2,  # the core's results in words
     "segment": 2,
+    "diagnosis": 3,  # the core's results in words
     "parking": 3,
     "places": 3,
     "semaphores": 3,

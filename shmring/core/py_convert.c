@@ -153,8 +153,8 @@ PyObject *sr_raise(struct ring *ring, enum sr_result result, enum side side, uin
     bool damaged = ring && SR_LOAD(&ring->endpoint.damaged, relaxed) && result != SR_CLOSED;
     if (damaged)
         result = SR_CORRUPT; /* whatever else went wrong, this is why */
-    if (result == SR_SYSTEM_ERROR && errno != EBADF)
-        return sr_raise_errno(NULL);
+    if (result == SR_SYSTEM_ERROR)
+        length = (uint64_t)errno;
     if (!diagnosis) {
         PyErr_Format(PyExc_RuntimeError, "shmring._core answered %s", NAMES[result]);
         return NULL;

@@ -73,7 +73,7 @@ def no_proc() -> Shortage:
 
 def is_shortage(error: OSError) -> bool:
     """Is it a want of this machine or process, and so nothing that is wrong with what was to be opened?"""
-    return _explained(error) is not None
+    return explained(error) is not None
 
 
 @contextlib.contextmanager
@@ -82,7 +82,7 @@ def shortage_explained() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        told = _explained(error)
+        told = explained(error)
         if told is None or told is error:
             raise
         try:
@@ -97,7 +97,7 @@ def watch_explained() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        told = _explained(error)
+        told = explained(error)
         if told is None:
             told = Shortage(
                 error.errno,
@@ -110,8 +110,8 @@ def watch_explained() -> Iterator[None]:
             del told  # as above
 
 
-def _explained(error: OSError) -> Shortage | None:
-    """Itself if it has words already; None for what has another reason."""
+def explained(error: OSError) -> Shortage | None:
+    """A shortage in words: itself if it has them already; None for what has another reason."""
     if isinstance(error, Shortage):
         return error
     number = error.errno

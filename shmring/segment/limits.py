@@ -53,11 +53,23 @@ def _short_of(size: int, which: tuple[tuple[int, str, str], ...]) -> NoSpace | N
 def _no_more(size: int, what: str) -> OSError:
     """Which limit it is; ENOMEM says none."""
     return _short_of(size, _SHARED + _PRIVATE) or OSError(
-        errno.ENOMEM,
-        f"the kernel does not map {size} bytes of {what}: this process has too many mappings (sysctl "
-        "vm.max_map_count), or the machine promises no more memory than it has (sysctl vm.overcommit_memory); close "
-        "what is not used, ask for less, or change the one or the other",
+        errno.ENOMEM, f"the kernel does not map {size} bytes of {what}: {_MAPPINGS}"
     )
+
+
+_MAPPINGS = (
+    "this process has too many mappings (sysctl vm.max_map_count), or the machine promises no more memory than it has "
+    "(sysctl vm.overcommit_memory); close what is not used, ask for less, or change the one or the other"
+)
+
+
+def why_no_more() -> str:
+    """Why the kernel may have refused to map something of a size that is not known here."""
+    for which, key, name in _SHARED + _PRIVATE:
+        most = of(which)
+        if most is not None:
+            return f"{used(key)} of {most} bytes are in use of {name}, or {_MAPPINGS}"
+    return _MAPPINGS
 
 
 def used(key: str) -> int:
