@@ -19,6 +19,7 @@ from shmring.handles import Luggage, Sender
 from shmring.places import Place, trust
 from shmring.registry import Wish
 from shmring.segment import growing
+from shmring.segment.contract import copied
 from shmring.segment.descriptors import shortage_explained
 from shmring.segment.machine import check_machine, machine
 from shmring.segment.names import printable
@@ -221,6 +222,7 @@ class Attachment(_core.Attachment):
                 raise registry.semaphores_went(memory, place) from None
             raise
         made._segment, made._manner, made._hold = memory, how, hold
+        memory.called = title(made)
         memory.users += 1
         made._identity, made._kind, made._slots, made._codec = identity, kind, slots or None, stored
         made._flags = flags
@@ -398,6 +400,8 @@ class Attachment(_core.Attachment):
             pass
 
     # --- travelling ---
+
+    __copy__ = __deepcopy__ = copied
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         if self.closed:

@@ -253,11 +253,7 @@ def _refused(ring: Any, verb: str, number: int, waited: bool) -> BaseException:
     """The system refused what the core asked of it; ``number`` is its errno."""
     reason = os.strerror(number)
     if number == errno.EBADF:
-        return OSError(
-            number,
-            f"{reason}: somebody in this process closed the descriptors of {title(ring)} (os.closerange, the start of "
-            "a daemon); what needs none goes on, for the rest close it and attach again",
-        )
+        return OSError(number, f"{reason}: {descriptors.CLOSED_UNDER_US.format(of=title(ring))}")
     if number == errno.EACCES:
         why = (
             f"this process may not open the memory of {title(ring)} again, or not lock bytes of it: it has become "

@@ -22,6 +22,7 @@ from shmring.queues.chain import Chain
 from shmring.queues.objects import QueueCodec
 from shmring.queues.opening import JOINABLE, PLAIN, checked, found
 from shmring.segment import growing
+from shmring.segment.contract import copied
 from shmring.segment.descriptors import shortage_explained
 from shmring.segment.machine import check_machine, machine
 from shmring.segment.sizes import parse_size
@@ -194,6 +195,8 @@ class _Base(AsyncQueueMethods):
         return self._show(None, " closed") if self._closed else self._show(self.name, "")
 
     # --- travelling ---
+
+    __copy__ = __deepcopy__ = copied
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._closed:

@@ -22,6 +22,10 @@ _WHOSE = {
     errno.ENFILE: "the whole machine has as many open as it may: close some, or allow more with `sysctl fs.file-max`",
 }
 _MY_DESCRIPTORS = "/proc/self/fd"
+CLOSED_UNDER_US = (
+    "somebody in this process closed the descriptors of {of} (os.closerange, the start of a daemon); what needs none "
+    "goes on, for the rest close it and attach again"
+)
 NO_PROC = (
     f"there is no {_MY_DESCRIPTORS}, through which a ring opens its memory again for the locks that tell who lives; "
     "mount /proc of this process's pid namespace (mount -t proc proc /proc, in a chroot too)"
@@ -45,6 +49,18 @@ class Descriptor:
     def __init__(self, fd: int) -> None:
         found = os.fstat(fd)
         self._fd, self._file = fd, (found.st_dev, found.st_ino)
+
+    def number(self, of: str) -> int:
+        """It, to be used at once. EBADF for one that somebody has closed, whatever has its number now."""
+        try:
+            found = os.fstat(self._fd)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+        else:
+            if (found.st_dev, found.st_ino) == self._file:
+                return self._fd
+        raise OSError(errno.EBADF, f"{os.strerror(errno.EBADF)}: {CLOSED_UNDER_US.format(of=of)}")
 
     def close(self) -> None:
         """Close it unless that has happened; may be called again."""

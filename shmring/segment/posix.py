@@ -76,13 +76,13 @@ class Segment(mmap.mmap):
     may use it; nothing orders their accesses. Made by the functions of this package.
     """
 
-    fd: int
     name: str | None
     path: str | None
     readonly: bool
     private: bool
     huge: bool
     _descriptor: descriptors.Descriptor | None = None
+    called: str = ""  # in messages to people, where it is more than memory
     users: int = 0  # attachments that go through this mapping; the last of them closes it
 
     @classmethod
@@ -103,7 +103,7 @@ class Segment(mmap.mmap):
 
         ``too_short`` is raised where the file has been shortened meanwhile.
         """
-        what = path or (f"shared memory {name!r}" if name else "memory")
+        what = _title(name, path)
         try:
             if fd < 0:
                 flags = mmap.MAP_ANONYMOUS | (mmap.MAP_PRIVATE if private else mmap.MAP_SHARED)
@@ -121,8 +121,13 @@ class Segment(mmap.mmap):
             if isinstance(error, OSError) and not isinstance(error, ShmringError) and not huge:
                 raise limits.mapping_refused(error, size, what) from None
             raise
-        self.fd, self.name, self.path, self.readonly, self.private, self.huge = fd, name, path, readonly, private, huge
+        self.name, self.path, self.readonly, self.private, self.huge = name, path, readonly, private, huge
         return self
+
+    @property
+    def fd(self) -> int:
+        """The descriptor behind the mapping, to be used at once; -1 for none. EBADF once somebody has closed it."""
+        return -1 if self._descriptor is None else self._descriptor.number(self._title)
 
     @property
     def size(self) -> int:  # type: ignore[override]
@@ -227,6 +232,10 @@ class Segment(mmap.mmap):
             raise limits.mapping_refused(error, size, self._on) from None
 
     @property
+    def _title(self) -> str:
+        return self.called or _title(self.name, self.path)
+
+    @property
     def _on(self) -> str:
         """What its storage is of, for people."""
         return self.path or (SHARED_MEMORY if self.name else "memory")
@@ -272,9 +281,9 @@ class Segment(mmap.mmap):
             raise BufferError(
                 "views of this segment are alive; release memoryviews and delete arrays of it before close()"
             ) from None
-        self.fd = -1
-        if self._descriptor is not None:
-            self._descriptor.close()
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            descriptor.close()
 
     def __del__(self) -> None:
         if self._descriptor is not None:
@@ -286,6 +295,8 @@ class Segment(mmap.mmap):
 
     def __repr__(self) -> str:
         return contract.described(self)
+
+    __copy__ = __deepcopy__ = contract.copied
 
     def __reduce__(self) -> tuple[Callable[..., Segment], tuple[Any, ...]]:
         if self.name is not None:
@@ -299,6 +310,11 @@ class Segment(mmap.mmap):
 
 def _from_transfer(descriptor: transfer.Descriptor, size: int) -> Segment:
     return Segment._map(descriptor.detach(), size)
+
+
+def _title(name: str | None, path: str | None) -> str:
+    """What it is called in messages to people."""
+    return path or (f"shared memory {name!r}" if name else "memory")
 
 
 @shortage_explained()

@@ -50,6 +50,7 @@ class Segment(_core.View):
     readonly: bool
     private: bool
     huge: bool
+    called: str = ""  # in messages to people, where it is more than memory
     users: int = 0  # attachments that go through this mapping; the last of them closes it
     entry: entries.Entry | None  # which memory of the page file this is
     _file: int
@@ -281,6 +282,8 @@ class Segment(_core.View):
 
     def __repr__(self) -> str:
         return contract.described(self)
+
+    __copy__ = __deepcopy__ = contract.copied
 
     def __reduce__(self) -> tuple[Callable[..., Segment], tuple[Any, ...]]:
         if self.name is not None:
