@@ -2,8 +2,8 @@
  *
  * Build, with CORE=$(python -c 'import shmring; print(shmring.get_include())'):
  *   gcc -std=gnu11 -O2 -I$CORE consumer.c \
- *       $CORE/{geometry,spsc,mpmc,line,semaphore,topic,latest,repair,attach,wait,blocking}.c \
- *       $CORE/os_{linux,linux_locks,posix}.c \
+ *       $CORE/{attach,blocking,format/geometry,wait/wait}.c \
+ *       $CORE/ring/{spsc,mpmc,line,semaphore,topic,latest,repair}.c $CORE/os/{linux,linux_locks,posix}.c \
  *       -o consumer -pthread
  * Run: ./consumer greetings
  */

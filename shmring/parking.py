@@ -1,7 +1,7 @@
 """The parking lot: where the tasks of one event loop sleep until an event in shared memory moves on.
 
 A task announces itself, tries once more, and sleeps until the bell rings, a descriptor in the loop that
-``_core.Watch`` has rung when the event moves on (core/watch.h). Now and then the lot looks after dead peers.
+``_core.Watch`` has rung when the event moves on (core/wait/watch.h). Now and then the lot looks after dead peers.
 
 Imported with the first wait in a loop, and not before: asyncio is a third of what ``import shmring`` would take.
 """

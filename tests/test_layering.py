@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "shmring"
 CORE = PACKAGE / "core"
+BINDING = PACKAGE / "binding"  # the only files with Python.h
 
 # A unit (a module, or a package in shmring/) may import units of lower rank, and itself.
 RANK = {
@@ -50,7 +51,7 @@ RANK = {
 PUBLIC_SUBMODULES = {"segment", "codecs"}
 
 ALGORITHMS = {"geometry.c", "spsc.c", "mpmc.c", "line.c", "semaphore.c", "repair.c", "topic.c", "latest.c"}
-NOT_IN_ALGORITHMS = {"wait.h", "os.h", "blocking.h", "attach.h", "Python.h"}
+NOT_IN_ALGORITHMS = {"wait/wait.h", "os/os.h", "blocking.h", "attach.h", "Python.h"}
 SYSTEM_HEADERS_FOR_ALGORITHMS = {
     "assert.h", "limits.h", "stdalign.h", "stdatomic.h", "stdbool.h", "stddef.h", "stdint.h", "string.h",
 }  # fmt: skip
@@ -130,13 +131,19 @@ def reaches(path: Path) -> set[str]:
         for header, quoted in includes(pending.pop()):
             if header not in found:
                 found.add(header)
-                if quoted and (CORE / header).exists():
-                    pending.append(CORE / header)
+                if quoted:
+                    pending += [folder / header for folder in (CORE, BINDING) if (folder / header).exists()]
     return found
 
 
 def c_files(*patterns: str) -> list[Path]:
-    return sorted(path for pattern in patterns for path in CORE.glob(pattern))
+    return sorted(path for pattern in patterns for folder in (CORE, BINDING) for path in folder.rglob(pattern))
+
+
+def source(name: str) -> Path:
+    """The file of the core that has this name."""
+    [found] = CORE.rglob(name)
+    return found
 
 
 def by_name(path: Path) -> str:
@@ -149,38 +156,38 @@ def test_only_atomics_h_includes_stdatomic_h(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", c_files("*.c"), ids=by_name)
-def test_only_py_files_reach_python_h(path: Path) -> None:
-    assert path.name.startswith("py_") or "Python.h" not in reaches(path)
+def test_only_the_binding_reaches_python_h(path: Path) -> None:
+    assert path.is_relative_to(BINDING) or "Python.h" not in reaches(path)
 
 
-@pytest.mark.parametrize("path", [path for path in c_files("*.c") if path.name in ALGORITHMS], ids=by_name)
+@pytest.mark.parametrize("path", [source(name) for name in sorted(ALGORITHMS)], ids=by_name)
 def test_an_algorithm_knows_nothing_of_waiting_the_system_or_python(path: Path) -> None:
     assert not reaches(path) & NOT_IN_ALGORITHMS
-    own_seam = {"os_semaphore.h"} if path.name == "semaphore.c" else set()
-    assert {header for header in reaches(path) if header.startswith("os_")} <= own_seam
+    own_seam = {"os/semaphore.h"} if path.name == "semaphore.c" else set()
+    assert {header for header in reaches(path) if header.startswith("os/")} <= own_seam
 
 
-@pytest.mark.parametrize("path", [path for path in c_files("*.c") if path.name in ALGORITHMS], ids=by_name)
+@pytest.mark.parametrize("path", [source(name) for name in sorted(ALGORITHMS)], ids=by_name)
 def test_an_algorithm_includes_nothing_that_needs_a_hosted_system(path: Path) -> None:
     system = {header for header, quoted in includes(path) if not quoted}
     assert system <= SYSTEM_HEADERS_FOR_ALGORITHMS
 
 
-@pytest.mark.parametrize("path", c_files("layout.h"), ids=by_name)
+@pytest.mark.parametrize("path", [source("layout.h")], ids=by_name)
 def test_the_layout_knows_nothing_above_it(path: Path) -> None:
     assert {header for header, quoted in includes(path) if quoted} <= {"atomics.h", "result.h"}
 
 
-@pytest.mark.parametrize("path", c_files("wait.c", "os_*.c"), ids=by_name)
+@pytest.mark.parametrize("path", [source("wait.c"), *sorted((CORE / "os").glob("*.c"))], ids=by_name)
 def test_waiting_and_the_platform_know_no_algorithm(path: Path) -> None:
-    assert "ring.h" not in reaches(path)
+    assert "ring/endpoint.h" not in reaches(path)
 
 
-@pytest.mark.parametrize("path", c_files("wait.c", "os_*.c"), ids=by_name)
+@pytest.mark.parametrize("path", [source("wait.c"), *sorted((CORE / "os").glob("*.c"))], ids=by_name)
 def test_waiting_and_the_platform_do_not_know_the_blocking_loop(path: Path) -> None:
     assert "blocking.h" not in reaches(path)
 
 
-@pytest.mark.parametrize("path", c_files("blocking.c", "attach.c", "reap.c", "watch.c"), ids=by_name)
+@pytest.mark.parametrize("path", [source(name) for name in ("blocking.c", "attach.c", "watch.c")], ids=by_name)
 def test_the_machinery_reaches_the_system_through_os_h_only(path: Path) -> None:
     assert not reaches(path) & PLATFORM_HEADERS

@@ -1,6 +1,6 @@
 """A process's attachment to a queue, whose ring is the queue's first link. What happens in the links is the core's.
 
-The protocol, and what a death in the middle of it leaves, is in core/queue.h.
+The protocol, and what a death in the middle of it leaves, is in core/queue/queue.h.
 """
 
 from __future__ import annotations
@@ -125,5 +125,5 @@ def _no_memory(error: NoSpace) -> str:
 
 
 def _single_bytes(length: int) -> int:
-    """What a link for one message takes, at most: core/queue_growth.c."""
+    """What a link for one message takes, at most: core/queue/growth.c."""
     return -(-length // 4096) * 4096 + 4 * 4096

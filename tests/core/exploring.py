@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from sources import ALGORITHMS, CORE, WAITING, Weakening, compiled
+from sources import ALGORITHMS, CORE, WAITING, Weakening, compiled, source
 
 EXPLORER = Path(__file__).parent / "explorer"
 # coroutines jump between stacks, which _FORTIFY_SOURCE takes for an error
@@ -72,19 +72,20 @@ def build(folder: Path, weakening: Weakening | None = None, files: tuple[str, ..
     core = CORE
     if weakening:  # a copy of all of it, because quoted includes look beside the including file first
         core = folder / "core"
-        shutil.copytree(CORE, core, ignore=shutil.ignore_patterns("py_*", "os_*.c", "*.md"))
-        (core / weakening.file).write_text(weakening.applied((CORE / weakening.file).read_text()))
+        shutil.copytree(CORE, core, ignore=shutil.ignore_patterns("*.md"))
+        changed = source(weakening.file, core)
+        changed.write_text(weakening.applied(changed.read_text()))
     sources = [EXPLORER / name for name in ("explorer.c", "memory.c", "main.c", *files)]
-    sources += [core / name for name in (*ALGORITHMS, *WAITING)]
+    sources += [source(name, core) for name in (*ALGORITHMS, *WAITING)]
     return compiled(sources, folder / "configurations", *FLAGS, core=core)
 
 
 def build_objects(folder: Path) -> None:
     """Compile each source by itself, for programs that differ in one of them."""
     sources = [EXPLORER / name for name in ("explorer.c", "memory.c", "main.c", *CONFIGURATIONS)]
-    sources += [CORE / name for name in (*ALGORITHMS, *WAITING)]
+    sources += [source(name) for name in (*ALGORITHMS, *WAITING)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda source: compiled([source], folder / f"{source.stem}.o", "-c", *FLAGS), sources))
+        list(pool.map(lambda path: compiled([path], folder / f"{path.stem}.o", "-c", *FLAGS), sources))
 
 
 def build_weakened(folder: Path, objects: Path, weakening: Weakening, files: tuple[str, ...]) -> Path:
@@ -92,7 +93,7 @@ def build_weakened(folder: Path, objects: Path, weakening: Weakening, files: tup
     if weakening.file.endswith(".h"):
         return build(folder, weakening, files)
     changed = folder / weakening.file
-    changed.write_text(weakening.applied((CORE / weakening.file).read_text()))
+    changed.write_text(weakening.applied(source(weakening.file).read_text()))
     others = {"explorer.c", "memory.c", "main.c", *files, *ALGORITHMS, *WAITING} - {weakening.file}
     return compiled(
         [changed, *(objects / f"{Path(name).stem}.o" for name in sorted(others))], folder / "configurations", *FLAGS

@@ -1,6 +1,6 @@
 """Memory that grows at its end, range by range, while others have what was there before mapped: for queues.
 
-Growing and shrinking is the core's (core/os_memory.h); here is how it begins, and what bounds it.
+Growing and shrinking is the core's (core/os/memory.h); here is how it begins, and what bounds it.
 
 ``unnamed(size)``                     new memory of that kind without a name, which can be pickled
 ``reserve(memory, offset, length)``   real storage for a range: NoSpace
