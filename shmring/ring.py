@@ -9,16 +9,17 @@ import weakref
 from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from shmring import _core, attachment, codecs, registry
-from shmring.asynchronous import AsyncRing
+from shmring import _core, attachment, codecs
+from shmring.aio.waiting import AsyncRing
 from shmring.attachment import Attachment, Manner
 from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
 from shmring.errors import DecodeError, LayoutMismatch
+from shmring.names import registry
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from shmring.registry import Wish
+    from shmring.names.registry import Wish
 
 Kind = Literal["spsc", "mpmc", "semaphore"]
 KINDS = ("spsc", "mpmc", "semaphore")

@@ -1,4 +1,4 @@
-/* watch.c - what event loops wait with: shmring._core.Watch, and a ring's side of it. asynchronous.py is the loop.
+/* watch.c - what event loops wait with: shmring._core.Watch, and a ring's side of it. aio/waiting.py is the loop.
  *
  * The interpreter lock guards the objects here; the core's own lock (os/watch.h) what they share with its thread.
  */

@@ -15,8 +15,8 @@ from shmring.queues.control import Control
 from shmring.segment import growing
 
 if TYPE_CHECKING:
-    from shmring.parking import Lots
-    from shmring.places import Place
+    from shmring.aio.parking import Lots
+    from shmring.names.places import Place
 
 
 class Chain(_core.Chain, Attachment):

@@ -10,7 +10,7 @@
  * sr_watch_unpark; between one park and the next the thread stays asleep on its word, since most loops come back at
  * once. A wake that reaches it then was meant for somebody else, and it passes it on.
  *
- * Deliberately not here: why a watcher waits, and what it does when its bell rings (binding/watch.c, asynchronous.py).
+ * Deliberately not here: why a watcher waits, and what it does when its bell rings (binding/watch.c, aio/waiting.py).
  */
 #ifndef SHMRING_WATCH_H
 #define SHMRING_WATCH_H
