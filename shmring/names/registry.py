@@ -435,8 +435,9 @@ def unlink_at(place: Place, identity: int | None = None, is_needed: Callable[[],
 
 
 def get_include() -> str:
-    """The folder of the C core, headers and sources, for programs that attach to rings from C.
+    """The folder of the C core, for programs that attach to rings from C: its headers, its library and LAYOUT.md.
 
-    Compile with ``-I`` and this folder, together with the sources in it; examples/consumer.c shows how.
+    Include ``shmring.h``, which says how, with ``-I`` and this folder, and link ``-lshmring`` with ``-L`` and this
+    folder. examples/consumer.c is such a program.
     """
     return str(pathlib.Path(_core.__file__).with_name("core"))
