@@ -16,6 +16,12 @@ class Leftover:
     """Something that no living process uses: a "ring", the "semaphores" of one, or a "name" that leads nowhere.
 
     ``removed`` says whether clean() removed it (or, with ``dry_run``, would); ``reason`` why, or why not.
+
+    >>> with shmring.Ring.create("docs-leftover", persist=True):
+    ...     pass
+    >>> [(each.what, each.removed, each.reason) for each in shmring.clean(dry_run=True) if each.name == "docs-leftover"]
+    [('ring', False, 'it is persistent')]
+    >>> shmring.unlink("docs-leftover")
     """
 
     name: str

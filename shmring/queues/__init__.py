@@ -164,7 +164,7 @@ class _Base(AsyncQueueMethods[Message]):
         Waits:
             With ``error`` never; without it for a message, up to ``timeout`` seconds (None: without limit).
         Raises:
-            Empty: As ``get``, without ``error``.
+            Empty: No message came in time, without ``error``.
             ShutDown: As ``get``, without ``error``.
             PeerDied: As ``get``, without ``error``.
             Closed: As ``get``.
