@@ -2,13 +2,14 @@
 
 Layers, each importing only what stands to its left (tests/test_layering.py holds them to it)::
 
-    errors <- _core <- segment <- semaphores, places, asynchronous <- registry <- inspection
+    errors, generic <- _core <- segment <- semaphores, places, asynchronous <- registry <- inspection
         <- workers <- pipeline <- demo, bench <- cli
     registry, codecs <- attachment <- ring, topic, latest
     ring <- queues, workers
     queues <- leftovers <- doctor
 
 ``errors``    the exception tree; imports nothing of ours
+``generic``   the type parameter of rings, queues, topics and latest values
 ``_core``     the C11 core: rings, waiting, liveness, repair (core/LAYOUT.md is its specification)
 ``codecs``    objects to the bytes of a record and back; knows neither rings nor memory
 ``segment``   mapping memory: named, anonymous, file-backed; where platforms differ
@@ -35,7 +36,7 @@ except ImportError as error:
         "run from another folder, or set PYTHONSAFEPATH=1, or use `make`, which does"
     ) from error
 
-import importlib
+import importlib as _importlib
 from typing import TYPE_CHECKING, Any
 
 from shmring import codecs, segment
@@ -58,8 +59,7 @@ from shmring.errors import (
     ShutDown,
     StageError,
 )
-from shmring.inspection import AttachmentInfo, RingInfo, inspect
-from shmring.inspection import list_rings as list
+from shmring.inspection import AttachmentInfo, RingInfo, inspect, list_rings
 from shmring.latest import Latest, LatestStats
 from shmring.leftovers import Leftover, clean
 from shmring.queues import JoinableQueue, Queue, SimpleQueue
@@ -73,6 +73,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+list = list_rings
+
+# All but `list`, which a star import must not put in the place of Python's.
 __all__ = [
     "AttachmentInfo",
     "Busy",
@@ -116,7 +119,6 @@ __all__ = [
     "examine",
     "get_include",
     "inspect",
-    "list",
     "segment",
     "unlink",
 ]
@@ -124,8 +126,12 @@ __all__ = [
 _LATE = {"Pipeline": "pipeline", "StageStats": "pipeline", "ProcessPoolExecutor": "workers", "WorkerDied": "workers"}
 
 
+def __dir__() -> tuple[str, ...]:
+    return (*__all__, "list", "__version__", "__doc__", "__file__", "__path__")
+
+
 def __getattr__(name: str) -> Any:
     """Names that bring multiprocessing along are imported when they are first asked for."""
     if name in _LATE:
-        return getattr(importlib.import_module(f"shmring.{_LATE[name]}"), name)
+        return getattr(_importlib.import_module(f"shmring.{_LATE[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

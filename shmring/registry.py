@@ -397,9 +397,16 @@ def named_places() -> list[Place]:
 
 
 def unlink(name: str | None = None, *, path: str | os.PathLike[str] | None = None) -> None:
-    """Remove a ring's name, whatever is in it. Those who are attached go on with it; nobody else can attach.
+    """Remove a ring's name, whatever is in it. Processes that are attached go on; none can attach any more.
 
-    Never blocks for long. FileNotFoundError when there is none; PermissionError when it is somebody else's.
+    Waits:
+        Never for messages; for another process that joins or leaves the ring.
+    Raises:
+        FileNotFoundError: There is none.
+        PermissionError: It is another user's to remove.
+        NotReady: Another process has held the ring's lifecycle lock for 10 seconds: it is stopped, most likely.
+        LayoutMismatch: What stands at that path is no ring.
+        ValueError: The name does not fit.
     """
     unlink_at(place_of(name, path))
 
@@ -434,7 +441,7 @@ def unlink_at(place: Place, identity: int | None = None, is_needed: Callable[[],
 
 
 def get_include() -> str:
-    """The folder of the C core, headers and sources, for programs that attach to rings from C.
+    """Return the folder of the C core, headers and sources, for programs that attach to rings from C.
 
     Compile with ``-I`` and this folder, together with the sources in it; examples/consumer.c shows how.
     """

@@ -18,6 +18,7 @@ CORE = PACKAGE / "core"
 # A unit (a module, or a package in shmring/) may import units of lower rank, and itself.
 RANK = {
     "errors": 0,
+    "generic": 0,
     "_core": 1,
     "codecs": 1,  # beside: objects to bytes, never sees a mapping
     "segment": 2,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from shmring.places import Place
 
 
-class Chain(_core.Chain, Attachment):
+class Chain(_core.Chain, Attachment[Any]):
     """One process's way into a queue. Any thread may use it; a forked child's copy is its own."""
 
     _noun = "queue"
@@ -33,9 +33,8 @@ class Chain(_core.Chain, Attachment):
     _shown = ""  # how the queue shows itself
     _closed_as: type[Closed] = Closed
 
-    def __init__(self, memory: segment.Segment, *arguments: Any, **options: Any) -> None:
-        options["file"] = growing.file(memory)
-        super().__init__(memory, *arguments, **options)
+    def _join(self, memory: segment.Segment, *arguments: Any, **options: Any) -> None:
+        super()._join(memory, *arguments, **options, file=growing.file(memory))
         self._lots_of: dict[int, Lots] = {}
 
     @classmethod

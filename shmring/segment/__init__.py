@@ -17,3 +17,10 @@ else:
     from shmring.segment.posix import Segment, anonymous, attach, create, file, unlink
 
 __all__ = ["Segment", "anonymous", "attach", "create", "file", "unlink"]
+
+
+del sys
+
+
+def __dir__() -> list[str]:
+    return __all__
