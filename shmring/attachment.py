@@ -332,7 +332,7 @@ class Attachment(_core.Attachment[Message]):
         error.__cause__ = cause
         return error
 
-    _undecodable_hint: ClassVar[str]
+    _undecodable_hint: str
 
     def _in_own_words(self, result: str, verb: str, length: int) -> BaseException | None:
         """Called by diagnosis, for what it takes more than the core's word to tell."""

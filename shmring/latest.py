@@ -69,7 +69,7 @@ class Latest(Attachment[Message], AsyncLatest[Message], _core.Latest[Message]):
 
     _noun: ClassVar[str] = "latest value"
     _kinds: ClassVar[tuple[str, ...]] = ("latest",)
-    _undecodable_hint: ClassVar[str] = "it stays until the next value is set"
+    _undecodable_hint: str = "it stays until the next value is set"
 
     # --- making and finding ---
 

@@ -274,7 +274,7 @@ class Ring(Attachment[Message], AsyncRing[Message], _core.Ring[Message]):
             raise ValueError(f"this error is about a message of another ring than {self!r}; skip it there")
         return self._skip(error.position if error else 0, timeout)
 
-    _undecodable_hint: ClassVar[str] = (
+    _undecodable_hint: str = (
         "it is still the next one: let another process have it, or take it out as bytes with {noun}.skip(error), or "
         "the next, whichever that is, with {noun}.skip(timeout=...)"
     )

@@ -356,7 +356,7 @@ class Subscription(Attachment[Message], AsyncSubscription[Message], _core.Subscr
 
     _noun: ClassVar[str] = "topic"
     _kinds: ClassVar[tuple[str, ...]] = ("topic",)
-    _undecodable_hint: ClassVar[str] = (
+    _undecodable_hint: str = (
         "it is still the next one here: take it out as bytes with subscription.skip(error), and go on"
     )
 

@@ -124,7 +124,8 @@ class _Base(AsyncQueueMethods[Message]):
             raise
         chain._closed_as = self._closed_as
         chain._shown = self._show(place.name if place else None, " closed")
-        chain._drop_undecodable(on_undecodable == "drop")
+        if on_undecodable == "drop":
+            chain.drop_undecodable()
         self._how = how
         self._chain = chain
         self.maxsize = chain._maxsize

@@ -56,6 +56,11 @@ class Chain(_core.Chain, Attachment[Any]):
         """A look at what its processes share beside the links."""
         return Control(self)
 
+    def drop_undecodable(self) -> None:
+        """From now on what cannot be decoded is gone once it was met."""
+        self._drop_undecodable(True)
+        self._undecodable_hint = "it is gone, as {noun}s made with on_undecodable='drop' have it"
+
     def _afford(self, needed: int) -> bool:
         """Called by the core before it takes memory: may it, of what the machine or a container has?"""
         try:
