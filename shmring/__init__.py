@@ -2,13 +2,14 @@
 
 Layers, each importing only what stands to its left (tests/test_layering.py holds them to it)::
 
-    errors <- _core <- segment <- names.semaphores, names.places, aio <- names.registry <- admin.inspection
+    errors, generic <- _core <- segment <- names.semaphores, names.places, aio <- names.registry <- admin.inspection
         <- workers <- pipeline <- demo, bench <- cli
     names.registry, codecs <- attachment <- ring, topic, latest
     ring <- queues, workers
     queues <- admin.leftovers <- admin.doctor
 
 ``errors``    the exception tree; imports nothing of ours
+``generic``   the type parameter of rings, queues, topics and latest values
 ``_core``     the C11 core: rings, waiting, liveness, repair (core/LAYOUT.md is its specification); its calls from
               Python are in binding/
 ``codecs``    objects to the bytes of a record and back; knows neither rings nor memory
@@ -34,13 +35,12 @@ except ImportError as error:
         "run from another folder, or set PYTHONSAFEPATH=1, or use `make`, which does"
     ) from error
 
-import importlib
+import importlib as _importlib
 from typing import TYPE_CHECKING, Any
 
 from shmring import codecs, segment
 from shmring.admin.doctor import Finding, examine
-from shmring.admin.inspection import AttachmentInfo, RingInfo, inspect
-from shmring.admin.inspection import list_rings as list
+from shmring.admin.inspection import AttachmentInfo, RingInfo, inspect, list_rings
 from shmring.admin.leftovers import Leftover, clean
 from shmring.errors import (
     Busy,
@@ -72,6 +72,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+list = list_rings
+
+# All but `list`, which a star import must not put in the place of Python's.
 __all__ = [
     "AttachmentInfo",
     "Busy",
@@ -115,7 +118,6 @@ __all__ = [
     "examine",
     "get_include",
     "inspect",
-    "list",
     "segment",
     "unlink",
 ]
@@ -123,8 +125,12 @@ __all__ = [
 _LATE = {"Pipeline": "pipeline", "StageStats": "pipeline", "ProcessPoolExecutor": "workers", "WorkerDied": "workers"}
 
 
+def __dir__() -> tuple[str, ...]:
+    return (*__all__, "list", "__version__", "__doc__", "__file__", "__path__")
+
+
 def __getattr__(name: str) -> Any:
     """Names that bring multiprocessing along are imported when they are first asked for."""
     if name in _LATE:
-        return getattr(importlib.import_module(f"shmring.{_LATE[name]}"), name)
+        return getattr(_importlib.import_module(f"shmring.{_LATE[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

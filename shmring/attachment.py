@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import inspect
 import os
+import reprlib
 import traceback
 import weakref
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Never, Self
 
 from shmring import _core, codecs, interruption, segment
 from shmring.diagnosis import pages_lost, title
 from shmring.ending import Leaving
 from shmring.errors import Closed, DecodeError, LayoutMismatch, NotThere, ShmringError
+from shmring.generic import Message
 from shmring.handles import Luggage, Sender
 from shmring.names import places, registry, semaphores
 from shmring.names.places import Place, trust
@@ -33,7 +36,7 @@ CAPACITY_LIMIT = 2**40
 _LONGEST_CAUSE = 1000  # characters
 _ADAPTIVE = -1
 
-_open: weakref.WeakSet[Attachment] = weakref.WeakSet()
+_open: weakref.WeakSet[Attachment[Any]] = weakref.WeakSet()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +98,7 @@ def wish(
     return Wish(kind, size, slots, mode, bool(persist), codec.name if codec else "bytes", overwrite)
 
 
-class Attachment(_core.Attachment):
+class Attachment(_core.Attachment[Message]):
     """One process's attachment to a segment; the base of Ring, Topic, its subscriptions, and Latest."""
 
     _noun: ClassVar[str]  # in messages to people
@@ -113,6 +116,26 @@ class Attachment(_core.Attachment):
     _sender: Sender | None = None  # once a handle was sent
 
     # --- making and finding ---
+
+    def __init__(self, *arguments: Never, **options: Never) -> None:
+        """Refuse, with the call that was probably meant."""
+        raise TypeError(self._refusal(arguments, options))
+
+    @classmethod
+    def _refusal(cls, arguments: tuple[object, ...], options: Mapping[str, object]) -> str:
+        named = (f"{name}={reprlib.repr(value)}" for name, value in options.items())
+        given = ", ".join([*map(reprlib.repr, arguments), *named])
+        ways = ["open", "attach", "create"] if arguments or options else ["create"]
+        meant = next((way for way in ways if _takes(getattr(cls, way), arguments, options)), None)
+        call = f"{meant}({given})" if meant else f"open({reprlib.repr(arguments[0]) if arguments else 'name'})"
+        return (
+            f"{cls.__name__}({given}) makes no {cls._noun}; use {cls.__name__}.create, attach or open, such as "
+            f"shmring.{cls.__name__}.{call}"
+        )
+
+    def _join(self, *arguments: Any, **options: Any) -> None:
+        """Become this process's attachment, where __init__ would."""
+        _core.Attachment.__init__(self, *arguments, **options)
 
     @classmethod
     def _where(cls, name: str | None, path: str | os.PathLike[str] | None) -> Place | None:
@@ -215,7 +238,7 @@ class Attachment(_core.Attachment):
             made = cls.__new__(cls)
             made._place = place  # errors name it
             how_to = (how.spin_ns, how.outlive_peers, codec, at, populate, inherited, path)
-            cls.__init__(made, memory, memory.fd, name, names, *how_to)
+            made._join(memory, memory.fd, name, names, *how_to)
         except BaseException as error:
             if hold:
                 hold.close()
@@ -243,7 +266,7 @@ class Attachment(_core.Attachment):
 
     @property
     def kind(self) -> str:
-        """ "spsc", "mpmc", "semaphore", "topic" or "latest"."""
+        """Which kind it is: "spsc", "mpmc", "semaphore", "topic" or "latest"."""
         return self._kind
 
     @property
@@ -310,7 +333,7 @@ class Attachment(_core.Attachment):
         error.__cause__ = cause
         return error
 
-    _undecodable_hint: ClassVar[str]
+    _undecodable_hint: str
 
     def _in_own_words(self, result: str, verb: str, length: int) -> BaseException | None:
         """Called by diagnosis, for what it takes more than the core's word to tell."""
@@ -330,9 +353,17 @@ class Attachment(_core.Attachment):
     # --- ending ---
 
     def close(self) -> None:
-        """Leave; threads blocked in this object get Closed. The last to leave an empty segment removes it.
+        """Leave; threads that wait in this object get Closed. The last to leave an empty segment removes it.
 
-        Does not block, and may be called again. BufferError while a claimed or borrowed view is open.
+        May be called again.
+
+        Waits:
+            Never for messages; for another process that creates, joins or leaves the same.
+        Raises:
+            BufferError: A claimed or borrowed view is open.
+            NotReady: Another process has held the lifecycle lock for 10 seconds: it is stopped, most likely.
+        Threads:
+            Any thread may call it. Where others are within a call, the last of those completes it.
         """
         if self._begin_close():
             self._complete_close()
@@ -378,9 +409,15 @@ class Attachment(_core.Attachment):
             registry.keep_at_end(self._segment, self._place)
 
     def unlink(self) -> None:
-        """Remove the name; those attached go on using it.
+        """Remove the name. Processes that are attached go on; none can attach any more.
 
-        FileNotFoundError when it is gone already, even if another one has the name by now.
+        Waits:
+            Never for messages; for another process that joins or leaves the same.
+        Raises:
+            FileNotFoundError: The name is gone already, even if another one has it now.
+            PermissionError: It is another user's to remove.
+            NotReady: As ``close``.
+            ValueError: It is anonymous, and has no name.
         """
         if self._place is None:
             raise ValueError(f"an anonymous {self._noun} has no name to unlink; close() it")
@@ -431,6 +468,14 @@ def _shown(cause: BaseException) -> str:
     return printable(words if len(words) <= _LONGEST_CAUSE else f"{words[:_LONGEST_CAUSE]}...")
 
 
+def _takes(call: Callable[..., object], arguments: tuple[object, ...], options: Mapping[str, object]) -> bool:
+    try:
+        inspect.signature(call).bind(*arguments, **options)
+    except TypeError:
+        return False
+    return True
+
+
 def _is_buffer(part: object) -> bool:
     try:
         memoryview(part).release()  # type: ignore[arg-type]
@@ -441,14 +486,14 @@ def _is_buffer(part: object) -> bool:
 
 @shortage_explained()
 def _attach_pickled(
-    cls: type[Attachment],
+    cls: type[Attachment[Any]],
     memory: segment.Segment | None,
     place: Place | None,
     identity: int,
     how: Manner,
     origin: str,
     luggage: Luggage,
-) -> Attachment:
+) -> Attachment[Any]:
     if memory is not None:
         made = cls._on(memory, None, how)
     else:

@@ -37,6 +37,8 @@ def test_the_core_is_built_for_the_limited_api():
 
 def test_every_module_of_the_checkout_is_installed():
     for path in (ROOT / "shmring").rglob("*.py"):
+        if path.parent.name == "binding":  # what builds it
+            continue
         assert (INSTALLED / path.relative_to(ROOT / "shmring")).exists()
 
 

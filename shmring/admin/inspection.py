@@ -19,7 +19,16 @@ _SHUTDOWN = {0: "ready", 1: "shutdown", 2: "shutdown-immediate"}
 
 @dataclasses.dataclass(frozen=True)
 class AttachmentInfo:
-    """One process's attachment to a ring. Times are seconds since the epoch; ``alive`` is None when unknown."""
+    """One process's attachment to a ring; in :attr:`RingInfo.attachments`.
+
+    ``role`` is "producer", "consumer", "both" or "none". ``alive`` is None if that cannot be told. ``attached`` and
+    ``last_active`` are seconds since the epoch. ``slot`` is its place among 256, ``epoch`` counts that place's uses.
+
+    >>> with shmring.Ring.create("docs-attachment") as ring:
+    ...     [mine] = shmring.inspect("docs-attachment").attachments
+    >>> mine.role, mine.alive, mine.messages_put
+    ('none', True, 0)
+    """
 
     slot: int
     epoch: int
@@ -34,11 +43,18 @@ class AttachmentInfo:
 
 @dataclasses.dataclass(frozen=True)
 class RingInfo:
-    """What a ring looks like at one moment. Sizes and positions are in bytes, ages in seconds.
+    """What a ring, topic, queue or latest value looks like at one moment; from :func:`inspect` and :func:`list`.
 
-    ``messages`` counts what is committed and not yet taken; ``used`` reaches from the oldest message that is not done
-    with to the newest. ``state`` is ready, shutdown, shutdown-immediate or retired; or, with every
-    figure zero, incomplete, corrupt, other-layout or not-a-ring.
+    ``messages`` counts what is committed and not yet received; ``used`` reaches from the oldest message that is not
+    acknowledged to the newest. Sizes and positions are in bytes, ``age`` is in seconds, ``created`` in seconds since
+    the epoch. ``state`` is ready, shutdown, shutdown-immediate or retired; or, with every figure zero, incomplete,
+    corrupt, other-layout or not-a-ring.
+
+    >>> with shmring.Ring.create("docs-inspect") as ring:
+    ...     ring.put(b"hello")
+    ...     info = shmring.inspect("docs-inspect")
+    >>> info.kind, info.messages, info.state, [each.role for each in info.attachments]
+    ('mpmc', 1, 'ready', ['producer'])
     """
 
     name: str
@@ -70,7 +86,7 @@ class RingInfo:
     attachments: tuple[AttachmentInfo, ...]
 
     def asdict(self) -> dict[str, Any]:
-        """The same as plain dicts, lists and numbers, for JSON."""
+        """Return the same as plain dicts, lists and numbers, for JSON."""
         plain = dataclasses.asdict(self)
         plain["attachments"] = [*plain["attachments"]]
         return plain
@@ -150,16 +166,29 @@ def _look(memory: segment.Segment, place: Place) -> RingInfo:
 
 
 def inspect(name: str | None = None, *, path: str | os.PathLike[str] | None = None) -> RingInfo:
-    """What a ring looks like now, by name or by path, without attaching to it.
+    """Return what a ring looks like now, by name or by path, without attaching to it.
 
-    Never blocks. FileNotFoundError when there is none; PermissionError when it is somebody else's.
+    Waits:
+        Never.
+    Raises:
+        FileNotFoundError: There is none.
+        PermissionError: It is another user's.
+        LayoutMismatch: What stands at that name is a folder or a link, say. (What is no ring has a ``state`` that says
+        so.)
+        ValueError: The name does not fit.
     """
     return info_of(registry.place_of(name, path))
 
 
 @shortage_explained()
 def list_rings() -> list[RingInfo]:
-    """Every named ring that this user may look at, sorted by name. Never blocks; those of others are left out."""
+    """Return every named ring that this user may look at, sorted by name; those of others are left out.
+
+    Waits:
+        Never.
+    Raises:
+        OSError: This process has no descriptor left to look with.
+    """
     rings = []
     for place in registry.named_places():
         try:

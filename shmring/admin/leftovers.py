@@ -17,6 +17,12 @@ class Leftover:
     """Something that no living process uses: a "ring", the "semaphores" of one, or a "name" that leads nowhere.
 
     ``removed`` says whether clean() removed it (or, with ``dry_run``, would); ``reason`` why, or why not.
+
+    >>> with shmring.Ring.create("docs-leftover", persist=True):
+    ...     pass
+    >>> [(each.what, each.removed, each.reason) for each in shmring.clean(dry_run=True) if each.name == "docs-leftover"]
+    [('ring', False, 'it is persistent')]
+    >>> shmring.unlink("docs-leftover")
     """
 
     name: str
@@ -95,10 +101,17 @@ def _names(dry_run: bool) -> Iterator[Leftover]:
 
 @shortage_explained()
 def clean(force: bool = False, *, dry_run: bool = False) -> list[Leftover]:
-    """Remove what belongs to nobody: rings without a living attachment and without messages, orphaned semaphores.
+    """Remove what no process has: rings without a living attachment and without messages, orphaned semaphores.
 
-    Never anything that a living process uses, by the kernel's word, and safe while others create and attach. Rings
-    with undelivered messages, persistent and damaged ones are kept and listed; ``force`` removes those as well.
-    ``dry_run`` removes nothing. What belongs to other users is left out. Does not block.
+    Never anything that a living process uses, according to the kernel's file locks, and safe while others create and
+    attach. Rings with undelivered messages, persistent and damaged ones are kept and listed; ``force`` removes those as
+    well. ``dry_run`` removes nothing. What belongs to other users is left out.
+
+    Waits:
+        Never for messages; for another process that joins or leaves a ring.
+    Raises:
+        OSError: This process has no descriptor left to look with.
+    When a peer dies:
+        What a process leaves that is killed here, the next call removes.
     """
     return [*_names(dry_run), *_rings(force, dry_run), *_semaphores(dry_run)]

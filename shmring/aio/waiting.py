@@ -14,17 +14,20 @@ from __future__ import annotations
 
 import types
 import weakref
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from shmring import _core
 from shmring._core import NOTHING
 from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
 from shmring.errors import Empty, Full, ShutDown
+from shmring.generic import Message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from shmring.aio.parking import Awaited, Lots
+
+View = TypeVar("View")
 
 LOOK_UP_SECONDS = 0.05
 TURN = 64  # records that one task may claim or borrow without waiting before others run
@@ -57,7 +60,7 @@ class RingSide:
 
     __slots__ = ("_length", "lots", "ring", "side", "wakes_all")
 
-    def __init__(self, ring: AsyncAttachment, side: int, length: int = 0) -> None:
+    def __init__(self, ring: AsyncAttachment[Any], side: int, length: int = 0) -> None:
         self.ring = ring
         self._length = length
         self.side = side
@@ -82,7 +85,7 @@ class RingSide:
         return diagnose(self.ring, verdict, "put" if self.side == PRODUCING else "get", self._length, waited)
 
 
-class AsyncAttachment(_core.Attachment):
+class AsyncAttachment(_core.Attachment[Message]):
     """What the ``await`` methods of rings, topics and latest values have in common.
 
     They are the blocking ones with an ``a`` in front, and wait, end and fail as those do; any mixture of blocked
@@ -112,14 +115,14 @@ class AsyncAttachment(_core.Attachment):
         def close(self) -> None: ...
 
 
-class AsyncProducing(AsyncAttachment):
+class AsyncProducing(AsyncAttachment[Message]):
     """Putting, for the tasks of an event loop."""
 
     if TYPE_CHECKING:
 
         def _put_or_hold(self, data: Any, /) -> tuple[object, int] | None: ...
         def _put_held(self, held: object, /) -> Any: ...
-        def claim(self, length: int, timeout: float | None = None) -> _core.Lease: ...
+        def claim(self, length: int, timeout: float | None = None) -> _core.Lease[memoryview]: ...
 
     async def _aput(self, data: Any, timeout: float | None) -> None:
         seconds = None if timeout is None else _core.seconds_of(timeout)
@@ -131,31 +134,67 @@ class AsyncProducing(AsyncAttachment):
             await until(RingSide(self, PRODUCING, length), lambda: self._put_held(message) or NOTHING, seconds)
 
 
-class AsyncConsuming(AsyncAttachment):
+class AsyncConsuming(AsyncAttachment[Message]):
     """Getting, for the tasks of an event loop."""
 
     if TYPE_CHECKING:
 
         def _try_get(self, in_turn: bool, /) -> Any: ...
-        def borrow(self, timeout: float | None = None) -> _core.Lease: ...
+        def borrow(self, timeout: float | None = None) -> _core.Lease[Any]: ...
 
-    async def aget(self, timeout: float | None = None) -> Any:
-        """Take the next message, waiting for one; as :meth:`get`.
+    async def aget(self, timeout: float | None = None) -> Message:
+        """Take the next message, in an event loop: :meth:`get`, with what it raises.
 
-        When it is cancelled while it waits, no message was taken.
+        Waits:
+            For a message, up to ``timeout`` seconds (None: without limit), while other tasks run. What is there is
+            taken at once; after 64 messages in a row, or a MiB of them, the loop is let run first.
+        Raises:
+            Empty: As ``get``.
+            ShutDown: As ``get``.
+            PeerDied: As ``get``.
+            DecodeError: As ``get``.
+            Busy: As ``get``.
+            Closed: As ``get``.
+            Corrupt: As ``get``.
+            OSError: This process gets no descriptor or thread to wait with.
+        When cancelled:
+            No message was taken: the task that returns a message has taken it in that very step.
+        Copies:
+            As ``get``.
+        Threads:
+            Tasks of any number of loops, beside blocked threads; one at a time where that holds for ``get``.
         """
         seconds = None if timeout is None else _core.seconds_of(timeout)
-        message = self._try_get(True)
+        message: Message = self._try_get(True)
         if message is NOTHING:
             if self._turn_is_over:
                 await let_the_loop_run()
-            return await until(RingSide(self, CONSUMING), lambda: self._try_get(False), seconds)
+            message = await until(RingSide(self, CONSUMING), lambda: self._try_get(False), seconds)
         return message
 
-    def aborrow(self, timeout: float | None = None) -> AsyncLease:
-        """The next message, to be read in place: ``async with ring.aborrow() as view``; as :meth:`borrow`.
+    def aborrow(self, timeout: float | None = None) -> AsyncLease[Any]:
+        """Look at the next message in place, in an event loop: ``async with ring.aborrow() as view``.
 
-        Only entering the block waits. An exception in it, a cancellation too, hands the message back.
+        As :meth:`borrow`, with what it raises.
+
+        Waits:
+            Nothing here; entering the block waits as ``aget``.
+        Raises:
+            Empty: As ``borrow``, as the block is entered.
+            ShutDown: As ``borrow``, as the block is entered.
+            PeerDied: As ``borrow``, as the block is entered.
+            DecodeError: As ``borrow``, as the block is entered.
+            Busy: As ``borrow``.
+            Closed: As ``borrow``.
+            Corrupt: As ``borrow``.
+            BufferError: As ``borrow``, as the block is left.
+        When cancelled:
+            While the block is entered: no message was taken. Within the block: the message is handed back, as by any
+            exception.
+        Copies:
+            None.
+        Threads:
+            As ``borrow``.
         """
         return AsyncLease(self, self.borrow(0), CONSUMING, Empty, 0, timeout)
 
@@ -163,72 +202,199 @@ class AsyncConsuming(AsyncAttachment):
         """``async for message in ring``: until it is shut down and drained."""
         return self
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> Message:
         try:
             return await self.aget()
         except ShutDown:
             raise StopAsyncIteration from None
 
 
-class AsyncRing(AsyncProducing, AsyncConsuming):
+class AsyncRing(AsyncProducing[Message], AsyncConsuming[Message]):
     """A ring's methods for the tasks of an event loop: see :class:`AsyncAttachment`."""
 
-    async def aput(self, data: Any, timeout: float | None = None) -> None:
-        """Put one message, waiting for room; as :meth:`put`.
+    async def aput(self, data: Message, timeout: float | None = None) -> None:
+        """Put one message, in an event loop: :meth:`put`, with what it raises. An object is encoded once.
 
-        When it is cancelled while it waits, nothing was put. An object is encoded once, before any wait.
+        Waits:
+            For room, up to ``timeout`` seconds (None: without limit), while other tasks run. With room the message is
+            put at once; after 64 messages in a row, or a MiB of them, the loop is let run first.
+        Raises:
+            Full: As ``put``.
+            ShutDown: As ``put``.
+            MessageTooLong: As ``put``.
+            PeerDied: As ``put``.
+            Busy: As ``put``.
+            Closed: As ``put``.
+            Corrupt: As ``put``.
+            TypeError: As ``put``.
+            OSError: This process gets no descriptor or thread to wait with.
+        When cancelled:
+            Nothing was put.
+        Copies:
+            As ``put``.
+        Threads:
+            Tasks of any number of loops, beside blocked threads; one at a time for an ``"spsc"`` ring.
         """
         await self._aput(data, timeout)
 
-    def aclaim(self, length: int, timeout: float | None = None) -> AsyncLease:
-        """Room for a message, to be written in place: ``async with ring.aclaim(length) as buffer``; as :meth:`claim`.
+    def aclaim(self, length: int, timeout: float | None = None) -> AsyncLease[memoryview]:
+        """Make room for a message, in an event loop: ``async with ring.aclaim(length) as buffer``.
 
-        Only entering the block waits. An exception in it, a cancellation too, aborts the claim.
+        As :meth:`claim`, with what it raises.
+
+        Waits:
+            Nothing here; entering the block waits as ``aput``.
+        Raises:
+            Full: As ``claim``, as the block is entered.
+            ShutDown: As ``claim``, as the block is entered.
+            MessageTooLong: As ``claim``.
+            PeerDied: As ``claim``, as the block is entered.
+            Busy: As ``claim``.
+            Closed: As ``claim``.
+            Corrupt: As ``claim``.
+            BufferError: As ``claim``, as the block is left.
+        When cancelled:
+            Nothing is put: the claim is aborted, as by any exception.
+        Copies:
+            None.
+        Threads:
+            One claim a Ring at a time.
         """
         return AsyncLease(self, self.claim(length, 0), PRODUCING, Full, length, timeout)
 
 
-class AsyncTopic(AsyncProducing):
+class AsyncTopic(AsyncProducing[Message]):
     """A topic's methods for the tasks of an event loop: see :class:`AsyncAttachment`."""
 
-    async def apublish(self, data: Any, timeout: float | None = None) -> None:
-        """Publish one message, waiting for room; as :meth:`publish`.
+    async def apublish(self, data: Message, timeout: float | None = None) -> None:
+        """Publish one message, in an event loop: :meth:`publish`, with what it raises. An object is encoded once.
 
-        When it is cancelled while it waits, nothing was published. An object is encoded once, before any wait.
+        Waits:
+            As ``publish``, while other tasks run. With room the message is published at once; after 64 messages in a
+            row, or a MiB of them, the loop is let run first.
+        Raises:
+            Full: As ``publish``.
+            ShutDown: As ``publish``.
+            MessageTooLong: As ``publish``.
+            Closed: As ``publish``.
+            Corrupt: As ``publish``.
+            TypeError: As ``publish``.
+            OSError: This process gets no descriptor or thread to wait with.
+        When cancelled:
+            Nothing was published.
+        Copies:
+            As ``publish``.
+        Threads:
+            Tasks of any number of loops, beside blocked threads.
         """
         await self._aput(data, timeout)
 
-    def aclaim(self, length: int, timeout: float | None = None) -> AsyncLease:
-        """Room for a message: ``async with topic.aclaim(length) as buffer``; as :meth:`claim`, and Ring's aclaim."""
+    def aclaim(self, length: int, timeout: float | None = None) -> AsyncLease[memoryview]:
+        """Make room for a message, in an event loop: ``async with topic.aclaim(length) as buffer``.
+
+        As :meth:`claim`, with what it raises.
+
+        Waits:
+            Nothing here; entering the block waits as ``apublish``.
+        Raises:
+            Full: As ``claim``, as the block is entered.
+            ShutDown: As ``claim``, as the block is entered.
+            MessageTooLong: As ``claim``.
+            Busy: As ``claim``.
+            Closed: As ``claim``.
+            Corrupt: As ``claim``.
+            BufferError: As ``claim``, as the block is left.
+        When cancelled:
+            Nothing is published: the claim is aborted, as by any exception.
+        Copies:
+            None.
+        Threads:
+            One claim a Topic at a time.
+        """
         return AsyncLease(self, self.claim(length, 0), PRODUCING, Full, length, timeout)
 
 
-class AsyncSubscription(AsyncConsuming):
+class AsyncSubscription(AsyncConsuming[Message]):
     """A subscription's methods for the tasks of an event loop: see :class:`AsyncAttachment`."""
 
     _everybody_gets_it = True
 
 
-class AsyncLatest(AsyncProducing):
+class AsyncLatest(AsyncProducing[Message]):
     """The methods of a latest value for the tasks of an event loop: see :class:`AsyncAttachment`."""
 
     _everybody_gets_it = True
 
     if TYPE_CHECKING:
 
-        def get(self, timeout: float | None = 0) -> Any: ...
+        def get(self, timeout: float | None = 0) -> Message: ...
+        def get_versioned(self, timeout: float | None = 0) -> tuple[int, Message]: ...
         def wait_newer(self, version: int, timeout: float | None = None) -> int: ...
 
-    async def aset(self, value: Any, timeout: float | None = None) -> None:
-        """Make this the newest value, waiting while another sets one; as :meth:`set`. Cancelled, it has set nothing."""
-        await self._aput(value, timeout)
+    async def aset(self, value: Message) -> None:
+        """Make this the newest value, in an event loop: :meth:`set`, with what it raises.
 
-    async def aget(self, timeout: float | None = None) -> Any:
-        """The newest value, waiting for the first; otherwise as :meth:`get`."""
-        return await self._when_there(self.get, timeout)
+        Waits:
+            For nothing: while another process or thread sets values, it is Busy. After 64 values in a row, or a MiB of
+            them, the loop is let run first.
+        Raises:
+            Busy: As ``set``.
+            ShutDown: As ``set``.
+            MessageTooLong: As ``set``.
+            Closed: As ``set``.
+            Corrupt: As ``set``.
+            TypeError: As ``set``.
+        When cancelled:
+            Nothing was set.
+        Copies:
+            As ``set``.
+        Threads:
+            One at a time.
+        """
+        await self._aput(value, None)
+
+    async def aget(self, timeout: float | None = None) -> Message:
+        """Return the newest value, in an event loop, waiting for the first; otherwise as :meth:`get`.
+
+        Waits:
+            For the first value only, up to ``timeout`` seconds (None, the default: without limit), while other tasks
+            run.
+        Raises:
+            Empty: As ``get``.
+            ShutDown: As ``get``.
+            PeerDied: As ``get``.
+            DecodeError: As ``get``.
+            Closed: As ``get``.
+            Corrupt: As ``get``.
+            OSError: This process gets no descriptor or thread to wait with.
+        When cancelled:
+            Nothing has happened.
+        Copies:
+            As ``get``.
+        Threads:
+            Tasks of any number of loops, beside blocked threads.
+        """
+        found: Message = await self._when_there(self.get, timeout)
+        return found
 
     async def await_newer(self, version: int, timeout: float | None = None) -> int:
-        """Wait for a value newer than ``version``; its version. As :meth:`wait_newer`."""
+        """Wait for a value newer than ``version``, in an event loop; return its version. As :meth:`wait_newer`.
+
+        Waits:
+            Up to ``timeout`` seconds (None: without limit), while other tasks run.
+        Raises:
+            Empty: As ``wait_newer``.
+            ShutDown: As ``wait_newer``.
+            PeerDied: As ``wait_newer``.
+            Closed: As ``wait_newer``.
+            Corrupt: As ``wait_newer``.
+            ValueError: As ``wait_newer``.
+            OSError: This process gets no descriptor or thread to wait with.
+        When cancelled:
+            Nothing has happened.
+        Threads:
+            Tasks of any number of loops, beside blocked threads.
+        """
         return int(await self._when_there(lambda now: self.wait_newer(version, now), timeout))
 
     async def _when_there(self, look: Callable[[float], Any], timeout: float | None) -> Any:
@@ -244,13 +410,18 @@ class AsyncLatest(AsyncProducing):
         return found if found is not NOTHING else await until(RingSide(self, CONSUMING), attempt, seconds)
 
 
-class AsyncLease:
-    """A record of a ring for the length of an ``async with`` block; made by aclaim() and aborrow()."""
+class AsyncLease(Generic[View]):
+    """A record of a ring or topic for the length of an ``async with`` block; made by aclaim() and aborrow().
+
+    When cancelled:
+        While the block is entered nothing was claimed or taken; within it, the claim is aborted or the message handed
+        back.
+    """
 
     def __init__(
         self,
-        ring: AsyncAttachment,
-        lease: _core.Lease,
+        ring: AsyncAttachment[Any],
+        lease: _core.Lease[View],
         side: int,
         not_now: type[Full | Empty],
         length: int,
@@ -265,7 +436,7 @@ class AsyncLease:
 
     @property
     def redelivered(self) -> bool:
-        """True when this message was taken before, by somebody who died or handed it back."""
+        """True if this message was received before, by a process that died or handed it back."""
         return self._lease.redelivered
 
     def _enter_now(self) -> Any:
@@ -274,7 +445,7 @@ class AsyncLease:
         except self._not_now:
             return NOTHING
 
-    async def __aenter__(self) -> Any:
+    async def __aenter__(self) -> View:
         self._ring._leases_in_turn += 1
         if self._ring._leases_in_turn >= TURN:
             self._ring._leases_in_turn = 0
@@ -282,7 +453,8 @@ class AsyncLease:
         view = self._enter_now()
         if view is NOTHING:
             view = await until(RingSide(self._ring, self._side, self._length), self._enter_now, self._seconds)
-        return view
+        entered: View = view
+        return entered
 
     async def __aexit__(self, *raised: Any) -> bool:
         return self._lease.__exit__(*raised)

@@ -9,6 +9,7 @@
 
 #include "os/memory.h"
 #include "os/semaphore.h"
+#include "docstrings.h"
 #include "attachment.h"
 #include "wait/watch.h"
 
@@ -493,11 +494,11 @@ static PyObject *ring_slot(PyObject *object, void *unused) {
 }
 
 static PyGetSetDef attachment_attributes[] = {
-    {"name", ring_name, NULL, PyDoc_STR("Its name; None when it is anonymous."), NULL},
-    {"closed", ring_closed, NULL, PyDoc_STR("True after close()."), NULL},
+    {"name", ring_name, NULL, DOC_Attachment_name, NULL},
+    {"closed", ring_closed, NULL, DOC_Attachment_closed, NULL},
     {"_damaged", ring_damaged, NULL, PyDoc_STR("Pages of the segment were truncated away."), NULL},
-    {"capacity", ring_capacity, NULL, PyDoc_STR("Bytes of payload room."), NULL},
-    {"max_message", ring_max_message, NULL, PyDoc_STR("Length in bytes of the longest message."), NULL},
+    {"capacity", ring_capacity, NULL, DOC_Attachment_capacity, NULL},
+    {"max_message", ring_max_message, NULL, DOC_Attachment_max_message, NULL},
     {"_turn_is_over", sr_ring_turn_is_over, NULL, PyDoc_STR("Attempts in turn fail until one is made out of turn."),
      NULL},
     {"_slot", ring_slot, NULL, PyDoc_STR("Index of this attachment's entry."), NULL},
@@ -505,6 +506,7 @@ static PyGetSetDef attachment_attributes[] = {
 };
 
 static PyMethodDef attachment_methods[] = {
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, NULL},
     {"_watch", sr_ring_watch, METH_O, NULL},
     {"_look_up", sr_ring_look_up, METH_O, NULL},
     {"_pass_on", (PyCFunction)(void (*)(void))sr_ring_pass_on, METH_FASTCALL, NULL},
@@ -540,20 +542,13 @@ PyType_Spec sr_attachment_spec = {
 };
 
 static PyMethodDef ring_methods[] = {
-    {"put", SR_METHOD(sr_ring_put), PyDoc_STR("put($self, /, data, timeout=None)\n--\n\nPut one message.")},
-    {"get", SR_METHOD(sr_ring_get), PyDoc_STR("get($self, /, timeout=None)\n--\n\nTake the next message.")},
-    {"get_into", SR_METHOD(sr_ring_get_into),
-     PyDoc_STR("get_into($self, /, buffer, timeout=None)\n--\n\nTake the next message into a buffer; its length.")},
-    {"put_many", SR_METHOD(sr_ring_put_many),
-     PyDoc_STR("put_many($self, /, iterable, timeout=None)\n--\n\nPut each message; how many went in.")},
-    {"get_many", SR_METHOD(sr_ring_get_many),
-     PyDoc_STR("get_many($self, /, limit=None, timeout=None)\n--\n\nWait for one, then take what is there.")},
-    {"claim", SR_METHOD(sr_ring_claim),
-     PyDoc_STR("claim($self, /, length, timeout=None)\n--\n\nRoom for a message, to be written in place.\n\n"
-               "All of it becomes the message. What is not written holds bytes of older messages, or zeros where the "
-               "ring's mode admits other users.")},
-    {"borrow", SR_METHOD(sr_ring_borrow),
-     PyDoc_STR("borrow($self, /, timeout=None)\n--\n\nThe next message, to be read in place.")},
+    {"put", SR_METHOD(sr_ring_put), DOC_Ring_put},
+    {"get", SR_METHOD(sr_ring_get), DOC_Ring_get},
+    {"get_into", SR_METHOD(sr_ring_get_into), DOC_Ring_get_into},
+    {"put_many", SR_METHOD(sr_ring_put_many), DOC_Ring_put_many},
+    {"get_many", SR_METHOD(sr_ring_get_many), DOC_Ring_get_many},
+    {"claim", SR_METHOD(sr_ring_claim), DOC_Ring_claim},
+    {"borrow", SR_METHOD(sr_ring_borrow), DOC_Ring_borrow},
     {"_skip", SR_METHOD(sr_ring_skip), NULL},
     {"_try_get", sr_ring_try_get, METH_O, NULL},
     {"_put_or_hold", sr_ring_put_or_hold, METH_O, NULL},

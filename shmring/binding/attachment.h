@@ -74,6 +74,7 @@ struct arguments {
     const char *function;
     const char *first; /* name of the one other parameter, or NULL */
     bool first_required;
+    bool never_waits; /* has no timeout */
 };
 bool sr_parse_arguments(const struct arguments *expected, PyObject *const *args, Py_ssize_t count, PyObject *names,
                         PyObject **first, PyObject **timeout);

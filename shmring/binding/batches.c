@@ -304,6 +304,16 @@ static void hand_back(struct ring *self, struct placed *placed) {
         sr_queue_handed_back_to(self, placed->at);
 }
 
+/* One that cannot be decoded, where that is to be gone: the error about it stays. */
+static void drop(struct ring *self, struct placed *placed) {
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    const struct taken alone = {.each = placed, .count = 1};
+    if (!settle_all(self, &alone))
+        PyErr_Clear();
+    PyErr_Restore(type, value, traceback);
+}
+
 static void hand_all_back(struct ring *self, const struct taken *taken) {
     for (size_t i = 0; i < taken->count; i++)
         hand_back(self, &taken->each[i]);
@@ -359,7 +369,9 @@ static PyObject *take_objects(struct ring *self, Py_ssize_t limit, struct placed
             PyErr_Clear(); /* the undecodable one is for the next call to tell of */
         else
             hand_all_back(self, &taken);
-        if (unsettled)
+        if (unsettled && self->drops_undecodable && PyErr_Occurred() && sr_is_decode_error())
+            drop(self, placed);
+        else if (unsettled)
             hand_back(self, placed);
         if (!some_are_good || !settle_all(self, &taken))
             Py_CLEAR(list);

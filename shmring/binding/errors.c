@@ -47,10 +47,10 @@ bool sr_parse_arguments(const struct arguments *expected, PyObject *const *args,
                         PyObject **first, PyObject **timeout) {
     const char *wanted[2] = {expected->first, "timeout"};
     PyObject **places[2] = {first, timeout};
-    int begin = expected->first ? 0 : 1;
-    if (count > 2 - begin) {
-        PyErr_Format(PyExc_TypeError, "%s() takes at most %d positional arguments, not %zd", expected->function,
-                     2 - begin, count);
+    int begin = expected->first ? 0 : 1, end = expected->never_waits ? 1 : 2;
+    if (count > end - begin) {
+        PyErr_Format(PyExc_TypeError, "%s() takes at most %d positional argument(s), not %zd", expected->function,
+                     end - begin, count);
         return false;
     }
     for (Py_ssize_t i = 0; i < count; i++)
@@ -59,9 +59,9 @@ bool sr_parse_arguments(const struct arguments *expected, PyObject *const *args,
     for (Py_ssize_t i = 0; i < named; i++) {
         PyObject *key = PyTuple_GetItem(names, i);
         int which = begin;
-        while (which < 2 && PyUnicode_CompareWithASCIIString(key, wanted[which]) != 0)
+        while (which < end && PyUnicode_CompareWithASCIIString(key, wanted[which]) != 0)
             which++;
-        if (which == 2) {
+        if (which == end) {
             PyErr_Format(PyExc_TypeError, "%s() has no parameter %R", expected->function, key);
             return false;
         }
@@ -89,8 +89,11 @@ bool sr_contiguous_bytes(PyObject *object, Py_buffer *buffer) {
             (PyObject *)Py_TYPE(object));
     } else if (PyErr_ExceptionMatches(PyExc_TypeError)) {
         PyErr_Clear();
-        PyErr_Format(PyExc_TypeError, "a message is bytes, bytearray, memoryview or any other buffer, not %R%s",
-                     (PyObject *)Py_TYPE(object), PyUnicode_Check(object) ? "; encode text first: text.encode()" : "");
+        PyErr_Format(PyExc_TypeError,
+                     "a message is bytes, bytearray, memoryview or any other buffer, not %R; %sto put objects, make it "
+                     "with codec=\"pickle\"",
+                     (PyObject *)Py_TYPE(object),
+                     PyUnicode_Check(object) ? "encode text first: text.encode(); or " : "");
     }
     return false;
 }

@@ -1,10 +1,11 @@
 /* latest.c - the type under shmring.Latest: the newest value, copied and then checked to be one. */
 #include <string.h>
 
+#include "docstrings.h"
 #include "attachment.h"
 
 static PyObject *latest_set(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
-    static const struct arguments EXPECTED = {"set", "value", true};
+    static const struct arguments EXPECTED = {"set", "value", true, .never_waits = true};
     return sr_put_as(&EXPECTED, (struct ring *)object, args, count, names);
 }
 
@@ -157,21 +158,18 @@ static PyObject *latest_version(PyObject *object, void *unused) {
 }
 
 static PyMethodDef latest_methods[] = {
-    {"set", SR_METHOD(latest_set), PyDoc_STR("set($self, /, value, timeout=None)\n--\n\nMake this the newest value.")},
-    {"get", SR_METHOD(latest_get), PyDoc_STR("get($self, /, timeout=0)\n--\n\nThe newest value.")},
-    {"get_versioned", SR_METHOD(latest_get_versioned),
-     PyDoc_STR("get_versioned($self, /, timeout=0)\n--\n\n(version, value) of the newest value.")},
-    {"get_into", SR_METHOD(latest_get_into),
-     PyDoc_STR("get_into($self, /, buffer, timeout=0)\n--\n\nThe newest value into a buffer; its length.")},
-    {"wait_newer", SR_METHOD(latest_wait_newer),
-     PyDoc_STR("wait_newer($self, /, version, timeout=None)\n--\n\nWait for a newer value; its version.")},
+    {"set", SR_METHOD(latest_set), DOC_Latest_set},
+    {"get", SR_METHOD(latest_get), DOC_Latest_get},
+    {"get_versioned", SR_METHOD(latest_get_versioned), DOC_Latest_get_versioned},
+    {"get_into", SR_METHOD(latest_get_into), DOC_Latest_get_into},
+    {"wait_newer", SR_METHOD(latest_wait_newer), DOC_Latest_wait_newer},
     {"_put_or_hold", sr_ring_put_or_hold, METH_O, NULL},
     {"_put_held", sr_ring_put_held, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef latest_attributes[] = {
-    {"version", latest_version, NULL, PyDoc_STR("How many values were set so far; 0: none yet."), NULL},
+    {"version", latest_version, NULL, DOC_Latest_version, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "docstrings.h"
 #include "attachment.h"
 
 enum lease_state { LEASE_NEW, LEASE_OPEN, LEASE_LINGERING, LEASE_DONE };
@@ -341,20 +342,19 @@ static void lease_dealloc(PyObject *object) {
 }
 
 static PyMethodDef lease_methods[] = {
-    {"__enter__", lease_enter, METH_NOARGS, PyDoc_STR("Wait, then give the memory as a memoryview.")},
-    {"__exit__", (PyCFunction)(void (*)(void))lease_exit, METH_FASTCALL,
-     PyDoc_STR("Commit or acknowledge; after an exception abort or hand back.")},
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, NULL},
+    {"__enter__", lease_enter, METH_NOARGS, DOC_Lease___enter__},
+    {"__exit__", (PyCFunction)(void (*)(void))lease_exit, METH_FASTCALL, DOC_Lease___exit__},
     {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef lease_attributes[] = {
-    {"redelivered", lease_redelivered, NULL,
-     PyDoc_STR("True when this message was taken before, by somebody who died or handed it back."), NULL},
+    {"redelivered", lease_redelivered, NULL, DOC_Lease_redelivered, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyType_Slot lease_slots[] = {
-    {Py_tp_doc, (void *)PyDoc_STR("A record of a ring for the length of a with block; made by claim() and borrow().")},
+    {Py_tp_doc, (void *)DOC_Lease},
     {Py_tp_dealloc, (void *)lease_dealloc},
     {Py_tp_methods, lease_methods},
     {Py_tp_getset, lease_attributes},

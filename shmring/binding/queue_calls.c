@@ -1,6 +1,7 @@
 /* queue_calls.c - shmring._core.Queue and SimpleQueue: the calls of a user, over a chain (queue.c). */
 #include <string.h>
 
+#include "docstrings.h"
 #include "message.h"
 
 /* What a user holds: the calls, on a chain. */
@@ -167,28 +168,21 @@ static PyGetSetDef queue_attributes[] = {
 };
 
 static PyMethodDef queue_methods[] = {
-    {"put", SR_METHOD(queue_put),
-     PyDoc_STR("put($self, /, obj, block=True, timeout=None)\n--\n\n"
-               "Put an object; waits for room, as told. Full when there is none in time; what pickle raises "
-               "otherwise.")},
-    {"get", SR_METHOD(queue_get),
-     PyDoc_STR("get($self, /, block=True, timeout=None)\n--\n\n"
-               "Take the next object; waits for it, as told. Empty when none comes in time; DecodeError: see skip.")},
-    {"put_nowait", queue_put_nowait, METH_O, PyDoc_STR("put_nowait($self, obj, /)\n--\n\nThe same without waiting.")},
-    {"get_nowait", queue_get_nowait, METH_NOARGS, PyDoc_STR("get_nowait($self, /)\n--\n\nThe same without waiting.")},
-    {"put_many", SR_METHOD(queue_put_many),
-     PyDoc_STR("put_many($self, /, iterable, timeout=None)\n--\n\n"
-               "Put each object; how many went in before the timeout. Full when none did.")},
-    {"get_many", SR_METHOD(queue_get_many),
-     PyDoc_STR("get_many($self, /, limit=None, timeout=None)\n--\n\n"
-               "Wait for an object, then take it and what is there already, at most ``limit``.")},
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, NULL},
+    {"put", SR_METHOD(queue_put), DOC_Queue_put},
+    {"get", SR_METHOD(queue_get), DOC_Queue_get},
+    {"put_nowait", queue_put_nowait, METH_O, DOC_Queue_put_nowait},
+    {"get_nowait", queue_get_nowait, METH_NOARGS, DOC_Queue_get_nowait},
+    {"put_many", SR_METHOD(queue_put_many), DOC_Queue_put_many},
+    {"get_many", SR_METHOD(queue_get_many), DOC_Queue_get_many},
     {"_try_get", queue_try_get, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 
 static PyMethodDef simple_queue_methods[] = {
-    {"put", simple_put, METH_O, PyDoc_STR("put($self, obj, /)\n--\n\nPut an object.")},
-    {"get", simple_get, METH_NOARGS, PyDoc_STR("get($self, /)\n--\n\nWait for an object and take it.")},
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, NULL},
+    {"put", simple_put, METH_O, DOC_SimpleQueue_put},
+    {"get", simple_get, METH_NOARGS, DOC_SimpleQueue_get},
     {"_try_get", queue_try_get, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -1,6 +1,7 @@
 /* topic.c - the types under shmring.Topic and its subscriptions. A subscription is an attachment of its own, whose gets
  * are those of a ring (put_get.c); only where it begins, and what it has lost, are its own.
  */
+#include "docstrings.h"
 #include "attachment.h"
 
 static PyObject *topic_publish(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
@@ -62,14 +63,9 @@ static PyObject *topic_note_subscribing(PyObject *object, PyObject *unused) {
 }
 
 static PyMethodDef topic_methods[] = {
-    {"publish", SR_METHOD(topic_publish),
-     PyDoc_STR("publish($self, /, data, timeout=None)\n--\n\nPublish one message, for every subscriber.")},
-    {"publish_many", SR_METHOD(topic_publish_many),
-     PyDoc_STR("publish_many($self, /, iterable, timeout=None)\n--\n\nPublish each message; how many went in.")},
-    {"claim", SR_METHOD(sr_ring_claim),
-     PyDoc_STR("claim($self, /, length, timeout=None)\n--\n\nRoom for a message, to be written in place.\n\n"
-               "All of it becomes the message. What is not written holds bytes of older messages, or zeros where the "
-               "topic's mode admits other users.")},
+    {"publish", SR_METHOD(topic_publish), DOC_Topic_publish},
+    {"publish_many", SR_METHOD(topic_publish_many), DOC_Topic_publish_many},
+    {"claim", SR_METHOD(sr_ring_claim), DOC_Topic_claim},
     {"_put_or_hold", sr_ring_put_or_hold, METH_O, NULL},
     {"_put_held", sr_ring_put_held, METH_O, NULL},
     {"_range", topic_range, METH_NOARGS, NULL},
@@ -122,13 +118,10 @@ static PyObject *subscription_sequence(PyObject *object, void *unused) {
 }
 
 static PyMethodDef subscription_methods[] = {
-    {"get", SR_METHOD(sr_ring_get), PyDoc_STR("get($self, /, timeout=None)\n--\n\nThe next message.")},
-    {"get_into", SR_METHOD(sr_ring_get_into),
-     PyDoc_STR("get_into($self, /, buffer, timeout=None)\n--\n\nThe next message into a buffer; its length.")},
-    {"get_many", SR_METHOD(sr_ring_get_many),
-     PyDoc_STR("get_many($self, /, limit=None, timeout=None)\n--\n\nWait for one, then take what is there.")},
-    {"borrow", SR_METHOD(sr_ring_borrow),
-     PyDoc_STR("borrow($self, /, timeout=None)\n--\n\nThe next message, to be read in place.")},
+    {"get", SR_METHOD(sr_ring_get), DOC_Subscription_get},
+    {"get_into", SR_METHOD(sr_ring_get_into), DOC_Subscription_get_into},
+    {"get_many", SR_METHOD(sr_ring_get_many), DOC_Subscription_get_many},
+    {"borrow", SR_METHOD(sr_ring_borrow), DOC_Subscription_borrow},
     {"_skip", SR_METHOD(sr_ring_skip), NULL},
     {"_try_get", sr_ring_try_get, METH_O, NULL},
     {"_subscribe", subscription_subscribe, METH_VARARGS, NULL},
@@ -136,13 +129,8 @@ static PyMethodDef subscription_methods[] = {
 };
 
 static PyGetSetDef subscription_attributes[] = {
-    {"lost", subscription_lost, NULL,
-     PyDoc_STR(
-         "Messages that were overwritten before this subscription got them: exactly so many, as of its last get."),
-     NULL},
-    {"sequence", subscription_sequence, NULL,
-     PyDoc_STR("Number of the next message: so many were published before it. subscribe(start=...) begins there."),
-     NULL},
+    {"lost", subscription_lost, NULL, DOC_Subscription_lost, NULL},
+    {"sequence", subscription_sequence, NULL, DOC_Subscription_sequence, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -398,9 +398,16 @@ def named_places() -> list[Place]:
 
 
 def unlink(name: str | None = None, *, path: str | os.PathLike[str] | None = None) -> None:
-    """Remove a ring's name, whatever is in it. Those who are attached go on with it; nobody else can attach.
+    """Remove a ring's name, whatever is in it. Processes that are attached go on; none can attach any more.
 
-    Never blocks for long. FileNotFoundError when there is none; PermissionError when it is somebody else's.
+    Waits:
+        Never for messages; for another process that joins or leaves the ring.
+    Raises:
+        FileNotFoundError: There is none.
+        PermissionError: It is another user's to remove.
+        NotReady: Another process has held the ring's lifecycle lock for 10 seconds: it is stopped, most likely.
+        LayoutMismatch: What stands at that path is no ring.
+        ValueError: The name does not fit.
     """
     unlink_at(place_of(name, path))
 
@@ -435,7 +442,7 @@ def unlink_at(place: Place, identity: int | None = None, is_needed: Callable[[],
 
 
 def get_include() -> str:
-    """The folder of the C core, for programs that attach to rings from C: its headers, its library and LAYOUT.md.
+    """Return the folder of the C core, for programs that attach to rings from C: headers, library and LAYOUT.md.
 
     Include ``shmring.h``, which says how, with ``-I`` and this folder, and link ``-lshmring`` with ``-L`` and this
     folder. examples/consumer.c is such a program.

@@ -38,7 +38,17 @@ class StageSpec:
 
 @dataclasses.dataclass(frozen=True)
 class StageStats:
-    """What a stage has done so far. ``rate`` is items a second, ``queue`` and ``busy`` are shares from 0 to 1."""
+    """What a stage has done so far; from :meth:`Pipeline.stats`.
+
+    ``taken``, ``done``, ``failed`` and ``dropped`` count items. ``rate`` is items a second, ``queue`` (how full the
+    stage's inbox is) and ``busy`` (how much of their time its workers are at work) are shares from 0 to 1.
+
+    >>> with shmring.Pipeline().source(range(4)).stage(abs) as pipeline:
+    ...     results = pipeline.run()
+    ...     [stage] = pipeline.stats()
+    >>> stage.name, stage.taken, stage.done
+    ('abs', 4, 4)
+    """
 
     name: str
     taken: int

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from shmring.names.places import Place
 
 
-class Chain(_core.Chain, Attachment):
+class Chain(_core.Chain, Attachment[Any]):
     """One process's way into a queue. Any thread may use it; a forked child's copy is its own."""
 
     _noun = "queue"
@@ -33,9 +33,8 @@ class Chain(_core.Chain, Attachment):
     _shown = ""  # how the queue shows itself
     _closed_as: type[Closed] = Closed
 
-    def __init__(self, memory: segment.Segment, *arguments: Any, **options: Any) -> None:
-        options["file"] = growing.file(memory)
-        super().__init__(memory, *arguments, **options)
+    def _join(self, memory: segment.Segment, *arguments: Any, **options: Any) -> None:
+        super()._join(memory, *arguments, **options, file=growing.file(memory))
         self._lots_of: dict[int, Lots] = {}
 
     @classmethod
@@ -56,6 +55,11 @@ class Chain(_core.Chain, Attachment):
     def control(self) -> Control:
         """A look at what its processes share beside the links."""
         return Control(self)
+
+    def drop_undecodable(self) -> None:
+        """From now on what cannot be decoded is gone once it was met."""
+        self._drop_undecodable(True)
+        self._undecodable_hint = "it is gone, as {noun}s made with on_undecodable='drop' have it"
 
     def _afford(self, needed: int) -> bool:
         """Called by the core before it takes memory: may it, of what the machine or a container has?"""

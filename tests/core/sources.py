@@ -30,24 +30,32 @@ def compiled(sources: list[Path], target: Path, *flags: str, compiler: str = "gc
     return target
 
 
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
 @dataclass(frozen=True)
-class Weakening:
-    """One ordering of the sources made weaker, at one place."""
+class Change:
+    """One place of the sources made another."""
 
     file: str
     function: str
-    statement: str  # where the ordering stands, on one line; whoever edits it makes a new name of it
+    statement: str  # where it stands, on one line; whoever edits it makes a new name of it
     before: str
     after: str
     start: int
 
     @property
     def name(self) -> str:
-        change = "without" if self.after == ";" else f"{self.before}->{self.after}"
+        change = f"{_one_line(self.before)}->{self.after}"
+        if self.after == ";":
+            change = "without"
+        elif " <-> " in self.statement:
+            change = "exchanged"
         return f"{self.file} {self.function} {change}: {self.statement}"
 
     def applied(self, text: str) -> str:
-        """The source with this place weakened."""
+        """The source with this place changed."""
         return text[: self.start] + self.after + text[self.start + len(self.before) :]
 
 
@@ -63,7 +71,7 @@ _ORDERING = re.compile(r"\b(?:acquire|release|acq_rel)(?=\))|\bsr_(?:light|heavy
 _FUNCTION = re.compile(r"^[a-z].*?\b(\w+)\([^;]*$", re.MULTILINE)
 
 
-def weakenings(file: str) -> Iterator[Weakening]:
+def weakenings(file: str) -> Iterator[Change]:
     """Every acquire, release and fence of a source file, each with what it can be weakened to."""
     text = source(file).read_text()
     bare = _COMMENT.sub(lambda found: " " * len(found[0]), text)  # places stay where they are
@@ -73,4 +81,4 @@ def weakenings(file: str) -> Iterator[Weakening]:
         last = min(place for mark in ";{" if (place := bare.find(mark, found.start())) >= 0)
         statement = " ".join(bare[first : last + (bare[last] == ";")].split())
         for after in WEAKER[found[0]]:
-            yield Weakening(file, function, statement, found[0], after, found.start())
+            yield Change(file, function, statement, found[0], after, found.start())

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import exploring
 from exploring import ENDLESS, SLOW
-from sources import Weakening, weakenings
+from sources import Change, weakenings
 
 pytestmark = [pytest.mark.verify, pytest.mark.timeout(1800)]
 
@@ -61,7 +61,7 @@ def known() -> tuple[dict[str, tuple[str, int]], dict[str, str]]:
 ALONE, REDUNDANT = known()
 
 
-def limits_of(weakening: Weakening, names: list[str], effort: float) -> Iterator[tuple[str, int]]:
+def limits_of(weakening: Change, names: list[str], effort: float) -> Iterator[tuple[str, int]]:
     """The configurations to try, in turn, each with so many executions; 0 is all."""
     ending = [name for name in names if name not in ENDLESS and name not in SLOW]
     if weakening.name in ALONE:
@@ -73,11 +73,11 @@ def limits_of(weakening: Weakening, names: list[str], effort: float) -> Iterator
         yield from ((name, 0) for name in ending)
 
 
-def notice(weakening: Weakening, objects: Path, effort: float) -> str | None:
+def notice(weakening: Change, objects: Path, effort: float) -> str | None:
     """The first configuration that fails with this weakening, or nothing."""
     with tempfile.TemporaryDirectory() as folder:
         files = (NOTICED_IN.get(weakening.file, "rings.c"),)
-        program = exploring.build_weakened(Path(folder), objects, weakening, files)
+        program = exploring.build_changed(Path(folder), objects, weakening, files=files)
         for name, limit in limits_of(weakening, exploring.names(program), effort):
             if exploring.run(program, name, limit, patience=120).failure is not None:
                 return name

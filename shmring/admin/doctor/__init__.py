@@ -34,7 +34,12 @@ def _leftovers() -> Iterator[Finding]:
 def examine() -> list[Finding]:
     """Look at the machine: shared memory, what the kernel refuses, limits of the container and the process, leftovers.
 
-    Does not block and changes nothing. Any process may call it; on whatever machine, it raises nothing.
+    Changes nothing, and raises nothing on whatever machine.
+
+    Waits:
+        Never.
+    Threads:
+        Any thread of any process may call it.
     """
     return [finding for check in (*CHECKS, _leftovers) for finding in _safely(check)]
 

@@ -7,7 +7,14 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One thing looked at. ``verdict`` is "ok", "note" (could be better) or "problem"; ``remedy`` is empty when ok."""
+    """One thing that was looked at; from :func:`examine`.
+
+    ``verdict`` is "ok", "note" (could be better) or "problem"; ``remedy`` is empty if ok.
+
+    >>> finding = shmring.examine()[0]
+    >>> finding.verdict in ("ok", "note", "problem")
+    True
+    """
 
     subject: str
     verdict: str

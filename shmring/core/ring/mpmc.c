@@ -333,7 +333,9 @@ bool sr_mpmc_maybe_ready(struct sr_endpoint *self) {
     if (sr_index(g, position) >= g->granules)
         return true;
     uint64_t word = SR_LOAD(&self->words[sr_index(g, position)], acquire);
-    return sr_age(g, position, word) <= 0 && sr_state_of(word) != SR_CLAIMED;
+    int64_t age = sr_age(g, position, word);
+    /* Below 0: the position is out of date, as takers have not come by what was given up there, and the word is another's. */
+    return age < 0 || (age == 0 && sr_state_of(word) != SR_CLAIMED);
 }
 
 enum sr_result sr_mpmc_reclaim(struct sr_endpoint *self) {

@@ -21,8 +21,8 @@ from shmring.errors import Corrupt, NoSpace, NotReady, NotThere, ShmringError
 from shmring.segment import contract, descriptors
 from shmring.segment.descriptors import shortage_explained
 from shmring.segment.names import SHARED_MEMORY, check_name, check_path, os_name
-from shmring.segment.posix import limits, refusals, shared_memory, transfer
-from shmring.segment.posix import reserve as storage
+from shmring.segment.posix.mapping import limits, refusals, shared_memory, transfer
+from shmring.segment.posix.mapping import reserve as storage
 from shmring.segment.sizes import parse_size
 
 if TYPE_CHECKING:
@@ -73,8 +73,16 @@ def map_file(
 class Segment(mmap.mmap):
     """One mapping: bytes-like, writable unless ``readonly``, seen by other processes unless ``private``.
 
-    Supports the buffer protocol: ``memoryview(segment)``, ``numpy.frombuffer(segment)``, slices. Any process and thread
-    may use it; nothing orders their accesses. Made by the functions of this package.
+    Supports the buffer protocol: ``memoryview(segment)``, ``numpy.frombuffer(segment)``, slices. Made by the functions
+    of this package. ``fd`` is its descriptor (-1: none), ``name`` and ``path`` where it is found, or None.
+
+    Threads:
+        Any thread of any process may use it; nothing orders their accesses.
+
+    >>> with shmring.segment.anonymous(4096) as memory:
+    ...     memory[:5] = b"hello"
+    ...     print(bytes(memory[:5]), memory.size)
+    b'hello' 4096
     """
 
     name: str | None
@@ -136,7 +144,11 @@ class Segment(mmap.mmap):
         return len(self)
 
     def fileno(self) -> int:
-        """The descriptor behind the mapping; ValueError for anonymous memory that has none."""
+        """Return the descriptor behind the mapping.
+
+        Raises:
+            ValueError: It is anonymous memory, which has none.
+        """
         if self.fd < 0:
             raise ValueError("this anonymous segment has no descriptor; make it with transferable=True")
         return self.fd
@@ -146,9 +158,16 @@ class Segment(mmap.mmap):
         return contract.checked_range(offset, length, size=len(self), page=_HUGE_PAGE if self.huge else mmap.PAGESIZE)
 
     def flush(self, offset: int = 0, length: int | None = None, mode: Literal["sync", "async"] = "sync") -> None:
-        """Write changes back to the file (msync): "sync" blocks until they are stored, "async" only begins it.
+        """Write changes back to the file (msync): "sync" waits until they are stored, "async" only begins it.
 
-        ``offset`` is a multiple of the page size; ValueError with the nearest ones otherwise.
+        ``offset`` is a multiple of the page size; ``length`` None reaches to the end.
+
+        Waits:
+            With "sync" for the disk.
+        Raises:
+            ValueError: The range does not lie in the segment, or ``offset`` is not on a page; the nearest ones are
+            named.
+            OSError: The system could not write.
         """
         contract.check_flush_mode(mode)
         offset, length = self._range(offset, length)
@@ -156,8 +175,15 @@ class Segment(mmap.mmap):
             _core.sync(self, offset, length, mode == "sync")
 
     def advise(self, advice: str, offset: int = 0, length: int | None = None) -> None:
-        """Tell the kernel how the range will be used (madvise): normal, sequential, random, willneed, dontneed,
-        hugepage or nohugepage. "dontneed" drops the changes of a private view.
+        """Tell the kernel how the range will be used (madvise).
+
+        ``advice`` is normal, sequential, random, willneed, dontneed, hugepage or nohugepage. "dontneed" drops the
+        changes of a private view. ``offset`` is a multiple of the page size; ``length`` None reaches to the end.
+
+        Raises:
+            ValueError: There is no such advice, or the range does not lie in the segment.
+            NotImplementedError: This platform does not have it.
+            OSError: The kernel refuses it: one without transparent huge pages, say.
         """
         contract.check_advice(advice)
         option = getattr(mmap, f"MADV_{advice.upper()}", None)
@@ -174,7 +200,13 @@ class Segment(mmap.mmap):
             raise
 
     def prefault(self) -> None:
-        """Bring every page in now, so that no later access waits for one. Blocks while the kernel does it."""
+        """Bring every page in now, so that no later access waits for one.
+
+        Waits:
+            Until the kernel has done it.
+        Raises:
+            OSError: The kernel has no memory for them.
+        """
         option = _POPULATE_READ if self.readonly else _POPULATE_WRITE
         try:
             self.madvise(option)
@@ -184,7 +216,12 @@ class Segment(mmap.mmap):
             self.madvise(mmap.MADV_WILLNEED)  # kernels before 5.14: as good as they can
 
     def lock(self) -> None:
-        """Keep the segment in memory, out of swap (mlock). PermissionError or MemoryError name the limit."""
+        """Keep the segment in memory, out of swap (mlock).
+
+        Raises:
+            PermissionError: This process may not lock so much (RLIMIT_MEMLOCK); the message names the limit.
+            OSError: The kernel could not lock it for another reason: it has no memory (ENOMEM), say.
+        """
         try:
             _core.lock(self)
         except OSError as error:
@@ -209,9 +246,15 @@ class Segment(mmap.mmap):
         _core.unlock(self)
 
     def grow(self, size: int | str) -> None:
-        """Make the segment and this mapping larger; the new bytes are zero and reserved. Never shrinks.
+        """Make the segment and this mapping larger, ``size`` bytes in all; the new bytes are zero and reserved. Never
+        shrinks.
 
-        BufferError while views or arrays of it are alive. Other processes see the new bytes once they map again.
+        Other processes see the new bytes once they map again.
+
+        Raises:
+            BufferError: Views or arrays of it are alive.
+            ValueError: ``size`` is less than there is, or the segment is read-only, private, or without a descriptor.
+            NoSpace: The memory cannot be reserved.
         """
         new = contract.grown_size(size, len(self))
         if self.fd < 0 or self.readonly or self.private:
@@ -242,9 +285,12 @@ class Segment(mmap.mmap):
         return self.path or (SHARED_MEMORY if self.name else "memory")
 
     def fill(self, parts: Iterable[Buffer]) -> None:
-        """Write buffers one after the other from the start of the segment, which needs a descriptor and is shared.
+        """Write buffers one after the other from the start of the segment.
 
-        Through the descriptor: without page faults here, and other threads run meanwhile.
+        Through the descriptor: without page faults here, and other threads run meanwhile. It must be shared.
+
+        Raises:
+            ValueError: The segment has no descriptor.
         """
         offset = 0
         for part in parts:
@@ -258,7 +304,16 @@ class Segment(mmap.mmap):
     def view(
         self, *, readonly: bool = False, private: bool = False, offset: int = 0, length: int | None = None
     ) -> Self:
-        """Map the same memory again: read-only, or private (copy-on-write: changes stay here). Closed on its own."""
+        """Map the same memory again: read-only, or private (copy-on-write: changes stay here). Closed on its own.
+
+        ``offset`` is a multiple of the page size; ``length`` None reaches to the end.
+
+        Raises:
+            ValueError: The range does not lie in the segment, or there is nothing to map again.
+            OSError: This process gets no descriptor or address space for it.
+        Copies:
+            None; of a private view the pages that are written to.
+        """
         if self.fd < 0:
             raise ValueError("this anonymous segment has no descriptor to map again; make it with transferable=True")
         offset, length = self._range(offset, length)
@@ -275,7 +330,11 @@ class Segment(mmap.mmap):
         )
 
     def close(self) -> None:
-        """Unmap; may be called again. BufferError while views or arrays of it are alive."""
+        """Unmap; may be called again.
+
+        Raises:
+            BufferError: Views or arrays of it are alive.
+        """
         try:
             super().close()
         except BufferError:
@@ -320,10 +379,18 @@ def _title(name: str | None, path: str | None) -> str:
 
 @shortage_explained()
 def create(name: str, size: int | str, *, mode: int = 0o600, reserve: bool = True, huge_pages: bool = False) -> Segment:
-    """Make a named segment (shm_open), zeroed. FileExistsError when the name is taken; NoSpace for no room.
+    """Make a named segment, zeroed. It stays until :func:`unlink`.
 
-    It stays until :func:`unlink`. ``reserve=False`` makes it sparse: cheaper, and a full ``/dev/shm`` is then a SIGBUS
-    at the write that finds it full.
+    ``size`` is bytes ("8 MiB" or an int), ``mode`` its permission bits. ``reserve=False`` makes it sparse: cheaper, and
+    a full ``/dev/shm`` is then a SIGBUS at the write that finds it full.
+
+    Waits:
+        Never.
+    Raises:
+        FileExistsError: The name is taken.
+        NoSpace: The memory cannot be reserved.
+        PermissionError: The system refuses it to this user.
+        ValueError: A value is out of range, or ``huge_pages`` is asked for.
     """
     if huge_pages:
         raise ValueError(
@@ -347,7 +414,15 @@ def create(name: str, size: int | str, *, mode: int = 0o600, reserve: bool = Tru
 
 @shortage_explained()
 def attach(name: str, *, readonly: bool = False, private: bool = False) -> Segment:
-    """Map a named segment. FileNotFoundError, PermissionError; NotReady when its creator has not sized it yet."""
+    """Map a named segment, all of it.
+
+    Waits:
+        Never.
+    Raises:
+        FileNotFoundError: There is none.
+        PermissionError: It is another user's.
+        NotReady: Its creator has not sized it yet.
+    """
     return attach_named(os_name(_PREFIX, name), name=check_name(name), readonly=readonly, private=private)
 
 
@@ -363,7 +438,14 @@ def attach_named(full: str, *, name: str, readonly: bool = False, private: bool 
 
 @shortage_explained()
 def unlink(name: str) -> None:
-    """Remove a named segment's name; those who have it mapped keep it. FileNotFoundError."""
+    """Remove a named segment's name. Processes that have it mapped keep it.
+
+    Waits:
+        Never.
+    Raises:
+        FileNotFoundError: There is none.
+        PermissionError: It is another user's to remove.
+    """
     try:
         shared_memory.unlink(os_name(_PREFIX, name))
     except NotThere:
@@ -374,9 +456,16 @@ def unlink(name: str) -> None:
 def anonymous(
     size: int | str, *, transferable: bool = False, reserve: bool = True, huge_pages: bool = False
 ) -> Segment:
-    """Memory without a name, shared with forked children; with ``transferable`` (a memfd) also by pickling it.
+    """Make memory without a name, shared with forked children; with ``transferable`` (a memfd) also by pickling it.
 
-    NoSpace when it cannot be reserved; OSError with the remedy when no huge pages are configured.
+    ``size`` is bytes ("8 MiB" or an int). ``huge_pages`` takes it from those that the system has set aside.
+
+    Waits:
+        Never.
+    Raises:
+        NoSpace: The memory cannot be reserved.
+        OSError: No huge pages are configured (the message says how), or memfd_create is refused.
+        ValueError: ``size`` is out of range.
     """
     bytes_ = parse_size(size, what="size")
     if huge_pages and bytes_ % _HUGE_PAGE:
@@ -456,8 +545,17 @@ def file(
 ) -> Segment:
     """Map a file (``size=None``: all of it), or with ``create=True`` make a new one of this size.
 
-    Symbolic links are not followed. FileNotFoundError, FileExistsError, NoSpace, NotReady (an empty file), ValueError
-    (more than the file has: grow() it).
+    ``reserve=False`` makes it sparse. Symbolic links are not followed.
+
+    Waits:
+        Never for other processes.
+    Raises:
+        FileNotFoundError: There is no such file or folder.
+        FileExistsError: With ``create``: the file is there already.
+        NoSpace: With ``create``: the storage cannot be reserved.
+        NotReady: The file is empty: its creator has not finished.
+        PermissionError: The system refuses it to this user.
+        ValueError: ``size`` is more than the file has (map those, then grow() it), or a value is out of range.
     """
     contract.check_mode(mode)
     where = check_path(path)

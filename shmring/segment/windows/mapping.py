@@ -27,7 +27,7 @@ from shmring.segment import contract, inheritance
 from shmring.segment.machine import check_machine, machine
 from shmring.segment.names import check_path
 from shmring.segment.sizes import parse_size
-from shmring.segment.windows import entries, win32
+from shmring.segment.windows.mapping import entries, win32
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -41,8 +41,16 @@ _NO_FILE = -1
 class Segment(_core.View):
     """One mapping: bytes-like, writable unless ``readonly``, seen by other processes unless ``private``.
 
-    Supports the buffer protocol: ``memoryview(segment)``, ``numpy.frombuffer(segment)``, slices. Any process and thread
-    may use it; nothing orders their accesses. Made by the functions of this package.
+    Supports the buffer protocol: ``memoryview(segment)``, ``numpy.frombuffer(segment)``, slices. Made by the functions
+    of this package. ``fd`` is its descriptor (-1: none), ``name`` and ``path`` where it is found, or None.
+
+    Threads:
+        Any thread of any process may use it; nothing orders their accesses.
+
+    >>> with shmring.segment.anonymous(4096) as memory:
+    ...     memory[:5] = b"hello"
+    ...     print(bytes(memory[:5]), memory.size)
+    b'hello' 4096
     """
 
     fd: int  # handle of the mapping object
@@ -127,7 +135,11 @@ class Segment(_core.View):
             view[key] = value
 
     def fileno(self) -> int:
-        """Windows has handles: ``fd`` is the mapping object's. Always ValueError."""
+        """Raise ValueError: Windows has handles, and ``fd`` is the mapping object's.
+
+        Raises:
+            ValueError: Always.
+        """
         raise ValueError("a segment on Windows has no descriptor; its attribute fd is the handle of the mapping object")
 
     def _range(self, offset: int, length: int | None) -> tuple[int, int]:
@@ -135,9 +147,16 @@ class Segment(_core.View):
         return contract.checked_range(offset, length, size=len(self), page=page)
 
     def flush(self, offset: int = 0, length: int | None = None, mode: Literal["sync", "async"] = "sync") -> None:
-        """Write changes back to the file (FlushViewOfFile): "sync" blocks until they are stored, "async" begins it.
+        """Write changes back to the file (FlushViewOfFile): "sync" waits until they are stored, "async" only begins it.
 
-        ``offset`` is a multiple of the page size; ValueError with the nearest ones otherwise.
+        ``offset`` is a multiple of the page size; ``length`` None reaches to the end.
+
+        Waits:
+            With "sync" for the disk.
+        Raises:
+            ValueError: The range does not lie in the segment, or ``offset`` is not on a page; the nearest ones are
+            named.
+            OSError: The system could not write.
         """
         contract.check_flush_mode(mode)
         offset, length = self._range(offset, length)
@@ -147,8 +166,11 @@ class Segment(_core.View):
                 win32.flush_file(self._file)
 
     def advise(self, advice: str, offset: int = 0, length: int | None = None) -> None:
-        """Tell the kernel how the range will be used. "willneed" is known here, and "normal", which says nothing;
-        NotImplementedError for the others of :func:`madvise`.
+        """Tell the kernel how the range will be used: "willneed" is known here, and "normal", which says nothing.
+
+        Raises:
+            ValueError: There is no such advice anywhere, or the range does not lie in the segment.
+            NotImplementedError: Windows does not have it.
         """
         contract.check_advice(advice)
         offset, length = self._range(offset, length)
@@ -159,11 +181,21 @@ class Segment(_core.View):
                 _core.populate(part)
 
     def prefault(self) -> None:
-        """Bring every page in now, so that no later access waits for one. Blocks while the kernel does it."""
+        """Bring every page in now, so that no later access waits for one.
+
+        Waits:
+            Until the kernel has done it.
+        Raises:
+            OSError: The kernel has no memory for them.
+        """
         _core.populate(self)
 
     def lock(self) -> None:
-        """Keep the segment in memory (VirtualLock). PermissionError says what the process may lock."""
+        """Keep the segment in memory (VirtualLock).
+
+        Raises:
+            PermissionError: This process may not lock so much: its working set, or its rights, do not allow it.
+        """
         try:
             _core.lock(self)
         except OSError as error:
@@ -178,10 +210,17 @@ class Segment(_core.View):
         _core.unlock(self)
 
     def grow(self, size: int | str) -> None:
-        """Make a file and this mapping of it larger; the new bytes are zero. Never shrinks. Memory of the page file
-        cannot grow: NotImplementedError.
+        """Make a file and this mapping of it larger, ``size`` bytes in all; the new bytes are zero. Never shrinks.
 
-        BufferError while views or arrays of it are alive. Other processes see the new bytes once they map again.
+        Other processes see the new bytes once they map again.
+
+        Memory of the page file has the size that it was made with.
+
+        Raises:
+            BufferError: Views or arrays of it are alive.
+            ValueError: ``size`` is less than there is, or the segment is read-only or private.
+            NotImplementedError: It is memory of the page file.
+            NoSpace: The storage cannot be reserved.
         """
         new = contract.grown_size(size, len(self))
         if self.readonly or self.private:
@@ -202,7 +241,13 @@ class Segment(_core.View):
         self._map_view(0, new)
 
     def fill(self, parts: Iterable[Buffer]) -> None:
-        """Write buffers one after the other from the start of the segment."""
+        """Write buffers one after the other from the start of the segment.
+
+        Other threads run meanwhile.
+
+        Raises:
+            ValueError: The segment cannot be written to.
+        """
         with memoryview(self) as room:
             offset = 0
             for part in parts:
@@ -213,7 +258,16 @@ class Segment(_core.View):
     def view(
         self, *, readonly: bool = False, private: bool = False, offset: int = 0, length: int | None = None
     ) -> Self:
-        """Map the same memory again: read-only, or private (copy-on-write: changes stay here). Closed on its own."""
+        """Map the same memory again: read-only, or private (copy-on-write: changes stay here). Closed on its own.
+
+        ``offset`` is a multiple of the page size; ``length`` None reaches to the end.
+
+        Raises:
+            ValueError: The range does not lie in the segment, or there is nothing to map again.
+            OSError: This process gets no descriptor or address space for it.
+        Copies:
+            None; of a private view the pages that are written to.
+        """
         offset, length = self._range(offset, length)
         contract.check_view(offset, length, size=len(self))
         return self._map(
@@ -242,7 +296,11 @@ class Segment(_core.View):
             win32.unmap_view(base)
 
     def close(self) -> None:
-        """Unmap; may be called again. BufferError while views or arrays of it are alive."""
+        """Unmap; may be called again.
+
+        Raises:
+            BufferError: Views or arrays of it are alive.
+        """
         if self._file != _NO_FILE and not self.closed and _core.check(self) == "retired":
             self._gone = True  # a ring that somebody has removed
         self._unmap("close()")
@@ -362,10 +420,17 @@ def of_entry(
 
 
 def create(name: str, size: int | str, *, mode: int = 0o600, reserve: bool = True, huge_pages: bool = False) -> Segment:
-    """Make a named segment, zeroed. FileExistsError when the name is taken; NoSpace for no room.
+    """Make a named segment, zeroed. It stays until :func:`unlink`, or until the last process that has it ends.
 
-    It is gone with the last process that has it; :func:`unlink` takes the name away before. ``huge_pages`` are
-    SEC_LARGE_PAGES: PermissionError without the privilege for them.
+    ``size`` is bytes ("8 MiB" or an int). Of ``mode``, 0o600 is what Windows has.
+
+    Waits:
+        Never.
+    Raises:
+        FileExistsError: The name is taken.
+        NoSpace: The memory cannot be reserved.
+        PermissionError: ``huge_pages``, which are SEC_LARGE_PAGES, need a privilege that this user does not have.
+        ValueError: A value is out of range.
     """
     check_mode(mode)
     bytes_ = parse_size(size, what="size")
@@ -390,7 +455,14 @@ def create(name: str, size: int | str, *, mode: int = 0o600, reserve: bool = Tru
 
 
 def attach(name: str, *, readonly: bool = False, private: bool = False) -> Segment:
-    """Map a named segment. FileNotFoundError, PermissionError."""
+    """Map a named segment, all of it.
+
+    Waits:
+        Never.
+    Raises:
+        FileNotFoundError: There is none.
+        PermissionError: It is another user's.
+    """
     try:
         entry = entries.read(entries.path_of(name, _KIND))
         if entry is not None:
@@ -403,7 +475,14 @@ def attach(name: str, *, readonly: bool = False, private: bool = False) -> Segme
 
 
 def unlink(name: str) -> None:
-    """Remove a named segment's name; those who have it mapped keep it. FileNotFoundError."""
+    """Remove a named segment's name. Processes that have it mapped keep it.
+
+    Waits:
+        Never.
+    Raises:
+        FileNotFoundError: There is none.
+        PermissionError: It is another user's to remove.
+    """
     path = entries.path_of(name, _KIND)
     with contextlib.suppress(FileNotFoundError):
         entry = entries.read(path)
@@ -415,9 +494,16 @@ def unlink(name: str) -> None:
 def anonymous(
     size: int | str, *, transferable: bool = False, reserve: bool = True, huge_pages: bool = False
 ) -> Segment:
-    """Memory without a name; with ``transferable`` it can be pickled into other processes of this session.
+    """Make memory without a name; with ``transferable`` it can be pickled into other processes of this session.
 
-    NoSpace when it cannot be reserved; PermissionError when this user may not use large pages.
+    ``size`` is bytes ("8 MiB" or an int).
+
+    Waits:
+        Never.
+    Raises:
+        NoSpace: The memory cannot be reserved.
+        PermissionError: ``huge_pages`` need a privilege that this user does not have.
+        ValueError: ``size`` is out of range.
     """
     bytes_ = parse_size(size, what="size")
     if huge_pages:
@@ -441,9 +527,18 @@ def file(
 ) -> Segment:
     """Map a file (``size=None``: all of it), or with ``create=True`` make a new one of this size.
 
-    ``reserve=False`` makes it sparse. Symbolic links are not followed. FileNotFoundError, FileExistsError, NoSpace,
-    NotReady (an empty file), ValueError (more than the file has: grow() it). A ``draft`` is for places: it goes when it
-    is closed, unless it was renamed.
+    ``reserve=False`` makes it sparse. Symbolic links are not followed. A ``draft`` is for places: it goes when it is
+    closed, unless it was renamed.
+
+    Waits:
+        Never for other processes.
+    Raises:
+        FileNotFoundError: There is no such file or folder.
+        FileExistsError: With ``create``: the file is there already.
+        NoSpace: With ``create``: the storage cannot be reserved.
+        NotReady: The file is empty: its creator has not finished.
+        PermissionError: The system refuses it to this user.
+        ValueError: ``size`` is more than the file has (map those, then grow() it), or a value is out of range.
     """
     check_mode(mode)
     where = check_path(path)

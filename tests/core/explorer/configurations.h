@@ -10,8 +10,10 @@ extern const struct sr_wait FOR_EVER;
 
 /* Weak, because a program may leave files of configurations out. */
 #define WEAK __attribute__((weak))
-extern const struct configuration RINGS[] WEAK, TOPICS[] WEAK, LATESTS[] WEAK, LINES[] WEAK;
-extern const size_t RING_COUNT WEAK, TOPIC_COUNT WEAK, LATEST_COUNT WEAK, LINE_COUNT WEAK;
+extern const struct configuration RINGS[] WEAK, TOPICS[] WEAK, LATESTS[] WEAK, LINES[] WEAK, MODELS[] WEAK,
+    COMINGS[] WEAK;
+extern const size_t RING_COUNT WEAK, TOPIC_COUNT WEAK, LATEST_COUNT WEAK, LINE_COUNT WEAK, MODEL_COUNT WEAK,
+    COMING_COUNT WEAK;
 
 #define C(title, setup, check, count, ...)                                                                             \
     .name = title, .before = setup, .after = check, .threads = count, .thread = {__VA_ARGS__}

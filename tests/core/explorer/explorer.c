@@ -17,7 +17,7 @@
 
 enum { STEPS_MOST = 4096, STACK_BYTES = 65536 };
 
-enum kind { LOAD, STORE, MODIFY, FENCE, PARK, RESUME, UNPARK, KILL, ENDED };
+enum kind { LOAD, STORE, MODIFY, FENCE, PARK, RESUME, UNPARK, KERNEL, KILL, ENDED };
 struct step {
     enum kind kind;
     int location; /* -1: none */
@@ -189,7 +189,7 @@ void explore_data(void *p, bool is_write) {
         memory_data(current, memory_location(p, 64), is_write);
 }
 
-void explore_park(void *p, uint32_t expected) {
+void explore_park(void *p, uint64_t expected) {
     int location = memory_location(p, sizeof(uint32_t));
     stop_before(PARK, location);
     if (memory_bits(location, memory_last(location)) != expected) {
@@ -219,6 +219,31 @@ int explore_unpark(void *p, int count) {
         woken++;
     }
     return woken;
+}
+
+int explore_thread(void) { return running ? current : EXPLORE_THREADS; }
+
+uint64_t explore_kernel(uint64_t *p) {
+    if (!running)
+        return *p;
+    int location = memory_location(p, sizeof *p);
+    stop_before(KERNEL, location);
+    return memory_read(current, location, memory_last(location), ORDER_acquire);
+}
+
+static void kernel_set(int thread, uint64_t *p, uint64_t value) {
+    int location = memory_location(p, sizeof *p);
+    memory_modify(thread, location, value, ORDER_acq_rel);
+    for (int i = 0; i < thread_count; i++)
+        if (threads[i].asleep && threads[i].next.location == location)
+            threads[i].asleep = false;
+}
+
+void explore_kernel_set(uint64_t *p, uint64_t value) {
+    if (running)
+        kernel_set(current, p, value);
+    else
+        *p = value;
 }
 
 /* --- which orders matter --- */
@@ -287,9 +312,28 @@ static void record(int thread, struct step step, int choice) {
     memcpy(trace[traced++].order, order, sizeof trace[0].order);
 }
 
+static uint64_t *dropped; /* what the kernel takes from the dead next */
+
+static void drop_next(void) {
+    uint64_t *words[8];
+    int count = kernel_words_of ? kernel_words_of(0, words, 8) : 0;
+    threads[killer].dead = !count;
+    if (!count)
+        return;
+    dropped = words[choose_value(count)];
+    threads[killer].next = (struct step){KERNEL, memory_location(dropped, sizeof *dropped)};
+}
+
+/* The killer's first step, and those that the kernel does after it. */
 static void kill_victim(void) {
-    threads[0].dead = threads[killer].dead = true;
-    memory_death(killer, 0, memory_location(configuration->alive, sizeof *configuration->alive));
+    if (!threads[0].dead) {
+        threads[0].dead = true;
+        memory_death(killer, 0, memory_location(configuration->alive, sizeof *configuration->alive));
+    } else {
+        current = killer;
+        kernel_let_go(0, dropped);
+    }
+    drop_next();
 }
 
 static void begin(void) {

@@ -1,27 +1,30 @@
 /* main.c - runs one configuration, and does what the platform would do.
- * usage: configurations NAME [LIMIT]; prints executions, pruned, steps, and what failed or "-". Without a name it lists
- * them. */
+ * usage: configurations NAME [LIMIT [SECONDS]]; prints executions, pruned, steps, and what failed or "-". Without a name it
+ * lists them. SECONDS of the processor are the most that it takes: what was broken may go round in circles. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "configurations.h"
 #include "os/semaphore.h"
 
 _Alignas(4096) unsigned char segment[SR_PAGE * 12];
 
-int64_t sr_os_monotonic_ns(void) { return 0; }
+/* Weak: a program with a kernel that has locks (kernel.c) has its own. */
+WEAK int64_t sr_os_monotonic_ns(void) { return 0; }
 int64_t sr_os_realtime_ns(void) { return 0; }
+uint32_t sr_os_process_id(void) { return 1; }
 unsigned sr_os_processors(void) { return 2; }
 void sr_os_yield(void) {}
-void sr_os_sleep_ns(int64_t duration_ns) { (void)duration_ns; }
+WEAK void sr_os_sleep_ns(int64_t duration_ns) { (void)duration_ns; }
 int sr_os_unpark(sr_atomic_u32 *word, int count) { return explore_unpark(word, count); }
 enum sr_os_wakeup sr_os_park(sr_atomic_u32 *word, uint32_t expected, int64_t timeout_ns) {
     (void)timeout_ns;
     explore_park(word, expected);
     return SR_OS_WOKEN;
 }
-int sr_reap_in_turn(struct sr_endpoint *self, int64_t interval_ns) { return self == NULL && interval_ns; }
-struct sr_peers sr_peers_of(const struct sr_endpoint *self, uint32_t role) {
+WEAK int sr_reap_in_turn(struct sr_endpoint *self, int64_t interval_ns) { return self == NULL && interval_ns; }
+WEAK struct sr_peers sr_peers_of(const struct sr_endpoint *self, uint32_t role) {
     return (struct sr_peers){.alive = self != NULL && role};
 }
 bool sr_os_semaphore_try_wait(void *semaphore) {
@@ -47,9 +50,13 @@ static bool run(const struct configuration *one, uint64_t limit) {
 }
 
 int main(int argc, char **argv) {
-    const struct configuration *files[] = {RINGS, TOPICS, LATESTS, LINES};
-    const size_t *counts[] = {&RING_COUNT, &TOPIC_COUNT, &LATEST_COUNT, &LINE_COUNT};
-    for (int file = 0; file < 4; file++)
+    if (argc > 3) {
+        const rlim_t seconds = strtoull(argv[3], NULL, 10);
+        setrlimit(RLIMIT_CPU, &(struct rlimit){seconds, seconds + 1});
+    }
+    const struct configuration *files[] = {RINGS, TOPICS, LATESTS, LINES, MODELS, COMINGS};
+    const size_t *counts[] = {&RING_COUNT, &TOPIC_COUNT, &LATEST_COUNT, &LINE_COUNT, &MODEL_COUNT, &COMING_COUNT};
+    for (int file = 0; file < 6; file++)
         for (size_t i = 0; counts[file] && i < *counts[file]; i++) {
             if (argc < 2)
                 printf("%s\n", files[file][i].name);
