@@ -19,6 +19,7 @@ BINDING = PACKAGE / "binding"  # the only files with Python.h
 # A unit (a module or a package in shmring/, or one of the rooms of a house) may import units of lower rank, and itself.
 RANK = {
     "errors": 0,
+    "binding": 0,  # the script that makes a header of the docstrings
     "generic": 0,
     "_core": 1,
     "codecs": 1,  # beside: objects to bytes, never sees a mapping

@@ -14,9 +14,9 @@ Growing and shrinking is the core's (core/os/memory.h); here is how it begins, a
 import sys
 
 if sys.platform == "win32":
-    from shmring.segment.windows.mapping import growing as here
+    from shmring.segment.windows import growing as here
 else:
-    from shmring.segment.posix.mapping import growing as here
+    from shmring.segment.posix import growing as here
 
 unnamed = here.unnamed
 reserve = here.reserve

@@ -21,7 +21,7 @@ import pytest
 
 import shmring
 from shmring import _core, segment
-from shmring.segment.windows.mapping import entries, mapping, win32
+from shmring.segment.windows import entries, mapping, win32
 from tests.conftest import file_of
 from tests.ring.spawned import interpreter
 

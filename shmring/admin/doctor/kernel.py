@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from shmring.admin.doctor.finding import Finding
 from shmring.segment import anonymous, descriptors
 from shmring.segment.names import SHARED_MEMORY
-from shmring.segment.posix.mapping import locks, refusals
+from shmring.segment.posix import locks, refusals
 
 assert sys.platform == "linux"
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from shmring.admin.doctor.finding import Finding
 from shmring.segment import descriptors
 from shmring.segment.names import SHARED_MEMORY
-from shmring.segment.posix.mapping import groups, limits, refusals, reserve
+from shmring.segment.posix import groups, limits, refusals, reserve
 from shmring.segment.sizes import show_size
 
 assert sys.platform == "linux"

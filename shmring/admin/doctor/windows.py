@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from shmring.admin.doctor.finding import Finding
 from shmring.segment.sizes import show_size
-from shmring.segment.windows.mapping import entries, win32
+from shmring.segment.windows import entries, win32
 
 assert sys.platform == "win32"
 

@@ -15,7 +15,7 @@ from shmring.errors import Corrupt, LayoutMismatch, NotThere
 from shmring.names.places.place import Place, Status
 from shmring.segment import descriptors
 from shmring.segment.names import SHARED_MEMORY, check_name
-from shmring.segment.posix.mapping import locks, mapping, refusals
+from shmring.segment.posix import locks, mapping, refusals
 
 assert sys.platform == "linux"
 

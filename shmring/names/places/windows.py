@@ -18,7 +18,7 @@ from typing import Any
 from shmring import _core
 from shmring.errors import Corrupt, NotThere
 from shmring.names.places.place import Place, Status
-from shmring.segment.windows.mapping import entries, mapping, win32
+from shmring.segment.windows import entries, mapping, win32
 
 assert sys.platform == "win32"
 

@@ -21,7 +21,7 @@ import posix_ipc
 from shmring.errors import NotThere
 from shmring.names.semaphores.naming import names
 from shmring.segment.names import SHARED_MEMORY
-from shmring.segment.posix.mapping import mapping, refusals
+from shmring.segment.posix import mapping, refusals
 
 assert sys.platform != "win32"
 

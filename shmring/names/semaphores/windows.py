@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from shmring.names.semaphores.naming import names
-from shmring.segment.windows.mapping import win32
+from shmring.segment.windows import win32
 
 assert sys.platform == "win32"
 

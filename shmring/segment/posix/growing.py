@@ -7,8 +7,8 @@ import sys
 
 from shmring.errors import NoSpace
 from shmring.segment.names import SHARED_MEMORY
-from shmring.segment.posix.mapping import mapping
-from shmring.segment.posix.mapping import reserve as storage
+from shmring.segment.posix import mapping
+from shmring.segment.posix import reserve as storage
 
 assert sys.platform != "win32"
 

@@ -21,8 +21,8 @@ from shmring.errors import Corrupt, NoSpace, NotReady, NotThere, ShmringError
 from shmring.segment import contract, descriptors
 from shmring.segment.descriptors import shortage_explained
 from shmring.segment.names import SHARED_MEMORY, check_name, check_path, os_name
-from shmring.segment.posix.mapping import limits, refusals, shared_memory, transfer
-from shmring.segment.posix.mapping import reserve as storage
+from shmring.segment.posix import limits, refusals, shared_memory, transfer
+from shmring.segment.posix import reserve as storage
 from shmring.segment.sizes import parse_size
 
 if TYPE_CHECKING:

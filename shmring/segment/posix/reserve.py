@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from shmring.errors import Limit, NoSpace
-from shmring.segment.posix.mapping import groups, limits
+from shmring.segment.posix import groups, limits
 
 assert sys.platform != "win32"
 

@@ -8,7 +8,7 @@ import sys
 
 from shmring.errors import NotThere
 from shmring.segment.names import SHARED_MEMORY
-from shmring.segment.posix.mapping import refusals
+from shmring.segment.posix import refusals
 
 assert sys.platform != "win32"
 

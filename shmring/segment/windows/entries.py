@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from shmring.segment.names import check_name
-from shmring.segment.windows.mapping import win32
+from shmring.segment.windows import win32
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -19,7 +19,7 @@ from typing import Any
 
 from shmring.errors import NoSpace
 from shmring.segment.machine import check_machine, machine
-from shmring.segment.windows.mapping import entries, mapping, win32
+from shmring.segment.windows import entries, mapping, win32
 
 assert sys.platform == "win32"
 

@@ -27,7 +27,7 @@ from shmring.segment import contract, inheritance
 from shmring.segment.machine import check_machine, machine
 from shmring.segment.names import check_path
 from shmring.segment.sizes import parse_size
-from shmring.segment.windows.mapping import entries, win32
+from shmring.segment.windows import entries, win32
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
