@@ -4,7 +4,7 @@ Layers, each importing only what stands to its left (tests/test_layering.py hold
 
     errors, generic <- _core <- segment <- names.semaphores, names.places, aio <- names.registry <- admin.inspection
         <- workers <- pipeline <- demo, bench <- cli
-    names.registry, codecs <- attachment <- ring, topic, latest
+    names.registry, codecs <- options <- attachment <- ring, topic, latest
     ring <- queues, workers
     queues <- admin.leftovers <- admin.doctor
 
@@ -17,6 +17,7 @@ Layers, each importing only what stands to its left (tests/test_layering.py hold
 ``names``     ``registry``: create, attach, unlink; ``places``: what a name stands for on this platform;
               ``semaphores``: the three of a ring of that kind
 ``aio``       ``waiting`` in an event loop; ``parking`` is where its tasks sleep
+``options``   what a user asks for with keywords, checked
 ``attachment`` what all that a user holds has in common: making, finding, leaving, travelling
 ``ring``, ``topic``, ``latest`` what a user holds
 ``queues``    rings linked to queues of objects, with multiprocessing's calls

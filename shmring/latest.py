@@ -6,7 +6,7 @@ import dataclasses
 import os
 from typing import ClassVar, Literal, Self
 
-from shmring import _core, attachment, codecs
+from shmring import _core, codecs, options
 from shmring.aio.waiting import AsyncLatest
 from shmring.attachment import Attachment
 from shmring.generic import Message
@@ -40,7 +40,7 @@ class LatestStats:
 
 def _wish(size: int | str, mode: int, persist: bool, codec: str | codecs.Codec | None, anonymous: bool = False) -> Wish:
     found = codecs.find(codec)
-    return attachment.wish("latest", size, mode=mode, persist=persist, codec=found, anonymous=anonymous, what="size")
+    return options.wish("latest", size, mode=mode, persist=persist, codec=found, anonymous=anonymous, what="size")
 
 
 class Latest(Attachment[Message], AsyncLatest[Message], _core.Latest[Message]):
@@ -101,7 +101,7 @@ class Latest(Attachment[Message], AsyncLatest[Message], _core.Latest[Message]):
             ValueError: A value is out of range; the message says which values are allowed.
             ModuleNotFoundError: The codec's package is not installed.
         """
-        how = attachment.manner(on_dead_peer, spin, codec=codec)
+        how = options.manner(on_dead_peer, spin, codec=codec)
         place = cls._where(name, path)
         return cls._create(_wish(size, mode, persist, codec, anonymous=place is None), place, how)
 
@@ -130,7 +130,7 @@ class Latest(Attachment[Message], AsyncLatest[Message], _core.Latest[Message]):
             PermissionError: It belongs to another user.
             ValueError: A value is out of range.
         """
-        how = attachment.manner(on_dead_peer, spin, owner, codec)
+        how = options.manner(on_dead_peer, spin, owner, codec)
         return cls._attach(registry.place_of(name, path, cls._noun), timeout, how)
 
     @classmethod
@@ -162,7 +162,7 @@ class Latest(Attachment[Message], AsyncLatest[Message], _core.Latest[Message]):
             PermissionError: It belongs to another user.
             ValueError: A value is out of range.
         """
-        how = attachment.manner(on_dead_peer, spin, owner, codec)
+        how = options.manner(on_dead_peer, spin, owner, codec)
         asked = _wish(DEFAULT_SIZE if size is None else size, mode, persist, codec)
         return cls._open(asked, registry.place_of(name, path, cls._noun), how, {"size": size is not None})
 

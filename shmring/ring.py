@@ -9,13 +9,14 @@ import weakref
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self
 
-from shmring import _core, attachment, codecs
+from shmring import _core, codecs, options
 from shmring.aio.waiting import AsyncLease, AsyncRing
-from shmring.attachment import Attachment, Manner
+from shmring.attachment import Attachment
 from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
 from shmring.errors import DecodeError, LayoutMismatch
 from shmring.generic import Message
 from shmring.names import registry
+from shmring.options import Manner
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -77,7 +78,7 @@ def _wish(
         if isinstance(slots, bool) or not 1 <= count <= SLOTS_LIMIT:
             raise ValueError(f"slots is {slots!r}; it is 1 to {SLOTS_LIMIT} messages, or None for as many as fit")
     found = codecs.find(codec)
-    return attachment.wish(kind, capacity, slots=count, mode=mode, persist=persist, codec=found, anonymous=anonymous)
+    return options.wish(kind, capacity, slots=count, mode=mode, persist=persist, codec=found, anonymous=anonymous)
 
 
 class Ring(Attachment[Message], AsyncRing[Message], _core.Ring[Message]):
@@ -153,7 +154,7 @@ class Ring(Attachment[Message], AsyncRing[Message], _core.Ring[Message]):
             ValueError: A value is out of range; the message says which values are allowed.
             ModuleNotFoundError: The codec's package is not installed.
         """
-        how = attachment.manner(on_dead_peer, spin, codec=codec)
+        how = options.manner(on_dead_peer, spin, codec=codec)
         place = cls._where(name, path)
         return cls._create(_wish(kind, capacity, slots, mode, persist, codec, anonymous=place is None), place, how)
 
@@ -190,7 +191,7 @@ class Ring(Attachment[Message], AsyncRing[Message], _core.Ring[Message]):
         When a peer dies:
             What a process that was killed while it made the ring has left is no ring, and passed over.
         """
-        how = attachment.manner(on_dead_peer, spin, owner, codec)
+        how = options.manner(on_dead_peer, spin, owner, codec)
         return cls._attach(registry.place_of(name, path), timeout, how)
 
     @classmethod
@@ -225,7 +226,7 @@ class Ring(Attachment[Message], AsyncRing[Message], _core.Ring[Message]):
             PermissionError: It belongs to another user.
             ValueError: A value is out of range.
         """
-        how = attachment.manner(on_dead_peer, spin, owner, codec)
+        how = options.manner(on_dead_peer, spin, owner, codec)
         asked = _wish(kind or "mpmc", DEFAULT_CAPACITY if capacity is None else capacity, slots, mode, persist, codec)
         given = {"capacity": capacity is not None, "kind": kind is not None, "slots": slots is not None}
         return cls._open(asked, registry.place_of(name, path), how, given)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, Self
 
-from shmring import _core, attachment, codecs
+from shmring import _core, codecs, options
 from shmring.aio.waiting import AsyncSubscription, AsyncTopic
 from shmring.attachment import Attachment
 from shmring.errors import DecodeError
@@ -87,7 +87,7 @@ def _wish(
         raise ValueError(f"overflow is {overflow!r}; it is 'block' (publishers wait) or 'overwrite' (the oldest goes)")
     found = codecs.find(codec)
     overwrite = overflow == "overwrite"
-    return attachment.wish(
+    return options.wish(
         "topic", capacity, mode=mode, persist=persist, codec=found, anonymous=anonymous, overwrite=overwrite
     )
 
@@ -156,7 +156,7 @@ class Topic(Attachment[Message], AsyncTopic[Message], _core.Topic[Message]):
             ValueError: A value is out of range; the message says which values are allowed.
             ModuleNotFoundError: The codec's package is not installed.
         """
-        how = attachment.manner(on_dead_peer, spin, codec=codec)
+        how = options.manner(on_dead_peer, spin, codec=codec)
         place = cls._where(name, path)
         return cls._create(_wish(capacity, overflow, mode, persist, codec, anonymous=place is None), place, how)
 
@@ -185,7 +185,7 @@ class Topic(Attachment[Message], AsyncTopic[Message], _core.Topic[Message]):
             PermissionError: It belongs to another user.
             ValueError: A value is out of range.
         """
-        how = attachment.manner(on_dead_peer, spin, owner, codec)
+        how = options.manner(on_dead_peer, spin, owner, codec)
         return cls._attach(registry.place_of(name, path, cls._noun), timeout, how)
 
     @classmethod
@@ -218,7 +218,7 @@ class Topic(Attachment[Message], AsyncTopic[Message], _core.Topic[Message]):
             PermissionError: It belongs to another user.
             ValueError: A value is out of range.
         """
-        how = attachment.manner(on_dead_peer, spin, owner, codec)
+        how = options.manner(on_dead_peer, spin, owner, codec)
         asked = _wish(DEFAULT_CAPACITY if capacity is None else capacity, overflow or "block", mode, persist, codec)
         given = {"capacity": capacity is not None, "overflow": overflow is not None}
         return cls._open(asked, registry.place_of(name, path, cls._noun), how, given)

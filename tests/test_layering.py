@@ -33,22 +33,23 @@ RANK = {
     "ending": 2,  # of the process
     "handles": 3,  # on their way to other processes
     "names.registry": 4,
-    "attachment": 5,
+    "options": 5,
+    "attachment": 6,
     "admin.inspection": 5,
-    "ring": 6,
-    "topic": 6,
-    "latest": 6,
-    "queues": 7,
-    "admin.leftovers": 8,
-    "workers": 8,
-    "admin.doctor": 9,
-    "pipeline": 9,
-    "shmring": 10,  # __init__.py, the public names; from here on up only those are used
-    "demo": 11,
-    "bench": 11,
-    "bridge": 11,
-    "cli": 12,
-    "__main__": 13,
+    "ring": 7,
+    "topic": 7,
+    "latest": 7,
+    "queues": 8,
+    "admin.leftovers": 9,
+    "workers": 9,
+    "admin.doctor": 10,
+    "pipeline": 10,
+    "shmring": 11,  # __init__.py, the public names; from here on up only those are used
+    "demo": 12,
+    "bench": 12,
+    "bridge": 12,
+    "cli": 13,
+    "__main__": 14,
 }
 HOUSES = {"names", "aio", "admin"}  # folders whose rooms are units of their own
 PUBLIC_SUBMODULES = {"segment", "codecs"}

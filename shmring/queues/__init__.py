@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from shmring import _core, segment
 from shmring._core import NOTHING
-from shmring.attachment import CAPACITY_LIMIT, Manner
 from shmring.diagnosis import diagnose
 from shmring.errors import Closed, DecodeError, NotThere, PeerDied, ShmringError
 from shmring.generic import Message
 from shmring.handles import Luggage
 from shmring.names import registry
 from shmring.names.places import Place
+from shmring.options import CAPACITY_LIMIT, Manner
 from shmring.queues.asynchronous import AsyncQueueMethods, TasksSide
 from shmring.queues.chain import Chain
 from shmring.queues.objects import QueueCodec

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shmring import _core, codecs, segment
-from shmring.attachment import Attachment, Manner
+from shmring.attachment import Attachment
 from shmring.diagnosis import title
 from shmring.errors import Closed, Empty, Full, NoSpace, ShutDown
+from shmring.options import Manner
 from shmring.queues.control import Control
 from shmring.segment import growing
 
