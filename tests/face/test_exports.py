@@ -57,7 +57,7 @@ CALLS = {
     "JoinableQueue('jobs')": "shmring.JoinableQueue(name=...)",
     "Ring.create().put({})": 'to put objects, make it with codec="pickle"',
     "Topic.create().publish('x')": 'encode text first: text.encode(); or to put objects, make it with codec="pickle"',
-    "Pipeline().source([1]).stage(abs, wokers=2)": "wokers",
+    "Pipeline().source([1]).stage(abs, worcers=2)": "worcers",
     "Latest.create().set(b'x', timeout=1)": "timeout",
 }
 
@@ -135,7 +135,7 @@ WRONG = [
     "pool.submit(parse, 5)",
     "pool.submit(parse)",
     "shmring.Pipeline().source([5]).stage(parse)",
-    "pipeline.stage(abs, wokers=2)",
+    "pipeline.stage(abs, worcers=2)",
     "pipeline.stage(abs, initializer=parse, initargs=(5,))",
     "shmring.Ring('typed')",
 ]
