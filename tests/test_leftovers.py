@@ -61,6 +61,20 @@ def reported(name: str, **options: bool) -> list[shmring.Leftover]:
     return [each for each in shmring.clean(**options) if each.name == name]
 
 
+@pytest.mark.skipif(WINDOWS, reason="writes into the file behind the name")
+def test_a_damaged_ring_is_told_of_and_goes_by_force_whatever_its_name_says(name: str) -> None:
+    alive = f"{name}-is-alive"
+    shmring.Ring.create(alive, persist=True).close()
+    file_of(alive).write_bytes(b"no ring".ljust(4096))
+    (kept,) = reported(alive)
+    assert not kept.removed
+    assert "no usable ring" in kept.reason
+    assert str(file_of(alive)) in kept.reason
+    assert [each.removed for each in reported(alive, force=True, dry_run=True)] == [True]
+    assert [each.removed for each in reported(alive, force=True)] == [True]
+    assert not file_of(alive).exists()
+
+
 @pytest.mark.parametrize("kind", ["spsc", "mpmc", "semaphore"])
 def test_a_dead_empty_ring_is_removed_with_all_of_it(kind: str, name: str, littered) -> None:
     process, identity = littered(kind, name, 0)

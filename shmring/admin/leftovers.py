@@ -39,12 +39,12 @@ def _ring(place: places.Place, force: bool, dry_run: bool) -> Leftover | None:
     kept = registry.reclaim(place, only_look=dry_run)
     if kept is None:
         return Leftover(name, "ring", True, "nobody is attached, and nothing is undelivered")
-    if "alive" in kept:  # somebody has come meanwhile
+    if kept.is_in_use:  # somebody has come meanwhile
         return None
     if force:
-        in_the_way = None if dry_run else registry.remove_by_force(place)
-        return None if in_the_way else Leftover(name, "ring", True, f"by force, though {kept}")
-    return Leftover(name, "ring", False, kept)
+        gone = dry_run or registry.remove_by_force(place)
+        return Leftover(name, "ring", True, f"by force, though {kept}") if gone else None
+    return Leftover(name, "ring", False, str(kept))
 
 
 def _rings(force: bool, dry_run: bool) -> Iterator[Leftover]:

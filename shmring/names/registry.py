@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import enum
 import errno
 import os
 import pathlib
@@ -26,10 +27,40 @@ from shmring.segment import growing
 from shmring.segment.descriptors import shortage_explained
 from shmring.segment.names import check_path, printable
 
-CLAIMED = "a process that was forked or sent it is alive, and may yet attach"
 FLAG_PERSIST, FLAG_NAMED, FLAG_OVERWRITE, FLAG_QUEUE = 1, 2, 4, 8
 
 T = TypeVar("T")
+
+
+class Reason(enum.Enum):
+    """Why a ring is kept; in words once a person is told, which have what Kept says."""
+
+    ATTACHED = "{count} attachment(s) are alive"
+    CLAIMED = "a process that was forked or sent it is alive, and may yet attach"
+    UNDELIVERED = "it holds {count} undelivered message(s)"
+    PERSISTENT = "it is persistent"
+    OF_ANOTHER_USER = "it belongs to user {detail}, who alone, or root, may remove it (`shmring clean`, `shmring rm`)"
+    UNUSABLE = "what is there is no usable ring ({detail}); remove {path} if it is yours"
+    DAMAGED = "what is there is a damaged ring; remove {path} if it is yours"
+    HELD_UP = "{detail}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """A ring that may not be removed, and why."""
+
+    reason: Reason
+    count: int = 0
+    detail: str = ""
+    path: str = ""
+
+    @property
+    def is_in_use(self) -> bool:
+        """By a living process: then it is not removed by force either."""
+        return self.reason in (Reason.ATTACHED, Reason.CLAIMED)
+
+    def __str__(self) -> str:
+        return self.reason.value.format(count=self.count, detail=self.detail, path=self.path)
 
 
 def place_of(name: str | None, path: str | os.PathLike[str] | None, noun: str = "ring") -> Place:
@@ -107,10 +138,10 @@ def publish(memory: segment.Segment, place: Place) -> None:
             places.give_name(memory, place)
             return
         except FileExistsError:
-            reason = reclaim(place)
-            if reason is not None:
+            kept = reclaim(place)
+            if kept is not None:
                 raise FileExistsError(
-                    errno.EEXIST, f"{place.title} exists: {reason}; attach it, use open, or unlink it first"
+                    errno.EEXIST, f"{place.title} exists: {kept}; attach it, use open, or unlink it first"
                 ) from None
 
 
@@ -157,29 +188,29 @@ def _lifecycle(memory: segment.Segment, place: Place | None) -> Iterator[int]:
         _core.locks_close(locks)
 
 
-def remove_by_force(place: Place) -> str | None:
-    """Remove whatever is nobody's: persistent, with messages in it, damaged. None when gone, else who is in the way."""
+def remove_by_force(place: Place) -> bool:
+    """Remove whatever is nobody's: persistent, with messages in it, damaged. False when somebody is in the way."""
     try:
         memory = open_segment(place)
     except NotThere:
-        return None
+        return True
     except (NotReady, Corrupt):  # empty, or an entry that leads to less than it says
         with contextlib.suppress(NotThere):
             places.remove_anything(place)
-        return None
+        return True
     with memory:
         if is_held(memory):
-            return "it is in use"
+            return False
         try:
             if _core.check(memory) in ("ready", "retired"):
                 unlink_mapped(memory, place)
             else:
                 remove_name(memory, place)
         except NotThere:
-            return None
-        except _StandsStill as error:
-            return str(error)
-    return None
+            return True
+        except _StandsStill:
+            return False
+    return True
 
 
 def hold_semaphores(memory: segment.Segment, place: Place | None, identity: int) -> semaphores.Hold:
@@ -231,7 +262,7 @@ def unlink_mapped(memory: segment.Segment, place: Place, is_needed: Callable[[],
         semaphores.remove(kind, identity)
 
 
-def reclaim(place: Place, *, only_look: bool = False) -> str | None:
+def reclaim(place: Place, *, only_look: bool = False) -> Kept | None:
     """Remove a ring that is nobody's: no living attachment, nothing undelivered, not persistent.
 
     None when the place is free now (with ``only_look``: could be), else why it is not.
@@ -240,7 +271,7 @@ def reclaim(place: Place, *, only_look: bool = False) -> str | None:
         with mapped(place) as memory:
             state = _core.check(memory)
             if state not in ("ready", "retired"):
-                return f"what is there is no usable ring ({state}); remove {place.path} if it is yours"
+                return Kept(Reason.UNUSABLE, detail=state, path=str(place.path))
             with _lifecycle(memory, place) as locks:
                 if not still_there(memory, place):
                     return None
@@ -254,21 +285,20 @@ def reclaim(place: Place, *, only_look: bool = False) -> str | None:
     except NotThere:
         return None
     except _StandsStill as error:
-        return str(error)
+        return Kept(Reason.HELD_UP, detail=str(error))
     except NotReady:
-        return f"what is there is no usable ring (incomplete); remove {place.path} if it is yours"
+        return Kept(Reason.UNUSABLE, detail="incomplete", path=str(place.path))
     except Corrupt:
-        return f"what is there is a damaged ring; remove {place.path} if it is yours"
+        return Kept(Reason.DAMAGED, path=str(place.path))
 
 
-def _whose_to_remove(memory: segment.Segment, place: Place) -> str | None:
+def _whose_to_remove(memory: segment.Segment, place: Place) -> Kept | None:
     """Whose right it is to remove it, when it is not this user's; None when it is. It is not retired then, or its name
     would stand in the way.
     """
     if places.may_remove(memory, place):
         return None
-    owner = places.user_name(places.owner_of(memory))
-    return f"it belongs to user {owner}, who alone, or root, may remove it (`shmring clean`, `shmring rm`)"
+    return Kept(Reason.OF_ANOTHER_USER, detail=places.user_name(places.owner_of(memory)))
 
 
 def settle(memory: segment.Segment, place: Place) -> None:
@@ -286,18 +316,18 @@ def keep_at_end(memory: segment.Segment, place: Place) -> None:
             keep(memory, place, at_end=True)
 
 
-def _why_kept(memory: segment.Segment, locks: int) -> str | None:
+def _why_kept(memory: segment.Segment, locks: int) -> Kept | None:
     """Why a ring may not be removed; None when it may. Under its lifecycle lock."""
     if _core.check(memory) == "retired":  # whoever removed it was killed before its name was gone
         return None
     living, claimed, undelivered = _core.count_living(memory, locks, growing.file(memory))
     if living:
-        return f"{living} attachment(s) are alive"
+        return Kept(Reason.ATTACHED, living)
     if claimed:
-        return CLAIMED
+        return Kept(Reason.CLAIMED)
     if undelivered:
-        return f"it holds {undelivered} undelivered message(s)"
-    return "it is persistent" if _core.describe(memory)[3] & FLAG_PERSIST else None
+        return Kept(Reason.UNDELIVERED, undelivered)
+    return Kept(Reason.PERSISTENT) if _core.describe(memory)[3] & FLAG_PERSIST else None
 
 
 def attach(place: Place, timeout: float | None, owner: int | None, on: Callable[[segment.Segment], T]) -> T:
