@@ -98,7 +98,7 @@ class Segment(mmap.mmap):
     def _map(
         cls,
         fd: int,
-        size: int,
+        size: int | None,
         *,
         name: str | None = None,
         path: str | None = None,
@@ -106,29 +106,33 @@ class Segment(mmap.mmap):
         private: bool = False,
         huge: bool = False,
         offset: int = 0,
-        too_short: type[ShmringError] = Corrupt,
     ) -> Self:
         """Map a descriptor (-1: anonymous memory), which the segment then owns; it is closed on failure too.
 
-        ``too_short`` is raised where the file has been shortened meanwhile.
+        ``size`` None is all of the file, asked for once: a queue's grows and shrinks. NotReady for an empty one.
         """
         what = _title(name, path)
         try:
             if fd < 0:
+                assert size is not None
                 flags = mmap.MAP_ANONYMOUS | (mmap.MAP_PRIVATE if private else mmap.MAP_SHARED)
                 self = cls(-1, size, flags | (_MAP_HUGETLB if huge else 0), _protection(readonly))
                 self._descriptor = None
             else:
                 descriptor = descriptors.Descriptor(fd)
-                if os.fstat(fd).st_size < offset + size:  # all was in range just now
-                    raise too_short(f"{what} was truncated by somebody else")
+                there = os.fstat(fd).st_size
+                size = there - offset if size is None else size
+                if not there:
+                    raise NotReady(f"{what} is empty; whoever creates it has not finished")
+                if there < offset + size:  # all was in range just now
+                    raise Corrupt(f"{what} was truncated by somebody else")
                 self = map_file(cls, fd, size, offset=offset, readonly=readonly, private=private)
                 self._descriptor = descriptor
         except BaseException as error:
             if fd >= 0:
                 os.close(fd)
             if isinstance(error, OSError) and not isinstance(error, ShmringError) and not huge:
-                raise limits.mapping_refused(error, size, what) from None
+                raise limits.mapping_refused(error, size or 0, what) from None
             raise
         self.name, self.path, self.readonly, self.private, self.huge = name, path, readonly, private, huge
         return self
@@ -429,11 +433,7 @@ def attach(name: str, *, readonly: bool = False, private: bool = False) -> Segme
 def attach_named(full: str, *, name: str, readonly: bool = False, private: bool = False) -> Segment:
     """The same by the operating system's name; for registry.py."""
     fd = shared_memory.open(full, name, readonly=readonly or private)
-    size = os.fstat(fd).st_size
-    if not size:
-        os.close(fd)
-        raise NotReady(f"shared memory {name!r} has no size yet; its creator has not finished")
-    return Segment._map(fd, size, name=name, readonly=readonly, private=private, too_short=NotReady)
+    return Segment._map(fd, None, name=name, readonly=readonly, private=private)
 
 
 @shortage_explained()
@@ -572,12 +572,9 @@ def file(
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 raise ValueError(f"{where} is not a regular file, so it cannot be mapped")
-            if not status.st_size:
-                raise NotReady(f"{where} is empty; whoever creates it has not finished")
-            if wanted is not None and wanted > status.st_size:
+            if wanted is not None and wanted > status.st_size > 0:
                 raise ValueError(f"size is {wanted}; {where} has {status.st_size} bytes: map those, then grow()")
-        size = wanted or status.st_size
-        return Segment._map(fd, size, path=where, readonly=readonly, private=private, too_short=NotReady)
+        return Segment._map(fd, wanted, path=where, readonly=readonly, private=private)
     except BaseException:
         if create:
             with contextlib.suppress(FileNotFoundError):
