@@ -21,7 +21,8 @@ class AttachmentInfo:
     """One process's attachment to a ring; in :attr:`RingInfo.attachments`.
 
     ``role`` is "producer", "consumer", "both" or "none". ``alive`` is None if that cannot be told. ``attached`` and
-    ``last_active`` are seconds since the epoch. ``slot`` is its place among 256, ``epoch`` counts the uses of that place.
+    ``last_active`` are seconds since the epoch. ``slot`` is its place among 256, ``epoch`` counts the uses of that
+    place.
 
     >>> with shmring.Ring.create("docs-attachment") as ring:
     ...     [mine] = shmring.inspect("docs-attachment").attachments
