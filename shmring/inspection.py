@@ -53,6 +53,7 @@ class RingInfo:
     >>> with shmring.Ring.create("docs-inspect") as ring:
     ...     ring.put(b"hello")
     ...     info = shmring.inspect("docs-inspect")
+    ...     message = ring.get()
     >>> info.kind, info.messages, info.state, [each.role for each in info.attachments]
     ('mpmc', 1, 'ready', ['producer'])
     """
