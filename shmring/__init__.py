@@ -2,27 +2,26 @@
 
 Layers, each importing only what stands to its left (tests/test_layering.py holds them to it)::
 
-    errors, generic <- _core <- segment <- semaphores, places, asynchronous <- registry <- inspection
+    errors, generic <- _core <- segment <- names.semaphores, names.places, aio <- names.registry <- admin.inspection
         <- workers <- pipeline <- demo, bench <- cli
-    registry, codecs <- attachment <- ring, topic, latest
+    names.registry, codecs <- attachment <- ring, topic, latest
     ring <- queues, workers
-    queues <- leftovers <- doctor
+    queues <- admin.leftovers <- admin.doctor
 
 ``errors``    the exception tree; imports nothing of ours
 ``generic``   the type parameter of rings, queues, topics and latest values
-``_core``     the C11 core: rings, waiting, liveness, repair (core/LAYOUT.md is its specification)
+``_core``     the C11 core: rings, waiting, liveness, repair (core/LAYOUT.md is its specification); its calls from
+              Python are in binding/
 ``codecs``    objects to the bytes of a record and back; knows neither rings nor memory
 ``segment``   mapping memory: named, anonymous, file-backed; where platforms differ
-``semaphores`` the three semaphores of a ring of that kind
-``places``    what a name stands for on this platform
-``asynchronous`` waiting in an event loop; ``parking`` is where its tasks sleep
-``registry``  names: create, attach, unlink
+``names``     ``registry``: create, attach, unlink; ``places``: what a name stands for on this platform;
+              ``semaphores``: the three of a ring of that kind
+``aio``       ``waiting`` in an event loop; ``parking`` is where its tasks sleep
 ``attachment`` what all that a user holds has in common: making, finding, leaving, travelling
 ``ring``, ``topic``, ``latest`` what a user holds
 ``queues``    rings linked to queues of objects, with multiprocessing's calls
-``inspection`` what a ring looks like from outside: inspect, list
-``leftovers`` what the killed left behind: clean
-``doctor``    whether this machine is fit for rings
+``admin``     ``inspection``: what a ring looks like from outside (inspect, list); ``leftovers``: what the killed left
+              behind (clean); ``doctor``: whether this machine is fit for rings
 ``bench``     how fast it all is; its sources are bench/ in the repository
 ``workers``   ProcessPoolExecutor: worker processes, tasks and results through rings
 ``pipeline``  Pipeline: stages of workers
@@ -40,7 +39,9 @@ import importlib as _importlib
 from typing import TYPE_CHECKING, Any
 
 from shmring import codecs, segment
-from shmring.doctor import Finding, examine
+from shmring.admin.doctor import Finding, examine
+from shmring.admin.inspection import AttachmentInfo, RingInfo, inspect, list_rings
+from shmring.admin.leftovers import Leftover, clean
 from shmring.errors import (
     Busy,
     Closed,
@@ -59,11 +60,9 @@ from shmring.errors import (
     ShutDown,
     StageError,
 )
-from shmring.inspection import AttachmentInfo, RingInfo, inspect, list_rings
 from shmring.latest import Latest, LatestStats
-from shmring.leftovers import Leftover, clean
+from shmring.names.registry import get_include, unlink
 from shmring.queues import JoinableQueue, Queue, SimpleQueue
-from shmring.registry import get_include, unlink
 from shmring.ring import Consumer, Producer, Ring, RingStats
 from shmring.topic import SubscriberStats, Subscription, Topic, TopicStats
 

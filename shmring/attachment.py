@@ -13,14 +13,15 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Never, Self
 
-from shmring import _core, codecs, interruption, places, registry, segment, semaphores
+from shmring import _core, codecs, interruption, segment
 from shmring.diagnosis import pages_lost, title
 from shmring.ending import Leaving
 from shmring.errors import Closed, DecodeError, LayoutMismatch, NotThere, ShmringError
 from shmring.generic import Message
 from shmring.handles import Luggage, Sender
-from shmring.places import Place, trust
-from shmring.registry import Wish
+from shmring.names import places, registry, semaphores
+from shmring.names.places import Place, trust
+from shmring.names.registry import Wish
 from shmring.segment import growing
 from shmring.segment.contract import copied
 from shmring.segment.descriptors import shortage_explained

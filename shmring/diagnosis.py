@@ -15,7 +15,7 @@ from shmring import _core, errors
 from shmring.segment import descriptors
 
 if sys.platform != "win32":
-    from shmring.segment import limits
+    from shmring.segment.posix import limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,11 +6,12 @@ import dataclasses
 import os
 from typing import ClassVar, Literal, Self
 
-from shmring import _core, attachment, codecs, registry
-from shmring.asynchronous import AsyncLatest
+from shmring import _core, attachment, codecs
+from shmring.aio.waiting import AsyncLatest
 from shmring.attachment import Attachment
 from shmring.generic import Message
-from shmring.registry import Wish
+from shmring.names import registry
+from shmring.names.registry import Wish
 
 DEFAULT_SIZE = "4 KiB"
 

@@ -9,19 +9,20 @@ import weakref
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self
 
-from shmring import _core, attachment, codecs, registry
-from shmring.asynchronous import AsyncLease, AsyncRing
+from shmring import _core, attachment, codecs
+from shmring.aio.waiting import AsyncLease, AsyncRing
 from shmring.attachment import Attachment, Manner
 from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
 from shmring.errors import DecodeError, LayoutMismatch
 from shmring.generic import Message
+from shmring.names import registry
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from typing_extensions import Buffer
 
-    from shmring.registry import Wish
+    from shmring.names.registry import Wish
 
 Kind = Literal["spsc", "mpmc", "semaphore"]
 KINDS = ("spsc", "mpmc", "semaphore")

@@ -8,12 +8,13 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, Self
 
-from shmring import _core, attachment, codecs, registry
-from shmring.asynchronous import AsyncSubscription, AsyncTopic
+from shmring import _core, attachment, codecs
+from shmring.aio.waiting import AsyncSubscription, AsyncTopic
 from shmring.attachment import Attachment
 from shmring.errors import DecodeError
 from shmring.generic import Message
-from shmring.registry import Wish
+from shmring.names import registry
+from shmring.names.registry import Wish
 from shmring.segment.descriptors import shortage_explained
 
 DEFAULT_CAPACITY = "1 MiB"

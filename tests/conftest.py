@@ -65,7 +65,7 @@ def names_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a wake that is lost be lost for good, where else a waiter looks up every 50 ms."""
-    monkeypatch.setattr("shmring.asynchronous.LOOK_UP_SECONDS", 3600)
+    monkeypatch.setattr("shmring.aio.waiting.LOOK_UP_SECONDS", 3600)
 
 
 # Ctrl-C is a signal, which one process sends to another, or a key, which a process has to press in its own console.
@@ -95,7 +95,7 @@ def press_ctrl_c(child: "subprocess.Popen[Any]") -> None:
 
 def file_of(name: str) -> Path:
     """Return the file that stands for a named ring: on Linux it is the ring."""
-    from shmring import inspection
+    from shmring.admin import inspection
 
     return Path(inspection.registry.place_of(name, None).path)
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 import shmring
-from shmring import leftovers, semaphores
+from shmring.admin import leftovers
+from shmring.names import semaphores
 from tests.conftest import file_of
 
 pytestmark = pytest.mark.usefixtures("names_of_its_own")
 
 SHM = Path("/dev/shm")
-POSIX_SEMAPHORES = "shmring.semaphores.posix._BEING_MADE"
+POSIX_SEMAPHORES = "shmring.names.semaphores.posix._BEING_MADE"
 WINDOWS = sys.platform == "win32"
 needs_posix = pytest.mark.skipif(WINDOWS, reason="about POSIX semaphores, which stay until they are unlinked")
 # What is to be there after a kill has to be a file on Windows.

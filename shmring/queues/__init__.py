@@ -9,14 +9,15 @@ import operator
 import time
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from shmring import _core, registry, segment
+from shmring import _core, segment
 from shmring._core import NOTHING
 from shmring.attachment import CAPACITY_LIMIT, Manner
 from shmring.diagnosis import diagnose
 from shmring.errors import Closed, DecodeError, NotThere, PeerDied, ShmringError
 from shmring.generic import Message
 from shmring.handles import Luggage
-from shmring.places import Place
+from shmring.names import registry
+from shmring.names.places import Place
 from shmring.queues.asynchronous import AsyncQueueMethods, TasksSide
 from shmring.queues.chain import Chain
 from shmring.queues.objects import QueueCodec
@@ -427,7 +428,7 @@ class JoinableQueue(Queue[Message]):
         When cancelled:
             Nothing has happened.
         """
-        from shmring.asynchronous import until
+        from shmring.aio.waiting import until
 
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._are_tasks_done(0):

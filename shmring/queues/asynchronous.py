@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self
 
 from shmring import _core
 from shmring._core import NOTHING
-from shmring.asynchronous import let_the_loop_run, until
+from shmring.aio.waiting import let_the_loop_run, until
 from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
 from shmring.errors import Closed, ShutDown
 from shmring.generic import Message
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from shmring.parking import Lots
+    from shmring.aio.parking import Lots
     from shmring.queues.chain import Chain
 
 _MOVED = object()

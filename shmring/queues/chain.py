@@ -1,6 +1,6 @@
 """A process's attachment to a queue, whose ring is the queue's first link. What happens in the links is the core's.
 
-The protocol, and what a death in the middle of it leaves, is in core/queue.h.
+The protocol, and what a death in the middle of it leaves, is in core/queue/queue.h.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from shmring.queues.control import Control
 from shmring.segment import growing
 
 if TYPE_CHECKING:
-    from shmring.parking import Lots
-    from shmring.places import Place
+    from shmring.aio.parking import Lots
+    from shmring.names.places import Place
 
 
 class Chain(_core.Chain, Attachment[Any]):
@@ -129,5 +129,5 @@ def _no_memory(error: NoSpace) -> str:
 
 
 def _single_bytes(length: int) -> int:
-    """What a link for one message takes, at most: core/queue_growth.c."""
+    """What a link for one message takes, at most: core/queue/growth.c."""
     return -(-length // 4096) * 4096 + 4 * 4096

@@ -1,4 +1,4 @@
-"""A look at what the processes of a queue share beside its links; core/queue.h says what it means."""
+"""A look at what the processes of a queue share beside its links; core/queue/queue.h says what it means."""
 
 from __future__ import annotations
 

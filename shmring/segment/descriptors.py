@@ -12,9 +12,9 @@ import sys
 from collections.abc import Iterator
 
 if sys.platform != "win32":
-    from shmring.segment import refusals
+    from shmring.segment.posix import refusals
 if sys.platform == "linux":
-    from shmring.segment import locks
+    from shmring.segment.posix import locks
 
 _WHOSE = {
     errno.EMFILE: "this process has {open} open and may have {limit}: close what is not used any more, or allow more "
@@ -167,7 +167,7 @@ def _counts() -> dict[str, object]:
     assert sys.platform != "win32"
     import resource
 
-    from shmring.segment import limits
+    from shmring.segment.posix import limits
 
     limit = limits.of(resource.RLIMIT_NOFILE)
     try:

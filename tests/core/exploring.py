@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sources import ALGORITHMS, CORE, WAITING, Change, compiled
+from sources import ALGORITHMS, CORE, WAITING, Change, compiled, source
 
 EXPLORER = Path(__file__).parent / "explorer"
 # coroutines jump between stacks, which _FORTIFY_SOURCE takes for an error
@@ -96,21 +96,22 @@ def build(folder: Path, change: Change | None = None, program: Program = RINGS) 
     core = CORE
     if change:  # a copy of all of it, because quoted includes look beside the including file first
         core = folder / "core"
-        shutil.copytree(CORE, core, ignore=shutil.ignore_patterns("py_*", "os_*.c", "*.md"))
-        (core / change.file).write_text(change.applied((CORE / change.file).read_text()))
+        shutil.copytree(CORE, core, ignore=shutil.ignore_patterns("*.md"))
+        changed = source(change.file, core)
+        changed.write_text(change.applied(changed.read_text()))
     sources = [EXPLORER / name for name in (*MACHINERY, *program.files)]
-    sources += [core / name for name in (*ALGORITHMS, *WAITING)]
+    sources += [source(name, core) for name in (*ALGORITHMS, *WAITING)]
     return compiled(sources, folder / program.name, *FLAGS, *program.flags, core=core)
 
 
 def build_objects(folder: Path, program: Program = RINGS) -> None:
     """Compile each source by itself, for programs that differ in one of them."""
     sources = [EXPLORER / name for name in (*MACHINERY, *program.files)]
-    sources += [CORE / name for name in (*ALGORITHMS, *WAITING)]
+    sources += [source(name) for name in (*ALGORITHMS, *WAITING)]
     (folder / program.name).mkdir()
 
-    def compile_one(source: Path) -> None:
-        compiled([source], folder / program.name / f"{source.stem}.o", "-c", *FLAGS, *program.flags)
+    def compile_one(path: Path) -> None:
+        compiled([path], folder / program.name / f"{path.stem}.o", "-c", *FLAGS, *program.flags)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(compile_one, sources))
@@ -124,7 +125,7 @@ def build_changed(
     if change.file.endswith(".h"):
         return build(folder, change, replace(program, files=files))
     changed = folder / change.file
-    changed.write_text(change.applied((CORE / change.file).read_text()))
+    changed.write_text(change.applied(source(change.file).read_text()))
     own = change.file
     if own in program.includes:  # found before the core's
         own, changed = program.including, EXPLORER / program.including

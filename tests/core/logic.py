@@ -1,7 +1,7 @@
-"""Ways to break the logic of a C file of ours: each statement left out, each condition decided, each bound moved by one.
+"""Ways to break the logic of a C file of ours: each statement left out, each condition decided, each bound moved.
 
-The orderings have a list of their own (sources.py). A change is made at one place of the text, so that all else stays as
-it is, comments too; tree-sitter says where statements and expressions begin and end.
+The orderings have a list of their own (sources.py). A change is made at one place of the text, so that all else stays
+as it is, comments too; tree-sitter says where statements and expressions begin and end.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import tree_sitter
 import tree_sitter_c
-from sources import CORE, Change
+from sources import Change, source
 
 _PARSER = tree_sitter.Parser(tree_sitter.Language(tree_sitter_c.language()))
 _MOVED_BY_ONE = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
@@ -39,7 +39,9 @@ def _called(node: tree_sitter.Node) -> str:
 def _bare(condition: tree_sitter.Node) -> tree_sitter.Node:
     """Without parentheses and without what is said of its likelihood."""
     while condition.type == "parenthesized_expression" or _called(condition) in ("SR_LIKELY", "SR_UNLIKELY"):
-        inner = condition if condition.type == "parenthesized_expression" else condition.child_by_field_name("arguments")
+        inner = (
+            condition if condition.type == "parenthesized_expression" else condition.child_by_field_name("arguments")
+        )
         condition = next(child for child in inner.named_children if child.type != "comment")
     return condition
 
@@ -133,23 +135,23 @@ def _statement_of(node: tree_sitter.Node) -> str:
 
 
 def _found(file: str) -> Iterator[Change]:
-    source = (CORE / file).read_bytes()
-    for function in _everything(_PARSER.parse(source).root_node):
+    text = source(file).read_bytes()
+    for function in _everything(_PARSER.parse(text).root_node):
         if function.type != "function_definition":
             continue
         name, returns = _name_of(function), _text(function.child_by_field_name("type")).removeprefix("enum ")
 
         def change(node: tree_sitter.Node, after: str, statement: str, name: str = name) -> Change:
-            start = len(source[: node.start_byte].decode())
+            start = len(text[: node.start_byte].decode())
             return Change(file, name, statement, _text(node), after, start)
 
         for node in _everything(function.child_by_field_name("body")):
             for place, after in _ways(node, returns):
                 yield change(place, after, _statement_of(node if place.type in _JUMPS else place))
             for first, second in _exchanges(node):
-                between = source[first.end_byte : second.start_byte].decode()
+                between = text[first.end_byte : second.start_byte].decode()
                 one, other = _text(first), _text(second)
-                start = len(source[: first.start_byte].decode())
+                start = len(text[: first.start_byte].decode())
                 statement = f"{_one_line(one)} <-> {_one_line(other)}"
                 yield Change(file, name, statement, one + between + other, other + between + one, start)
 

@@ -8,16 +8,20 @@ import random
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from sources import CORE, source
+
 pytestmark = pytest.mark.verify
 
 HERE = Path(__file__).resolve().parent
-CORE = HERE.parents[1] / "shmring" / "core"
 PARTS = ("attach", "blocking", "geometry", "latest", "line", "mpmc", "repair", "semaphore", "spsc", "topic", "wait")
 # What the two processes run, and how often. One also learns from what is compared with what, which takes half its time.
 UNLEARNED = "-fno-sanitize-coverage=trace-cmp"
@@ -35,7 +39,7 @@ def built(tmp_path: Path, *flags: str) -> Path:
         [
             clang, "-std=gnu11", "-O2", "-g", "-w", *sanitizers, *flags,
             f"-I{CORE}", HERE / "fuzz_segment.c",
-            *(CORE / f"{part}.c" for part in PARTS), "-o", program,
+            *(source(f"{part}.c") for part in PARTS), "-o", program,
         ],
         capture_output=True, text=True,
     )  # fmt: skip

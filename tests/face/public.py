@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import shmring
 from shmring import _core
-from shmring.asynchronous import AsyncLease
+from shmring.aio.waiting import AsyncLease
 
 MODULES = (shmring, shmring.segment, shmring.codecs)
 # Not named in the package, but what calls of it return.

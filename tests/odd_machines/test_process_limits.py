@@ -25,7 +25,7 @@ LARGE = {
 }
 ADDRESS_SPACE = """
 import resource
-from shmring.segment import limits
+from shmring.segment.posix import limits
 resource.setrlimit(resource.RLIMIT_AS, (limits.used("VmSize") + (200 << 20),) * 2)
 """
 
@@ -60,7 +60,7 @@ with shmring.Ring.create("odd", capacity="64 MiB", persist=True), shmring.segmen
 def test_too_little_private_memory_is_no_space_that_names_the_limit(ask) -> None:
     prepare = """
 import resource
-from shmring.segment import limits
+from shmring.segment.posix import limits
 shmring.segment.create("odd", "256 MiB", reserve=False).close()
 resource.setrlimit(resource.RLIMIT_DATA, (limits.used("VmData") + (64 << 20),) * 2)
 """
@@ -103,7 +103,7 @@ with shmring.Queue(capacity="64 KiB") as queue:
 def test_a_queue_that_may_not_map_what_it_grows_by_says_so_and_loses_nothing() -> None:
     program = """
 import resource, shmring
-from shmring.segment import limits
+from shmring.segment.posix import limits
 queue, put = shmring.Queue(), 0
 resource.setrlimit(resource.RLIMIT_AS, (limits.used("VmSize") + (3 << 20),) * 2)
 try:

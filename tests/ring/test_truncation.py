@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import shmring
-from shmring import _core, registry
+from shmring import _core
+from shmring.names import registry
 from shmring.segment import Segment
 from tests.conftest import file_of
 
