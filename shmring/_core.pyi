@@ -1,6 +1,6 @@
 """The typed face of the C core. Internal: the public names are in shmring and shmring.segment.
 
-What a class here says of a public method or attribute is its docstring in C as well: core/py_docs.py makes both from
+What a class here says of a public method or attribute is its docstring in C as well: binding/docstrings.py makes both from
 this file as the package is built.
 """
 
