@@ -1,7 +1,7 @@
 """The typed face of the C core. Internal: the public names are in shmring and shmring.segment.
 
-What a class here says of a public method or attribute is its docstring in C as well: core/py_docs.py makes both from
-this file as the package is built.
+What a class here says of a public method or attribute is its docstring in C as well: binding/docstrings.py makes that
+from this file as the package is built.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -9,7 +9,9 @@ import gc
 import io
 import itertools
 import os
+import random
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -53,6 +55,14 @@ def name(request: pytest.FixtureRequest) -> str:
     """Return a ring name that no other test and no other run uses."""
     test = re.sub(r"[^A-Za-z0-9]+", "-", request.node.name)[:60]
     return f"{TAGS[0]}{next(_counter)}-{test}"
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """Return a source of random numbers; a failed test shows its seed, with which SHMRING_SEED repeats it."""
+    seed = os.environ.get("SHMRING_SEED") or str(secrets.randbelow(1 << 32))
+    print(f"SHMRING_SEED={seed}")
+    return random.Random(seed)
 
 
 @pytest.fixture

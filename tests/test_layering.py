@@ -163,6 +163,14 @@ def by_name(path: Path) -> str:
     return path.name
 
 
+def test_every_header_that_a_rule_forbids_or_allows_exists() -> None:
+    named = {"atomics.h", "result.h", "ring/endpoint.h", "blocking.h", "os/semaphore.h", *NOT_IN_ALGORITHMS} - {
+        "Python.h"
+    }
+    included = {header for path in c_files("*.[ch]") for header, quoted in includes(path) if quoted}
+    assert named - {"Python.h"} <= included
+
+
 @pytest.mark.parametrize("path", c_files("*.c", "*.h"), ids=by_name)
 def test_only_atomics_h_includes_stdatomic_h(path: Path) -> None:
     assert path.name == "atomics.h" or ("stdatomic.h", False) not in includes(path)

@@ -136,8 +136,10 @@ static void populate(struct ring *self) {
     size_t length = (size_t)self->mapping.len;
     self->populated = true;
     self->calls++; /* nobody unmaps it meanwhile */
-    Py_BEGIN_ALLOW_THREADS sr_os_memory_populate(self->mapping.buf, length < POPULATE_MOST ? length : POPULATE_MOST);
-    Py_END_ALLOW_THREADS self->calls--;
+    Py_BEGIN_ALLOW_THREADS
+    sr_os_memory_populate(self->mapping.buf, length < POPULATE_MOST ? length : POPULATE_MOST);
+    Py_END_ALLOW_THREADS
+    self->calls--;
 }
 
 bool sr_pass_gate(struct ring *self, enum side side) {
@@ -310,7 +312,8 @@ static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
         }
         /* Whoever has the lifecycle lock may be a thread of ours that waits for the interpreter. */
         const struct sr_arrival arrival = {fd, self->path, inherited, patience_ns};
-        Py_BEGIN_ALLOW_THREADS result = sr_attach(&self->endpoint, &arrival);
+        Py_BEGIN_ALLOW_THREADS
+        result = sr_attach(&self->endpoint, &arrival);
         Py_END_ALLOW_THREADS
     }
     if (result != SR_OK) {
@@ -369,8 +372,10 @@ static PyObject *ring_detach(PyObject *object, PyObject *unused) {
     enum sr_result result;
     self->attached = false; /* first, since another thread may come by while this one waits for the lifecycle lock */
     sr_live_no_more(self);
-    Py_BEGIN_ALLOW_THREADS result = sr_leave_segment(self, &abandoned);
-    Py_END_ALLOW_THREADS if (result != SR_OK && result != SR_CORRUPT) /* corrupt: leave it for an inspection */
+    Py_BEGIN_ALLOW_THREADS
+    result = sr_leave_segment(self, &abandoned);
+    Py_END_ALLOW_THREADS
+    if (result != SR_OK && result != SR_CORRUPT) /* corrupt: leave it for an inspection */
         return sr_raise(self, result, PRODUCING, 0, 0);
     return PyBool_FromLong(abandoned);
 }

@@ -17,8 +17,10 @@ static PyObject *sync_memory(PyObject *module, PyObject *args) {
                      buffer.len);
     } else {
         bool done;
-        Py_BEGIN_ALLOW_THREADS done = sr_os_memory_sync((char *)buffer.buf + offset, (size_t)length, wait);
-        Py_END_ALLOW_THREADS answer = done ? Py_NewRef(Py_None) : sr_raise_errno(NULL);
+        Py_BEGIN_ALLOW_THREADS
+        done = sr_os_memory_sync((char *)buffer.buf + offset, (size_t)length, wait);
+        Py_END_ALLOW_THREADS
+        answer = done ? Py_NewRef(Py_None) : sr_raise_errno(NULL);
     }
     PyBuffer_Release(&buffer);
     return answer;
@@ -29,8 +31,10 @@ static PyObject *with_buffer(PyObject *object, bool (*function)(const void *, si
     if (PyObject_GetBuffer(object, &buffer, PyBUF_SIMPLE) != 0)
         return NULL;
     bool done;
-    Py_BEGIN_ALLOW_THREADS done = function(buffer.buf, (size_t)buffer.len);
-    Py_END_ALLOW_THREADS PyObject *answer = done ? Py_NewRef(Py_None) : sr_raise_errno(NULL);
+    Py_BEGIN_ALLOW_THREADS
+    done = function(buffer.buf, (size_t)buffer.len);
+    Py_END_ALLOW_THREADS
+    PyObject *answer = done ? Py_NewRef(Py_None) : sr_raise_errno(NULL);
     PyBuffer_Release(&buffer);
     return answer;
 }
@@ -50,8 +54,10 @@ static PyObject *populate_memory(PyObject *module, PyObject *object) {
     Py_buffer buffer;
     if (PyObject_GetBuffer(object, &buffer, PyBUF_SIMPLE) != 0)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS sr_os_memory_populate(buffer.buf, (size_t)buffer.len);
-    Py_END_ALLOW_THREADS PyBuffer_Release(&buffer);
+    Py_BEGIN_ALLOW_THREADS
+    sr_os_memory_populate(buffer.buf, (size_t)buffer.len);
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&buffer);
     Py_RETURN_NONE;
 }
 
@@ -66,9 +72,10 @@ static PyObject *map_over(PyObject *module, PyObject *args) {
         PyObject_GetBuffer(object, &buffer, PyBUF_SIMPLE) != 0)
         return NULL;
     bool done;
-    Py_BEGIN_ALLOW_THREADS done =
-        sr_os_memory_map_over(buffer.buf, (size_t)buffer.len, file, offset, writable != 0, shared != 0);
-    Py_END_ALLOW_THREADS PyObject *answer = done ? Py_NewRef(Py_None) : sr_raise_errno(NULL);
+    Py_BEGIN_ALLOW_THREADS
+    done = sr_os_memory_map_over(buffer.buf, (size_t)buffer.len, file, offset, writable != 0, shared != 0);
+    Py_END_ALLOW_THREADS
+    PyObject *answer = done ? Py_NewRef(Py_None) : sr_raise_errno(NULL);
     PyBuffer_Release(&buffer);
     return answer;
 }

@@ -44,7 +44,8 @@ enum sr_result sr_look_through(struct look *look, struct sr_endpoint *endpoint, 
         return SR_OK;
     result = sr_queue_open(queue, endpoint, look->buffer.buf, (uint64_t)look->buffer.len, fd);
     if (result == SR_OK && locks >= 0) { /* we have no entry to say which links we are in, so nobody is to finish any */
-        Py_BEGIN_ALLOW_THREADS(void) sr_queue_lock(queue, NULL, LOOK_PATIENCE_NS);
+        Py_BEGIN_ALLOW_THREADS(void)
+        sr_queue_lock(queue, NULL, LOOK_PATIENCE_NS);
         Py_END_ALLOW_THREADS
     }
     return result;

@@ -94,11 +94,6 @@ class Stage:
         """Has everything that came in gone out?"""
         return self.upstream_ended and not self.inbox and not self._out and not self._outbox
 
-    @property
-    def is_full(self) -> bool:
-        """Is there no room for more items?"""
-        return len(self.inbox) >= self.room
-
     def dispatch(self) -> bool:
         """Send out what waits, as far as there is room for it; was there any?"""
         sent = False

@@ -68,10 +68,10 @@ def log_of(folder: Path, seed: int) -> str:
 
 @pytest.mark.timeout(0)  # the number of runs bounds it, and the fuzzer itself ends one that hangs
 def test_no_header_and_no_word_of_a_live_ring_takes_a_process_down(
-    tmp_path: Path, effort: float, figure: Callable[[str], None]
+    tmp_path: Path, effort: float, chance: random.Random, figure: Callable[[str], None]
 ) -> None:
     programs = [built(tmp_path, *flags) for flags in RUNS]
-    seeds = random.sample(range(1, 2**31), len(programs))
+    seeds = chance.sample(range(1, 2**31), len(programs))
     began = time.monotonic()
     fuzzers = [
         start(program, int(runs * effort), seed)

@@ -48,7 +48,7 @@ def test_every_parameter_has_a_name() -> None:
 CALLS = {
     "Ring('jobs')": "use Ring.create, attach or open, such as shmring.Ring.open('jobs')",
     "Ring('jobs', timeout=3)": "use Ring.create, attach or open, such as shmring.Ring.attach('jobs', timeout=3)",
-    "Ring('jobs', capactiy=3)": "use Ring.create, attach or open, such as shmring.Ring.open('jobs')",
+    "Ring('jobs', capazity=3)": "use Ring.create, attach or open, such as shmring.Ring.open('jobs')",
     "Ring('jobs', '1 MiB', kind='spsc')": "such as shmring.Ring.open('jobs', '1 MiB', kind='spsc')",
     "Topic('x')": "use Topic.create, attach or open, such as shmring.Topic.open('x')",
     "Latest()": "use Latest.create, attach or open, such as shmring.Latest.create()",
@@ -57,7 +57,7 @@ CALLS = {
     "JoinableQueue('jobs')": "shmring.JoinableQueue(name=...)",
     "Ring.create().put({})": 'to put objects, make it with codec="pickle"',
     "Topic.create().publish('x')": 'encode text first: text.encode(); or to put objects, make it with codec="pickle"',
-    "Pipeline().source([1]).stage(abs, worcers=2)": "worcers",
+    "Pipeline().source([1]).stage(abs, n_workers=2)": "n_workers",
     "Latest.create().set(b'x', timeout=1)": "timeout",
 }
 
@@ -135,7 +135,7 @@ WRONG = [
     "pool.submit(parse, 5)",
     "pool.submit(parse)",
     "shmring.Pipeline().source([5]).stage(parse)",
-    "pipeline.stage(abs, worcers=2)",
+    "pipeline.stage(abs, n_workers=2)",
     "pipeline.stage(abs, initializer=parse, initargs=(5,))",
     "shmring.Ring('typed')",
 ]

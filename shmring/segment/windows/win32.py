@@ -306,12 +306,6 @@ def _open_file(path: str, access: int, create: bool, temporary: bool) -> int:
         time.sleep(0.001)
 
 
-def is_regular(path: str) -> bool:
-    """Neither a folder nor a link of any sort."""
-    attributes = int(_file_attributes(path))
-    return attributes != 0xFFFFFFFF and not attributes & (_DIRECTORY | _REPARSE_POINT)
-
-
 def is_link(path: str) -> bool:
     """A symbolic link, or another reparse point."""
     attributes = int(_file_attributes(path))
