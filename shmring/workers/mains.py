@@ -82,7 +82,7 @@ def ready_to_start(process: Any, method: str) -> Iterator[None]:
     process._name = _Name(name)
     process._name.environment = {**os.environ} if method == "forkserver" else None
     try:
-        with _lock, _main_as_workers_find_it():
+        with _lock, _main_as_workers_find_it(), _start_method_that_workers_know(process, method):
             yield
     finally:
         process._name = name
@@ -95,6 +95,23 @@ def _number_classes() -> None:
     for value in [*sys.modules["__main__"].__dict__.values()]:
         if isinstance(value, type) and value.__module__ == "__main__":
             number_class(value)
+
+
+@contextlib.contextmanager
+def _start_method_that_workers_know(process: Any, method: str) -> Iterator[None]:
+    """A new process takes its parent's default start method; it has none that a library has added, as loky does."""
+    package = type(process).__module__.partition(".")[0]
+    known = sys.modules[f"{package}.context"]
+    default: Any = known._default_context
+    chosen = default._actual_context
+    if chosen is None or chosen.get_start_method() in default.get_all_start_methods():
+        yield
+        return
+    default._actual_context = known._concrete_contexts[method]
+    try:
+        yield
+    finally:
+        default._actual_context = chosen
 
 
 @contextlib.contextmanager
