@@ -213,7 +213,8 @@ class Attachment(_core.Attachment):
             made = cls.__new__(cls)
             made._place = place  # errors name it
             how_to = (how.spin_ns, how.outlive_peers, codec, at, populate, inherited, path)
-            cls.__init__(made, memory, memory.fd, name, names, *how_to)
+            locks_path = str(memory.locks.path) if memory.locks else None
+            cls.__init__(made, memory, memory.fd, name, names, *how_to, locks_fd=memory.locks_fd, locks_path=locks_path)
         except BaseException as error:
             if hold:
                 hold.close()

@@ -92,8 +92,8 @@ class Ring(Attachment, AsyncRing, _core.Ring):
     _kinds: ClassVar[tuple[str, ...]] = KINDS
     _holders: weakref.WeakValueDictionary[int, _Role]  # who took a side by producer() or consumer()
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self._holders = weakref.WeakValueDictionary()
 
     # --- making and finding ---

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from shmring import _core
 from shmring.errors import Corrupt, NoSpace, NotReady, NotThere, ShmringError
-from shmring.segment import contract, descriptors, limits, refusals, shared_memory, transfer
+from shmring.segment import contract, descriptors, limits, lock_files, refusals, shared_memory, transfer
 from shmring.segment import reserve as storage
 from shmring.segment.descriptors import shortage_explained
 from shmring.segment.names import SHARED_MEMORY, check_name, check_path, os_name
@@ -83,6 +83,7 @@ class Segment(mmap.mmap):
     private: bool
     huge: bool
     _descriptor: descriptors.Descriptor | None = None
+    locks: lock_files.LockFile | None = None  # beside it: a ring's
     users: int = 0  # attachments that go through this mapping; the last of them closes it
 
     @classmethod
@@ -128,6 +129,11 @@ class Segment(mmap.mmap):
     def size(self) -> int:  # type: ignore[override]
         """Length of the mapping in bytes."""
         return len(self)
+
+    @property
+    def locks_fd(self) -> int:
+        """The descriptor of the file whose locks say who uses this: the segment's own, or that of the one beside it."""
+        return self.fd if self.locks is None else self.locks.fd
 
     def fileno(self) -> int:
         """The descriptor behind the mapping; ValueError for anonymous memory that has none."""
@@ -253,7 +259,7 @@ class Segment(mmap.mmap):
             raise ValueError("this anonymous segment has no descriptor to map again; make it with transferable=True")
         offset, length = self._range(offset, length)
         contract.check_view(offset, length, size=len(self))
-        return self._map(
+        made = self._map(
             os.dup(self.fd),
             length,
             name=self.name,
@@ -263,6 +269,13 @@ class Segment(mmap.mmap):
             huge=self.huge,
             offset=offset,
         )
+        if self.locks is not None:
+            try:
+                made.locks = self.locks.copy()
+            except BaseException:
+                made.close()
+                raise
+        return made
 
     def close(self) -> None:
         """Unmap; may be called again. BufferError while views or arrays of it are alive."""
@@ -273,13 +286,15 @@ class Segment(mmap.mmap):
                 "views of this segment are alive; release memoryviews and delete arrays of it before close()"
             ) from None
         self.fd = -1
-        if self._descriptor is not None:
-            self._descriptor.close()
+        for each in (self._descriptor, self.locks):
+            if each is not None:
+                each.close()
 
     def __del__(self) -> None:
-        if self._descriptor is not None:
-            with contextlib.suppress(OSError, TypeError):  # the interpreter may be half gone
-                self._descriptor.close()
+        for each in (self._descriptor, self.locks):
+            if each is not None:
+                with contextlib.suppress(OSError, TypeError):  # the interpreter may be half gone
+                    each.close()
 
     def __exit__(self, *details: object) -> None:
         self.close()
