@@ -32,7 +32,16 @@ int main(int argc, char **argv) {
     struct sr_endpoint ring = {0};
     uint32_t holder;
     sr_endpoint_bind(&ring, base, &geometry);
-    struct sr_arrival arrival = {.segment_fd = fd, .path = path, .patience_ns = 10000000000};
+    char locks[4096];
+    struct sr_arrival arrival = {.locks_fd = fd, .path = path, .patience_ns = 10000000000};
+    bool apart = geometry.flags & SR_FLAG_LOCKS_APART; /* others may read the ring, and so lock its bytes */
+    if (apart) {
+        sr_locks_path(locks, sizeof locks, path, ((struct sr_header *)base)->identity);
+        arrival.path = locks;
+        arrival.locks_fd = open(locks, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+        if (arrival.locks_fd < 0)
+            return perror(locks), 1;
+    }
     if (sr_attach(&ring, &arrival) != SR_OK || sr_take_role(&ring, SR_ROLE_CONSUMER, &holder) != SR_OK)
         return fprintf(stderr, "%s cannot be attached, or has its one consumer\n", path), 1;
 
@@ -46,8 +55,11 @@ int main(int argc, char **argv) {
     }
 
     bool abandoned;
-    if (sr_detach(&ring, &abandoned) == SR_OK && abandoned)
-        unlink(path); /* we were the last to leave an empty ring */
+    if (sr_detach(&ring, &abandoned) == SR_OK && abandoned) { /* we were the last to leave an empty ring */
+        unlink(path);
+        if (apart)
+            unlink(locks);
+    }
     sr_detach_finish(&ring);
     return result == SR_SHUT_DOWN ? 0 : 1;
 }

@@ -14,7 +14,9 @@ from shmring.segment.descriptors import is_shortage, shortage_explained
 
 @dataclasses.dataclass(frozen=True)
 class Leftover:
-    """Something that no living process uses: a "ring", the "semaphores" of one, or a "name" that leads nowhere.
+    """Something that no living process uses.
+
+    A "ring", the "semaphores" or "locks" of one, or a "name" that leads nowhere.
 
     ``removed`` says whether clean() removed it (or, with ``dry_run``, would); ``reason`` why, or why not.
 
@@ -94,6 +96,13 @@ def _semaphores(dry_run: bool) -> Iterator[Leftover]:
             yield Leftover(name, "semaphores", False, f"they cannot be opened: {error}")
 
 
+def _locks(dry_run: bool) -> Iterator[Leftover]:
+    there = places.lock_identities()  # first: a ring's locks are older than its name
+    for identity in sorted(there - _in_rings()) if there else ():
+        if places.remove_lock_file(identity, only_look=dry_run):
+            yield Leftover(f"{identity:016x}", "locks", True, "no named ring has them, and nobody holds them")
+
+
 def _names(dry_run: bool) -> Iterator[Leftover]:
     for name in places.sweep(only_look=dry_run):
         yield Leftover(name, "name", True, "every process that had it has ended, and its memory with them")
@@ -101,7 +110,7 @@ def _names(dry_run: bool) -> Iterator[Leftover]:
 
 @shortage_explained()
 def clean(force: bool = False, *, dry_run: bool = False) -> list[Leftover]:
-    """Remove what no process has: rings without a living attachment and without messages, orphaned semaphores.
+    """Remove what no process has: rings without a living attachment and without messages, and what is left of others.
 
     Never anything that a living process uses, according to the kernel's file locks, and safe while others create and
     attach. Rings with undelivered messages, persistent and damaged ones are kept and listed; ``force`` removes those as
@@ -114,4 +123,4 @@ def clean(force: bool = False, *, dry_run: bool = False) -> list[Leftover]:
     When a peer dies:
         What a process leaves that is killed here, the next call removes.
     """
-    return [*_names(dry_run), *_rings(force, dry_run), *_semaphores(dry_run)]
+    return [*_names(dry_run), *_rings(force, dry_run), *_semaphores(dry_run), *_locks(dry_run)]

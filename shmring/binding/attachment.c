@@ -103,6 +103,8 @@ void sr_gather(struct ring *self, void *destination, const Py_buffer *parts, Py_
     }
 }
 
+static const char *path_of_locks(const struct ring *self) { return self->locks_path ? self->locks_path : self->path; }
+
 /* In a forked child the parent's attachment is not ours: take one of our own, through the inherited mapping. */
 static bool attach_after_fork(struct ring *self) {
     self->generation = sr_fork_generation;
@@ -117,7 +119,7 @@ static bool attach_after_fork(struct ring *self) {
         sr_queue_after_fork(self->queue);
     SR_STORE(&self->endpoint.abroad, 0, relaxed);
     self->gate[PRODUCING] = self->gate[CONSUMING] = GATE_ROLE | (self->gate[PRODUCING] & GATE_CLOSED);
-    const struct sr_arrival arrival = {self->segment_fd, self->path, true, SR_PATIENCE_NS};
+    const struct sr_arrival arrival = {self->locks_fd, path_of_locks(self), true, SR_PATIENCE_NS};
     enum sr_result result = sr_attach(&self->endpoint, &arrival);
     if (result == SR_OK && self->endpoint.subscribed)
         result = sr_topic_subscribe_again(&self->endpoint);
@@ -257,20 +259,21 @@ static bool open_codec(struct ring *self, PyObject *codec) {
 }
 
 static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
-    static char *keywords[] = {"segment",       "fd",          "name", "semaphores", "spin_ns",
-                               "outlive_peers", "codec",       "at",   "populate",   "inherited",
-                               "path",          "patience_ns", "file", NULL};
+    static char *keywords[] = {"segment", "fd",       "name",       "semaphores", "spin_ns", "outlive_peers",
+                               "codec",   "at",       "populate",   "inherited",  "path",    "patience_ns",
+                               "file",    "locks_fd", "locks_path", NULL};
     struct ring *self = (struct ring *)object;
     PyObject *segment, *name, *semaphores, *codec = Py_None;
-    int fd, file = -1, outlive_peers, inherited = false; /* by this process: a name that is gone does not matter */
+    int fd, file = -1, locks_fd = -1, outlive_peers,
+            inherited = false; /* by this process: a name that is gone does not matter */
     long long spin_ns;
     unsigned long long at = 0;
     int populate = true;
-    const char *path = NULL;
+    const char *path = NULL, *locks_path = NULL;
     long long patience_ns = SR_PATIENCE_NS;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OiOOLp|OKppzLi", keywords, &segment, &fd, &name, &semaphores,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OiOOLp|OKppzLiiz", keywords, &segment, &fd, &name, &semaphores,
                                      &spin_ns, &outlive_peers, &codec, &at, &populate, &inherited, &path, &patience_ns,
-                                     &file))
+                                     &file, &locks_fd, &locks_path))
         return -1;
     if (self->mapped) {
         PyErr_SetString(PyExc_RuntimeError, "this ring is attached already");
@@ -286,8 +289,9 @@ static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
     Py_XDECREF(before);
     self->gate[PRODUCING] = self->gate[CONSUMING] = GATE_ROLE;
     self->generation = sr_fork_generation;
-    self->segment_fd = fd;
+    self->locks_fd = locks_fd < 0 ? fd : locks_fd;
     self->path = path ? strdup(path) : NULL;
+    self->locks_path = locks_path ? strdup(locks_path) : NULL;
     self->endpoint.at = at;
     self->populate = populate;
     self->populated = !populate;
@@ -300,6 +304,9 @@ static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
     }
     struct sr_geometry geometry;
     enum sr_result result = sr_geometry_read(&geometry, self->mapping.buf, (uint64_t)self->mapping.len);
+    if (result == SR_OK &&
+        !(sr_os_file_of(fd, &self->segment_file) && sr_os_file_of(self->locks_fd, &self->locks_file)))
+        result = SR_SYSTEM_ERROR;
     if (result == SR_OK) {
         sr_endpoint_bind(&self->endpoint, self->mapping.buf, &geometry);
         if (self->queue)
@@ -311,7 +318,7 @@ static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
             return -1;
         }
         /* Whoever has the lifecycle lock may be a thread of ours that waits for the interpreter. */
-        const struct sr_arrival arrival = {fd, self->path, inherited, patience_ns};
+        const struct sr_arrival arrival = {self->locks_fd, path_of_locks(self), inherited, patience_ns};
         Py_BEGIN_ALLOW_THREADS
         result = sr_attach(&self->endpoint, &arrival);
         Py_END_ALLOW_THREADS
@@ -455,6 +462,7 @@ void sr_attachment_dealloc(PyObject *object) {
     sr_os_let_go(&self->endpoint.claim);
     unmap(self, true);
     free(self->path);
+    free(self->locks_path);
     for (int i = 0; i < 3; i++)
         free(self->semaphore_names[i]);
     PyObject *owned[] = {self->name,    self->encode,       self->decode,       self->view,

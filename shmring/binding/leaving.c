@@ -40,7 +40,9 @@ enum sr_result sr_leave_segment(struct ring *self, bool *abandoned) {
     if (result != SR_OK || !*abandoned)
         return result;
     if (self->path)
-        sr_os_remove_name(self->endpoint.locks, self->path);
+        sr_os_remove_name(&self->segment_file, self->path);
+    if (self->locks_path) /* after the ring's: a name leads to a ring that has its locks */
+        sr_os_remove_name(&self->locks_file, self->locks_path);
     for (int i = 0; i < 3; i++)
         if (self->semaphore_names[i])
             sr_os_semaphore_unlink(self->semaphore_names[i]);

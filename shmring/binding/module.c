@@ -94,6 +94,7 @@ PyMODINIT_FUNC PyInit__core(void) {
         PyModule_AddIntConstant(module, "ATTACHMENTS", SR_ATTACHMENTS) != 0 ||
         PyModule_AddIntConstant(module, "LIFECYCLE_BYTE", SR_LIFECYCLE_BYTE) != 0 ||
         PyModule_AddIntConstant(module, "CLAIM_BYTE", SR_CLAIM_BYTE) != 0 ||
+        PyModule_AddIntConstant(module, "FLAG_LOCKS_APART", SR_FLAG_LOCKS_APART) != 0 ||
         PyModule_AddIntConstant(module, "GRANULE", SR_GRANULE) != 0 ||
         PyModule_AddIntConstant(module, "CONTROL_BYTES", sizeof(struct sr_control)) != 0) {
         Py_CLEAR(module);

@@ -280,6 +280,17 @@ static PyObject *retire(PyObject *module, PyObject *segment) {
     Py_RETURN_NONE;
 }
 
+static PyObject *locks_path(PyObject *module, PyObject *args) {
+    (void)module;
+    const char *ring;
+    unsigned long long identity;
+    char path[4096];
+    if (!PyArg_ParseTuple(args, "sK", &ring, &identity))
+        return NULL;
+    sr_locks_path(path, sizeof path, ring, identity);
+    return PyUnicode_DecodeFSDefault(path);
+}
+
 static PyObject *locks_open(PyObject *module, PyObject *args) {
     (void)module;
     int fd;
@@ -411,6 +422,7 @@ PyMethodDef sr_segment_methods[] = {
     {"queue_unfinished", queue_unfinished, METH_VARARGS, PyDoc_STR("Tasks of a queue that are not done.")},
     {"queue_task_done", queue_task_done, METH_VARARGS, PyDoc_STR("One is done; how many were not before that.")},
     {"retire", retire, METH_O, PyDoc_STR("Refuse further attachments; under the lifecycle lock.")},
+    {"locks_path", locks_path, METH_VARARGS, PyDoc_STR("Of the file that has the locks of the ring at a path.")},
     {"locks_open", locks_open, METH_VARARGS, PyDoc_STR("A way to lock bytes of the segment behind a descriptor.")},
     {"locks_close", locks_close, METH_O, PyDoc_STR("Close it, dropping its locks.")},
     {"locks_take", locks_take, METH_VARARGS, PyDoc_STR("Try to lock one byte; False when somebody else has it.")},

@@ -121,18 +121,18 @@ PyObject *sr_ring_totals(PyObject *object, PyObject *unused) {
     return sr_answer(self, CONSUMING, totals(&self->endpoint));
 }
 
-/* _core.snapshot(buffer, fd): the same for a ring that we are not attached to. */
+/* _core.snapshot(buffer, locks_fd, fd): the same for a ring that we are not attached to. */
 static PyObject *look_at(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *segment;
-    int fd;
+    int locks_fd, fd;
     struct look look;
     struct sr_endpoint endpoint;
     struct sr_queue queue = {.root = NULL};
-    if (!PyArg_ParseTuple(args, "Oi", &segment, &fd) || !sr_look_begin(&look, segment, PyBUF_SIMPLE))
+    if (!PyArg_ParseTuple(args, "Oii", &segment, &locks_fd, &fd) || !sr_look_begin(&look, segment, PyBUF_SIMPLE))
         return NULL;
     PyObject *answer = NULL;
-    int locks = sr_os_locks_open(fd, NULL);
+    int locks = sr_os_locks_open(locks_fd, NULL);
     enum sr_result result = locks < 0 ? SR_SYSTEM_ERROR : sr_look_through(&look, &endpoint, &queue, locks, fd);
     if (result == SR_OK)
         answer = snapshot(&endpoint);

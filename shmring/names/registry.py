@@ -28,6 +28,7 @@ from shmring.segment.descriptors import shortage_explained
 from shmring.segment.names import check_path, printable
 
 FLAG_PERSIST, FLAG_NAMED, FLAG_OVERWRITE, FLAG_QUEUE = 1, 2, 4, 8
+FLAG_LOCKS_APART = _core.FLAG_LOCKS_APART
 
 T = TypeVar("T")
 
@@ -107,8 +108,10 @@ def new_segment(wish: Wish, place: Place | None) -> tuple[segment.Segment, int, 
     else:
         memory = places.make(place, wish.size, mode=wish.mode, in_file=wish.persist or wish.queue)
     try:
+        apart = place is not None and places.keep_locks_apart(memory, place, identity, wish.mode)
         places.check_locks(memory, place)
-        flags = (FLAG_PERSIST if wish.persist else 0) | (FLAG_NAMED if place else 0)
+        flags = FLAG_LOCKS_APART if apart else 0
+        flags |= (FLAG_PERSIST if wish.persist else 0) | (FLAG_NAMED if place else 0)
         flags |= (FLAG_OVERWRITE if wish.overwrite else 0) | (FLAG_QUEUE if wish.queue else 0)
         _core.format(
             memory,
@@ -176,7 +179,7 @@ def _lifecycle(memory: segment.Segment, place: Place | None) -> Iterator[int]:
     """Hold the lifecycle lock of a ring; yields the locks that hold it."""
     places.check_locks(memory, place)  # or a refusal would be taken for somebody who has it
     with shortage_explained():
-        locks = _core.locks_open(memory.fd)
+        locks = _core.locks_open(memory.locks_fd)
     try:
         give_up = time.monotonic() + 10
         while not _core.locks_take(locks, _core.LIFECYCLE_BYTE):

@@ -121,7 +121,7 @@ static bool enter(struct shape *shape, struct sr_endpoint *self, const struct sr
     struct sr_topic_range range;
     *self = (struct sr_endpoint){.semaphores = {&shape->permits[0], &shape->permits[1], &shape->permits[2]}};
     sr_endpoint_bind(self, shape->base, geometry);
-    if (sr_attach(self, &(struct sr_arrival){.segment_fd = 3}) != SR_OK)
+    if (sr_attach(self, &(struct sr_arrival){.locks_fd = 3}) != SR_OK)
         return false;
     return !roles ||
            (sr_take_role(self, SR_ROLE_PRODUCER, &holder) == SR_OK &&

@@ -17,7 +17,7 @@
 #else
 #define SR_MAGIC UINT64_C(0x00474E49524D4853)
 #endif
-#define SR_LAYOUT_VERSION 2u
+#define SR_LAYOUT_VERSION 3u
 #define SR_BYTE_ORDER_MARK 0x01020304u
 
 #define SR_GRANULE_SHIFT 6u
@@ -32,14 +32,20 @@
 #define SR_LINE 16u         /* claimers that stand in line for room */
 #define SR_SENT 64u         /* attachments whose handles are on their way to other processes */
 
-/* Bytes of the segment whose locks mean something; further on, the first byte of each attachment entry. */
+/* Bytes whose locks mean something, of the segment's file or of the one beside it; further on, the first byte of each attachment entry. */
 #define SR_LIFECYCLE_BYTE 0u /* somebody comes, goes or removes */
 #define SR_CLAIM_BYTE 1u     /* shared: a process that may yet attach */
 #define SR_SENT_BYTES 64u    /* one for each of SR_SENT: a process that has sent handles */
 
 enum sr_kind { SR_KIND_SPSC = 1, SR_KIND_MPMC = 2, SR_KIND_SEMAPHORE = 3, SR_KIND_TOPIC = 4, SR_KIND_LATEST = 5 };
 enum sr_segment_state { SR_SEGMENT_NASCENT = 0, SR_SEGMENT_READY = 1, SR_SEGMENT_RETIRED = 2 };
-enum sr_segment_flag { SR_FLAG_PERSIST = 1, SR_FLAG_NAMED = 2, SR_FLAG_OVERWRITE = 4, SR_FLAG_QUEUE = 8 };
+enum sr_segment_flag {
+    SR_FLAG_PERSIST = 1,
+    SR_FLAG_NAMED = 2,
+    SR_FLAG_OVERWRITE = 4,
+    SR_FLAG_QUEUE = 8,
+    SR_FLAG_LOCKS_APART = 16, /* the locks are on a file beside the segment: see sr_locks_path */
+};
 enum sr_shutdown { SR_OPEN = 0, SR_DRAINING = 1, SR_STOPPED = 2 };
 enum sr_role { SR_ROLE_PRODUCER = 1, SR_ROLE_CONSUMER = 2, SR_ROLE_SUBSCRIBES = 4 /* a topic, by way of others */ };
 enum sr_attachment_state { SR_SLOT_FREE = 0, SR_SLOT_ATTACHED = 1, SR_SLOT_DIED = 2 };

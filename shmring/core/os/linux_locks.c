@@ -58,9 +58,9 @@ static bool is_still_ours(const struct opened *entry) {
 }
 
 /* A new description of the same file, named or not. */
-static int open_again(int segment_fd) {
+static int open_again(int known_fd) {
     char path[64];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", segment_fd);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", known_fd);
     return open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
 }
 
@@ -109,11 +109,11 @@ static void close_and_keep_errno(int fd) {
     errno = error;
 }
 
-int sr_os_locks_open(int segment_fd, const char *path) {
+int sr_os_locks_open(int locks_fd, const char *path) {
     once();
     pthread_mutex_lock(&books);
     int locks = free_entry();
-    int fd = locks < 0 ? -1 : open_again(segment_fd);
+    int fd = locks < 0 ? -1 : open_again(locks_fd);
     if (fd >= 0 && !adopt(entry_of(locks), fd)) {
         close_and_keep_errno(fd);
         fd = -1;
@@ -167,15 +167,17 @@ static int descriptor_of(int locks) {
     return fd;
 }
 
-bool sr_os_locks_lead_to(int locks, const char *path) {
-    struct stat there;
-    const struct opened *entry = entry_of(locks);
-    return entry && entry->used && lstat(path, &there) == 0 && there.st_dev == entry->device &&
-           there.st_ino == entry->inode;
+bool sr_os_file_of(int fd, struct sr_os_file *file) {
+    struct stat found;
+    if (fstat(fd, &found) != 0)
+        return false;
+    *file = (struct sr_os_file){(uint64_t)found.st_dev, (uint64_t)found.st_ino};
+    return true;
 }
 
-void sr_os_remove_name(int locks, const char *path) {
-    if (sr_os_locks_lead_to(locks, path))
+void sr_os_remove_name(const struct sr_os_file *file, const char *path) {
+    struct stat there;
+    if (lstat(path, &there) == 0 && (uint64_t)there.st_dev == file->device && (uint64_t)there.st_ino == file->inode)
         (void)unlink(path); /* another user's: its next create takes the place over */
 }
 
@@ -266,7 +268,7 @@ static enum sr_os_lock hold_through(struct held *held, int fd, uint64_t byte) {
     return result;
 }
 
-enum sr_os_lock sr_os_hold(void **hold, int segment_fd, uint64_t byte, enum sr_os_holding holding) {
+enum sr_os_lock sr_os_hold(void **hold, int locks_fd, uint64_t byte, enum sr_os_holding holding) {
     struct held *held = malloc(sizeof *held);
     if (!held)
         return SR_OS_LOCK_REFUSED;
@@ -274,7 +276,7 @@ enum sr_os_lock sr_os_hold(void **hold, int segment_fd, uint64_t byte, enum sr_o
     enum sr_os_lock result = SR_OS_LOCK_REFUSED;
     once();
     pthread_mutex_lock(&books); /* no child may get the descriptor */
-    int fd = open_again(segment_fd);
+    int fd = open_again(locks_fd);
     if (fd >= 0) {
         result = hold_through(held, fd, byte);
         close_and_keep_errno(fd);

@@ -53,9 +53,9 @@ static int free_locks(void) {
     return i;
 }
 
-int sr_os_locks_open(int segment_fd, const char *path) {
+int sr_os_locks_open(int locks_fd, const char *path) {
     (void)path; /* nobody can close a lock that has a name by its number */
-    uint64_t identity = sr_named_lock_identity(segment_fd);
+    uint64_t identity = sr_named_lock_identity(locks_fd);
     if (!identity) {
         errno = EINVAL;
         return -1;
@@ -137,25 +137,25 @@ bool sr_os_sees_lock(int locks, uint64_t begin, uint64_t length) {
     return false;
 }
 
-bool sr_os_locks_lead_to(int locks, const char *path) {
-    (void)locks;
-    (void)path;
-    return false; /* what has a name here is not the file whose locks these are */
+bool sr_os_file_of(int fd, struct sr_os_file *file) {
+    (void)fd; /* what has a name here is not the file whose locks these are */
+    *file = (struct sr_os_file){0, 0};
+    return true;
 }
 
-void sr_os_remove_name(int locks, const char *path) {
-    (void)locks;
+void sr_os_remove_name(const struct sr_os_file *file, const char *path) {
+    (void)file;
     (void)path; /* not SR_OS_REMOVES_NAMES */
 }
 
 /* --- holds: the process has them as long as it lives --- */
 
-enum sr_os_lock sr_os_hold(void **hold, int segment_fd, uint64_t byte, enum sr_os_holding holding) {
+enum sr_os_lock sr_os_hold(void **hold, int locks_fd, uint64_t byte, enum sr_os_holding holding) {
     *hold = NULL;
     struct hold *made = malloc(sizeof *made);
     if (!made)
         return SR_OS_LOCK_REFUSED;
-    *made = (struct hold){.identity = sr_named_lock_identity(segment_fd)};
+    *made = (struct hold){.identity = sr_named_lock_identity(locks_fd)};
     made->what = (struct named){.byte = byte, .shared = holding == SR_OS_SHARED_AND_INHERITED};
     enum sr_os_lock result = SR_OS_LOCK_REFUSED;
     errno = EINVAL;

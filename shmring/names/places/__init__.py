@@ -3,6 +3,8 @@
 ``place(name)``          what a name means
 ``make``                 a segment for a place, which has no name yet
 ``check_locks``          OSError in words where a segment cannot have the locks by which the kernel says who lives
+``keep_locks_apart``     gives it a file for its locks where its mode lets others read alone; ``lock_identities``
+                         those there are; ``remove_lock_file`` that of a ring which is gone
 ``give_name``            the one step by which it gets it; FileExistsError when something stands there
 ``open``                 what stands there, mapped
 ``still_there``          whether the name still leads to that very segment
@@ -30,6 +32,9 @@ else:
 place = here.place
 make = here.make
 check_locks = here.check_locks
+keep_locks_apart = here.keep_locks_apart
+lock_identities = here.lock_identities
+remove_lock_file = here.remove_lock_file
 give_name = here.give_name
 open = here.open_place
 still_there = here.still_there
@@ -57,6 +62,8 @@ __all__ = [
     "give_name",
     "is_held",
     "keep",
+    "keep_locks_apart",
+    "lock_identities",
     "make",
     "may_remove",
     "names",
@@ -65,6 +72,7 @@ __all__ = [
     "owner_of",
     "place",
     "remove_anything",
+    "remove_lock_file",
     "remove_name",
     "status",
     "status_of",

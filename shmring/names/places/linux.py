@@ -11,11 +11,12 @@ import pwd
 import stat
 import sys
 
-from shmring.errors import Corrupt, LayoutMismatch, NotThere
+from shmring import _core
+from shmring.errors import Corrupt, LayoutMismatch, NotReady, NotThere
 from shmring.names.places.place import Place, Status
 from shmring.segment import descriptors
 from shmring.segment.names import SHARED_MEMORY, check_name
-from shmring.segment.posix import locks, mapping, refusals
+from shmring.segment.posix import lock_files, locks, mapping, refusals
 
 assert sys.platform == "linux"
 
@@ -49,9 +50,19 @@ def make(where: Place, size: int, *, mode: int, in_file: bool) -> mapping.Segmen
     return mapping.unnamed(where.path.parent, size, mode=mode, title=where.title)
 
 
+def keep_locks_apart(memory: mapping.Segment, where: Place, identity: int, mode: int) -> bool:
+    """Give it a file for its locks where the mode lets others read alone; False where it needs none."""
+    if not lock_files.are_apart(mode):
+        return False
+    memory.locks = lock_files.LockFile.make(lock_files.path_of(where.path, identity), mode, where.title)
+    return True
+
+
 def give_name(memory: mapping.Segment, where: Place) -> None:
     """Link it to its name, atomically. FileExistsError when something stands there."""
     try:
+        if memory.locks is not None:
+            memory.locks.give_name()
         # A directory descriptor, ignored beside an absolute path, makes this linkat with AT_SYMLINK_FOLLOW.
         os.link(f"/proc/self/fd/{memory.fd}", where.path, src_dir_fd=memory.fd, follow_symlinks=True)
     except FileExistsError:
@@ -64,7 +75,7 @@ def give_name(memory: mapping.Segment, where: Place) -> None:
 
 def check_locks(memory: mapping.Segment, where: Place | None) -> None:
     """OSError where this segment cannot have the locks by which the kernel says who lives."""
-    refused = locks.refusal(memory.fd, take=where is not None and where.name is None)  # file systems differ
+    refused = locks.refusal(memory.locks_fd, take=where is not None and where.name is None)  # file systems differ
     if refused is not None:
         on = "this machine" if where is None else f"the file system of {where.path}"
         raise descriptors.Shortage(refused.errno, locks.words(refused, on))
@@ -72,6 +83,34 @@ def check_locks(memory: mapping.Segment, where: Place | None) -> None:
 
 def open_place(where: Place) -> mapping.Segment:
     """Map what stands there. NotThere; NotReady for an empty file; symbolic links are not followed."""
+    memory = _open(where)
+    try:
+        _open_locks(memory, where)
+    except BaseException:
+        memory.close()
+        raise
+    return memory
+
+
+def _open_locks(memory: mapping.Segment, where: Place) -> None:
+    """The file beside it, if it is a ring that has one. NotThere; Corrupt where the ring is there without it."""
+    try:
+        _, _, identity, flags, _ = _core.describe(memory)
+    except (Corrupt, LayoutMismatch, NotReady):  # it is told where it is used
+        return
+    if not flags & _core.FLAG_LOCKS_APART:
+        return
+    try:
+        path = lock_files.path_of(where.path, identity)
+        memory.locks = lock_files.LockFile.open(path, owner_of(memory), where.title)
+    except NotThere as error:
+        if not still_there(memory, where):  # removed meanwhile, and then its locks
+            raise NotThere(errno.ENOENT, f"there is no {where.title}") from None
+        words = f"{error.strerror}: somebody has removed it; close the {where.noun} everywhere, and remove it"
+        raise Corrupt(words) from None
+
+
+def _open(where: Place) -> mapping.Segment:
     if where.name is None:
         return mapping.file(where.path)
     try:
@@ -122,6 +161,8 @@ def remove_name(memory: mapping.Segment, where: Place) -> None:
     """Unlink the name if it still leads to this segment. Under the lifecycle lock, so that no other remover races."""
     if still_there(memory, where):
         where.path.unlink(missing_ok=True)
+    if memory.locks is not None:
+        memory.locks.remove_name()
 
 
 def may_remove(memory: mapping.Segment, where: Place) -> bool:
@@ -153,7 +194,7 @@ def keep(memory: mapping.Segment, where: Place, *, at_end: bool = False) -> None
 def is_held(memory: mapping.Segment) -> bool:
     """Does any process hold any lock on this segment? True for every live ring, of whatever layout."""
     try:
-        return locks.are_held(memory.fd)  # by another description than this one, which has none
+        return locks.are_held(memory.locks_fd)  # by another description than this one, which has none
     except OSError as error:  # and not PermissionError, which is what a file of somebody else is
         raise descriptors.Shortage(error.errno, locks.words(error, "this machine")) from None
 
@@ -172,6 +213,27 @@ def names() -> list[str]:
             return []
         raise refusals.in_folder(error, SHARED_MEMORY, "the list of rings") from None
     return sorted(found)
+
+
+def remove_lock_file(identity: int, *, only_look: bool) -> bool:
+    """Remove the file of locks of a ring that is gone, unless a process has locks on it, or it is another user's."""
+    path = lock_files.path_of(_SHARED_MEMORY / _PREFIX, identity)
+    with contextlib.suppress(NotThere, PermissionError, Corrupt):  # gone meanwhile, or those of others
+        found = lock_files.LockFile.open(path, None if os.geteuid() == 0 else os.geteuid(), "a ring")
+        try:
+            if locks.are_held(found.fd):
+                return False
+            if not only_look:
+                found.remove_name()
+            return True
+        finally:
+            found.close()
+    return False
+
+
+def lock_identities() -> set[int]:
+    """The rings for which there are files of locks."""
+    return lock_files.identities(_SHARED_MEMORY)
 
 
 def sweep(*, only_look: bool) -> list[str]:

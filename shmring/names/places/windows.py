@@ -53,6 +53,21 @@ def check_locks(memory: mapping.Segment, where: Place | None) -> None:
     """Tokens are named events here, and need no file system."""
 
 
+def keep_locks_apart(memory: mapping.Segment, where: Place, identity: int, mode: int) -> bool:
+    """Locks are on names of their own; False."""
+    return False
+
+
+def remove_lock_file(identity: int, *, only_look: bool) -> bool:
+    """There is none."""
+    return False
+
+
+def lock_identities() -> set[int]:
+    """There are none."""
+    return set()
+
+
 def give_name(memory: mapping.Segment, where: Place) -> None:
     """Name it, in one step. FileExistsError when something stands there; a stale entry does not."""
     while True:

@@ -21,7 +21,7 @@ import posix_ipc
 from shmring.errors import NotThere
 from shmring.names.semaphores.naming import names
 from shmring.segment.names import SHARED_MEMORY
-from shmring.segment.posix import mapping, refusals
+from shmring.segment.posix import lock_files, mapping, refusals
 
 assert sys.platform != "win32"
 
@@ -96,7 +96,11 @@ def _lock(fd: int) -> None:
 
 
 def make(identity: int, *, empty: int, mode: int) -> Hold:
-    """Create all three: mutex 1, full 0, empty as given. OSError in words where that cannot be."""
+    """Create all three: mutex 1, full 0, empty as given. OSError in words where that cannot be.
+
+    Whoever may not write to the ring may not open them: a reader could lock them as well.
+    """
+    mode = lock_files.writers(mode)
     wanted = names("semaphore", identity)
     assert wanted is not None
     while True:

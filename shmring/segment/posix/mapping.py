@@ -21,7 +21,7 @@ from shmring.errors import Corrupt, NoSpace, NotReady, NotThere, ShmringError
 from shmring.segment import contract, descriptors
 from shmring.segment.descriptors import shortage_explained
 from shmring.segment.names import SHARED_MEMORY, check_name, check_path, os_name
-from shmring.segment.posix import limits, refusals, shared_memory, transfer
+from shmring.segment.posix import limits, lock_files, refusals, shared_memory, transfer
 from shmring.segment.posix import reserve as storage
 from shmring.segment.sizes import parse_size
 
@@ -92,6 +92,7 @@ class Segment(mmap.mmap):
     huge: bool
     _descriptor: descriptors.Descriptor | None = None
     called: str = ""  # in messages to people, where it is more than memory
+    locks: lock_files.LockFile | None = None  # beside it: a ring's
     users: int = 0  # attachments that go through this mapping; the last of them closes it
 
     @classmethod
@@ -146,6 +147,11 @@ class Segment(mmap.mmap):
     def size(self) -> int:  # type: ignore[override]
         """Length of the mapping in bytes."""
         return len(self)
+
+    @property
+    def locks_fd(self) -> int:
+        """The descriptor of the file whose locks say who uses this: the segment's own, or that of the one beside it."""
+        return self.fd if self.locks is None else self.locks.fd
 
     def fileno(self) -> int:
         """Return the descriptor behind the mapping.
@@ -322,7 +328,7 @@ class Segment(mmap.mmap):
             raise ValueError("this anonymous segment has no descriptor to map again; make it with transferable=True")
         offset, length = self._range(offset, length)
         contract.check_view(offset, length, size=len(self))
-        return self._map(
+        made = self._map(
             os.dup(self.fd),
             length,
             name=self.name,
@@ -332,6 +338,13 @@ class Segment(mmap.mmap):
             huge=self.huge,
             offset=offset,
         )
+        if self.locks is not None:
+            try:
+                made.locks = self.locks.copy()
+            except BaseException:
+                made.close()
+                raise
+        return made
 
     def close(self) -> None:
         """Unmap; may be called again.
@@ -346,13 +359,15 @@ class Segment(mmap.mmap):
                 "views of this segment are alive; release memoryviews and delete arrays of it before close()"
             ) from None
         descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            descriptor.close()
+        for each in (descriptor, self.locks):
+            if each is not None:
+                each.close()
 
     def __del__(self) -> None:
-        if self._descriptor is not None:
-            with contextlib.suppress(OSError, TypeError):  # the interpreter may be half gone
-                self._descriptor.close()
+        for each in (self._descriptor, self.locks):
+            if each is not None:
+                with contextlib.suppress(OSError, TypeError):  # the interpreter may be half gone
+                    each.close()
 
     def __exit__(self, *details: object) -> None:
         self.close()

@@ -68,6 +68,13 @@ class Segment(_core.View):
     _gone: bool  # a file without a name that is to stay: the last to close it deletes it
     _draft: bool  # a file that is to go unless it gets its name
 
+    locks = None  # on names of their own
+
+    @property
+    def locks_fd(self) -> int:
+        """By what the core finds its locks."""
+        return self.fd
+
     @classmethod
     def _map(
         cls,
