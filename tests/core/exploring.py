@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sources import ALGORITHMS, CORE, WAITING, Change, compiled, source
+from sources import ALGORITHMS, CORE, WAITING, compiled, source
 
 EXPLORER = Path(__file__).parent / "explorer"
 # coroutines jump between stacks, which _FORTIFY_SOURCE takes for an error
@@ -18,24 +18,28 @@ FLAGS = ("-O3", "-march=native", "-U_FORTIFY_SOURCE", '-DSR_ATOMICS_REPLACED="ex
 
 @dataclass(frozen=True)
 class Program:
-    """Files of configurations, over the core's algorithms, and what they are compiled with."""
+    """Files of configurations, over files of the core, and what they are compiled with."""
 
     name: str
     files: tuple[str, ...]
+    core: tuple[str, ...] = (*ALGORITHMS, *WAITING)
     flags: tuple[str, ...] = ()
-    includes: tuple[str, ...] = ()  # files of the core that one of the explorer's includes
-    including: str = ""
 
 
-RINGS = Program("configurations", ("rings.c", "topics.c", "latests.c", "lines.c", "models.c"))
-# Coming and going, beside a kernel with locks.
-COMINGS = Program(
-    "comings",
-    ("comings.c", "kernel.c", "few_attachments.c"),
-    ("-DEXPLORE_LOCATIONS=160",),
-    ("attach.c",),
-    "few_attachments.c",
+RINGS = Program(
+    "configurations", ("rings.c", "topics.c", "latests.c", "lines.c", "models.c", "topic_models.c", "hostile.c")
 )
+# Coming and going, beside a kernel with locks, and queues, beside a file with storage as well.
+MANY_LOCATIONS = ("-DEXPLORE_LOCATIONS=160",)
+COMINGS = Program("comings", ("comings.c", "kernel.c", "few_attachments.c"), flags=MANY_LOCATIONS)
+QUEUES = Program(
+    "queues",
+    ("queue_models.c", "kernel.c", "memory_file.c", "few_attachments.c", "few_links.c"),
+    (*ALGORITHMS, *WAITING, "queue.c", "growth.c"),
+    MANY_LOCATIONS,
+)
+PROGRAMS = (RINGS, COMINGS, QUEUES)
+INCLUDED = {"attach.c": "few_attachments.c", "links.c": "few_links.c"}  # files of the core, in others here
 MACHINERY = ("explorer.c", "memory.c", "main.c")
 
 # These do not end in any reasonable time: so many executions are looked at, in soak more.
@@ -91,23 +95,22 @@ class Exploration:
     failure: str | None
 
 
-def build(folder: Path, change: Change | None = None, program: Program = RINGS) -> Path:
-    """Compile a program of configurations, over the core as it is or with one place changed."""
+def build(folder: Path, file: str | None = None, text: str = "", program: Program = RINGS) -> Path:
+    """Compile a program of configurations, over the core as it is or with another text of one file."""
     core = CORE
-    if change:  # a copy of all of it, because quoted includes look beside the including file first
+    if file:  # a copy of all of it, because quoted includes look beside the including file first
         core = folder / "core"
         shutil.copytree(CORE, core, ignore=shutil.ignore_patterns("*.md"))
-        changed = source(change.file, core)
-        changed.write_text(change.applied(changed.read_text()))
+        source(file, core).write_text(text)
     sources = [EXPLORER / name for name in (*MACHINERY, *program.files)]
-    sources += [source(name, core) for name in (*ALGORITHMS, *WAITING)]
+    sources += [source(name, core) for name in program.core]
     return compiled(sources, folder / program.name, *FLAGS, *program.flags, core=core)
 
 
 def build_objects(folder: Path, program: Program = RINGS) -> None:
     """Compile each source by itself, for programs that differ in one of them."""
     sources = [EXPLORER / name for name in (*MACHINERY, *program.files)]
-    sources += [source(name) for name in (*ALGORITHMS, *WAITING)]
+    sources += [source(name) for name in program.core]
     (folder / program.name).mkdir()
 
     def compile_one(path: Path) -> None:
@@ -118,18 +121,20 @@ def build_objects(folder: Path, program: Program = RINGS) -> None:
 
 
 def build_changed(
-    folder: Path, objects: Path, change: Change, program: Program = RINGS, files: tuple[str, ...] = ()
+    folder: Path, objects: Path, file: str, text: str, program: Program = RINGS, files: tuple[str, ...] = ()
 ) -> Path:
-    """Compile only what is changed, and link it with the objects of all else; a header is in all of them."""
+    """Compile only the file with another text, and link it with the objects of all else; a header is in all of them."""
     files = files or program.files
-    if change.file.endswith(".h"):
-        return build(folder, change, replace(program, files=files))
-    changed = folder / change.file
-    changed.write_text(change.applied(source(change.file).read_text()))
-    own = change.file
-    if own in program.includes:  # found before the core's
-        own, changed = program.including, EXPLORER / program.including
-    others = {*MACHINERY, *files, *ALGORITHMS, *WAITING} - {own}
+    if file.endswith(".h"):
+        return build(folder, file, text, replace(program, files=files))
+    changed = folder / source(file).relative_to(CORE)  # as it is included
+    changed.parent.mkdir(parents=True, exist_ok=True)
+    changed.write_text(text)
+    own = file
+    if file in INCLUDED:  # found before the core's
+        own = INCLUDED[file]
+        changed = EXPLORER / own
+    others = {*MACHINERY, *files, *program.core} - {own}
     linked = (objects / program.name / f"{Path(name).stem}.o" for name in sorted(others))
     return compiled([changed, *linked], folder / program.name, f"-I{folder}", *FLAGS, *program.flags, "-O1")
 
@@ -139,16 +144,22 @@ def names(program: Path) -> list[str]:
     return subprocess.run([program], check=True, capture_output=True, text=True).stdout.split()
 
 
-def run(
-    program: Path, name: str, limit: int = 0, patience: float | None = None, cpu_seconds: int | None = None
-) -> Exploration:
-    """Run one configuration; a crash or a loop without an end is a failure as well, and so is to take too much CPU."""
-    command = [program, name, str(limit)] + ([str(cpu_seconds)] if cpu_seconds else [])
+def run(program: Path, name: str, limit: int = 0, patience: float | None = None) -> Exploration:
+    """Run one configuration; a crash or a loop without an end is a failure as well."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=patience, errors="replace")
+        done = subprocess.run(
+            [program, name, str(limit)], capture_output=True, text=True, timeout=patience, errors="replace"
+        )
     except subprocess.TimeoutExpired:
         return Exploration(0, 0, 0, False, None)
     if done.returncode not in (0, 1) or not done.stdout:
         return Exploration(0, 0, 0, False, done.stderr.strip() or f"exit status {done.returncode}")
     executions, pruned, steps, ended, failure = done.stdout.strip().split(" ", 4)
     return Exploration(int(executions), int(pruned), int(steps), ended == "all", None if failure == "-" else failure)
+
+
+def first_to_fail(program: Path, number: int, names: list[str], limit: int, cpu_ms: int) -> str | None:
+    """Of these configurations, with this break of a breakable file, and so much of the processor for each."""
+    done = subprocess.run([program, "-", str(number), str(limit), str(cpu_ms), *names], capture_output=True, text=True)
+    assert done.returncode in (0, 1), done.stderr
+    return done.stdout.strip() or None

@@ -1,19 +1,21 @@
-"""Ways to break the logic of a C file of ours: each statement left out, each condition decided, each bound moved.
+"""Ways to break the logic of a C file: each statement left out, each condition decided, each bound moved by one.
 
-The orderings have a list of their own (sources.py). A change is made at one place of the text, so that all else stays
-as it is, comments too; tree-sitter says where statements and expressions begin and end.
+The orderings have a list of their own (sources.py). Tree-sitter says where statements and expressions begin and end.
+All breaks of a file are compiled into one program, which is told which of them counts: a thousand programs would take
+an hour to build.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cache
 
 import tree_sitter
 import tree_sitter_c
-from sources import Change, source
+from sources import source
 
 _PARSER = tree_sitter.Parser(tree_sitter.Language(tree_sitter_c.language()))
 _MOVED_BY_ONE = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
@@ -90,7 +92,7 @@ def _ways(node: tree_sitter.Node, returns: str) -> Iterator[tuple[tree_sitter.No
             yield from _decided(right, neutral)
         elif _text(operator) in _MOVED_BY_ONE:
             yield operator, _MOVED_BY_ONE[_text(operator)]
-        elif _text(operator) in ("+", "-") and _text(right) == "1":
+        elif _text(operator) in ("+", "-") and _text(right) == "1" and parent.type != "array_declarator":
             yield right, "0"
     if kind == "return_statement" and node.named_children:
         value = _bare(node.named_children[0])
@@ -134,35 +136,98 @@ def _statement_of(node: tree_sitter.Node) -> str:
     return _one_line(text)
 
 
-def _found(file: str) -> Iterator[Change]:
-    text = source(file).read_bytes()
-    for function in _everything(_PARSER.parse(text).root_node):
-        if function.type != "function_definition":
-            continue
-        name, returns = _name_of(function), _text(function.child_by_field_name("type")).removeprefix("enum ")
+@dataclass(frozen=True)
+class Span:
+    """A part of the text, and what stands there when it is broken."""
 
-        def change(node: tree_sitter.Node, after: str, statement: str, name: str = name) -> Change:
-            start = len(text[: node.start_byte].decode())
-            return Change(file, name, statement, _text(node), after, start)
-
-        for node in _everything(function.child_by_field_name("body")):
-            for place, after in _ways(node, returns):
-                yield change(place, after, _statement_of(node if place.type in _JUMPS else place))
-            for first, second in _exchanges(node):
-                between = text[first.end_byte : second.start_byte].decode()
-                one, other = _text(first), _text(second)
-                start = len(text[: first.start_byte].decode())
-                statement = f"{_one_line(one)} <-> {_one_line(other)}"
-                yield Change(file, name, statement, one + between + other, other + between + one, start)
+    start: int
+    end: int
+    broken: str
+    is_statement: bool
 
 
-def logic_changes(file: str) -> list[Change]:
-    """Every way to break this file, each with a name of its own, which an edit of the statement changes."""
-    found: list[Change] = []
+@dataclass(frozen=True)
+class Break:
+    """One way to break a file: its name, which an edit of the statement changes, and what it puts where."""
+
+    file: str
+    name: str
+    spans: tuple[Span, ...]
+
+
+class _File:
+    def __init__(self, file: str) -> None:
+        self.file, self.text = file, source(file).read_text()
+        assert self.text.isascii(), "offsets in bytes are offsets in characters"
+        self.root = _PARSER.parse(self.text.encode()).root_node
+
+    def breaks(self) -> Iterator[Break]:
+        for function in _everything(self.root):
+            if function.type == "function_definition":
+                name = f"{self.file} {_name_of(function)}"
+                returns = _text(function.child_by_field_name("type")).removeprefix("enum ")
+                for node in _everything(function.child_by_field_name("body")):
+                    yield from self._of(node, name, returns)
+
+    def _of(self, node: tree_sitter.Node, name: str, returns: str) -> Iterator[Break]:
+        for place, after in _ways(node, returns):
+            is_statement = place.type.endswith("_statement")
+            change = "without" if after == ";" else f"{_one_line(_text(place))}->{after}"
+            whole = place
+            if place.type in _MOVED_BY_ONE:
+                whole, after = place.parent, self._between(place.parent, place, after)
+            span = Span(whole.start_byte, whole.end_byte, after, is_statement)
+            yield Break(self.file, f"{name} {change}: {_statement_of(place)}", (span,))
+        for one, other in _exchanges(node):
+            spans = (
+                Span(one.start_byte, one.end_byte, _text(other), True),
+                Span(other.start_byte, other.end_byte, _text(one), True),
+            )
+            statement = f"{_one_line(_text(one))} <-> {_one_line(_text(other))}"
+            yield Break(self.file, f"{name} exchanged: {statement}", spans)
+
+    def _between(self, whole: tree_sitter.Node, part: tree_sitter.Node, after: str) -> str:
+        return self.text[whole.start_byte : part.start_byte] + after + self.text[part.end_byte : whole.end_byte]
+
+
+@cache
+def breaks(file: str) -> tuple[Break, ...]:
+    """Every way to break this file, each with a name of its own."""
+    found: list[Break] = []
     seen: Counter[str] = Counter()
-    for change in _found(file):
-        seen[change.name] += 1
-        if seen[change.name] > 1:
-            change = replace(change, statement=f"{change.statement} ({seen[change.name]})")
-        found.append(change)
-    return found
+    for each in _File(file).breaks():
+        seen[each.name] += 1
+        found.append(replace(each, name=f"{each.name} ({seen[each.name]})") if seen[each.name] > 1 else each)
+    return tuple(found)
+
+
+def breakable(file: str) -> str:
+    """The file with all of its breaks in it; the one that counts is number `sr_broken`, from 1, and 0 is none."""
+    text = source(file).read_text()
+    places: dict[tuple[int, int], list[tuple[int, Span]]] = defaultdict(list)
+    for number, each in enumerate(breaks(file), start=1):
+        for span in each.spans:
+            places[span.start, span.end].append((number, span))
+    inside_first = sorted(places, key=lambda place: (place[0], -place[1]))
+
+    def with_all(start: int, end: int, inner: list[tuple[int, int]]) -> str:
+        parts, at = [], start
+        while inner:
+            place = inner[0]
+            nested = [other for other in inner[1:] if other[1] <= place[1]]
+            inner = inner[1 + len(nested) :]
+            parts += [text[at : place[0]], broken(place, with_all(*place, nested))]
+            at = place[1]
+        return "".join([*parts, text[at:end]])
+
+    def broken(place: tuple[int, int], whole: str) -> str:
+        for number, span in places[place]:
+            if span.is_statement:
+                whole = f"{{ if (sr_broken == {number}) {{ {span.broken} }} else {whole} }}"
+            elif span.broken in ("true", "false"):
+                whole = f"(sr_broken == {number} ? {span.broken} : !!({whole}))"
+            else:
+                whole = f"(sr_broken == {number} ? ({span.broken}) : ({whole}))"
+        return whole
+
+    return "extern int sr_broken;\n" + with_all(0, len(text), inside_first)

@@ -30,10 +30,6 @@ def compiled(sources: list[Path], target: Path, *flags: str, compiler: str = "gc
     return target
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
 @dataclass(frozen=True)
 class Change:
     """One place of the sources made another."""
@@ -47,11 +43,7 @@ class Change:
 
     @property
     def name(self) -> str:
-        change = f"{_one_line(self.before)}->{self.after}"
-        if self.after == ";":
-            change = "without"
-        elif " <-> " in self.statement:
-            change = "exchanged"
+        change = "without" if self.after == ";" else f"{self.before}->{self.after}"
         return f"{self.file} {self.function} {change}: {self.statement}"
 
     def applied(self, text: str) -> str:
@@ -82,3 +74,26 @@ def weakenings(file: str) -> Iterator[Change]:
         statement = " ".join(bare[first : last + (bare[last] == ";")].split())
         for after in WEAKER[found[0]]:
             yield Change(file, function, statement, found[0], after, found.start())
+
+
+_NOTICED_BY = re.compile(r"noticed by (\S+) within (\d+) executions")
+
+
+def listed(file: str) -> tuple[dict[str, tuple[str, int]], dict[str, str]]:
+    """What one configuration alone notices, with its executions, and what none does, with the reason."""
+    alone: dict[str, tuple[str, int]] = {}
+    unnoticed: dict[str, str] = {}
+    heading = ""
+    for line in (Path(__file__).parent / file).read_text().splitlines():
+        entry = line.strip()
+        if not entry or entry.startswith("#"):
+            continue
+        if not line.startswith(" "):
+            heading = entry
+            continue
+        assert entry not in alone.keys() | unnoticed.keys(), f"twice in {file}: {entry}"
+        if found := _NOTICED_BY.fullmatch(heading):
+            alone[entry] = found[1], int(found[2])
+        else:
+            unnoticed[entry] = heading
+    return alone, unnoticed

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import exploring
 from exploring import ENDLESS, SLOW
-from sources import Change, compiled, source
+from sources import compiled, source
 
 pytestmark = [pytest.mark.verify, pytest.mark.timeout(1800)]
 
@@ -44,7 +44,7 @@ kill 9 6 6 6 6 -
 def programs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Return the programs of all configurations, over the core as it is."""
     folder = tmp_path_factory.mktemp("explorer")
-    return [exploring.build(folder, program=program) for program in (exploring.RINGS, exploring.COMINGS)]
+    return [exploring.build(folder, program=program) for program in exploring.PROGRAMS]
 
 
 def test_the_explorer_finds_what_naive_enumeration_finds(tmp_path: Path) -> None:
@@ -142,7 +142,6 @@ def test_a_planted_bug_is_found(what: str, tmp_path: Path) -> None:
     planted = text.replace(before, after)
     if "look again" in what:  # it looks twice: each look makes up for the other
         planted = planted.replace("while (passed(self, place.position));", "while (false);")
-    bug = Change(file, what, "all of it", text, planted, 0)
-    program = exploring.build(tmp_path, bug, exploring.COMINGS if file == "attach.c" else exploring.RINGS)
+    program = exploring.build(tmp_path, file, planted, exploring.COMINGS if file == "attach.c" else exploring.RINGS)
     for name, limit in noticed_by.items():
         assert exploring.run(program, name, limit).failure, f"{name} does not notice"

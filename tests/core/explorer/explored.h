@@ -33,6 +33,9 @@ uint64_t explore_kernel(uint64_t *p);
 void explore_kernel_set(uint64_t *p, uint64_t value);
 int explore_thread(void); /* that runs now; EXPLORE_THREADS in before() and after() */
 
+/* Where no atomic access may go, in before() and after(). */
+void explore_forbid(const void *begin, size_t length);
+
 void explore_fail(const char *what);
 #define EXPECT(condition)                                                                                              \
     do {                                                                                                               \

@@ -56,6 +56,10 @@ static jmp_buf scheduler;
 void explore_fail(const char *what) {
     if (!failure)
         failure = what;
+    if (!running) { /* before the threads or after them: what goes on from here may go round in circles */
+        printf("0 0 0 stopped %s\n", what);
+        exit(1);
+    }
 }
 
 bool explore_is_asleep(int thread) { return threads[thread].asleep; }
@@ -112,7 +116,22 @@ static int choose_value(int count) {
 }
 
 /* --- what the core calls --- */
+static const unsigned char *forbidden;
+static size_t forbidden_length;
+
+void explore_forbid(const void *begin, size_t length) {
+    forbidden = begin;
+    forbidden_length = length;
+}
+
+static void is_allowed(const void *p) {
+    const unsigned char *at = p;
+    if (forbidden_length && at >= forbidden && at < forbidden + forbidden_length)
+        explore_fail("an access to where no word is");
+}
+
 static uint64_t plain(const void *p, unsigned width) {
+    is_allowed(p);
     uint64_t bits = 0;
     memcpy(&bits, p, width);
     return bits;
@@ -130,6 +149,7 @@ uint64_t explore_load(void *p, unsigned width, enum explore_order order) {
 
 void explore_store(void *p, unsigned width, uint64_t value, enum explore_order order) {
     if (!running) {
+        is_allowed(p);
         memcpy(p, &value, width);
         return;
     }

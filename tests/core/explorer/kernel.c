@@ -6,7 +6,7 @@
 
 #include "format/layout.h"
 
-enum { NOBODY = EXPLORE_THREADS, PROCESSES, EACH = 10, WORDS = 2 + KERNEL_SENT + KERNEL_ENTRIES };
+enum { NOBODY = EXPLORE_THREADS, PROCESSES, EACH = 10, WORDS = 2 + KERNEL_SENT + KERNEL_ENTRIES + 1 };
 static const uint64_t ALONE = UINT64_C(1) << 63;
 
 /* What each locked byte looks like: a bit for each description that has it, and whether that has it alone. */
@@ -46,6 +46,8 @@ static uint64_t *word_of(uint64_t byte) {
         return &words[byte];
     if (byte >= SR_SENT_BYTES && byte < SR_SENT_BYTES + KERNEL_SENT)
         return &words[2 + byte - SR_SENT_BYTES];
+    if (byte >= SR_PAGE + SR_ATTACHMENTS * sizeof(struct sr_attachment)) /* a queue's */
+        return &words[WORDS - 1];
     uint64_t entry = (byte - SR_PAGE) / sizeof(struct sr_attachment);
     if (byte < SR_PAGE || entry >= KERNEL_ENTRIES)
         abort();

@@ -4,7 +4,7 @@
 
 #include "configurations.h"
 
-enum { LONGEST = 64, ENDS = 3, CALLS = 1500 };
+enum { LONGEST = 64, ENDS = 3, CALLS = 700 };
 enum phase { NONE, CLAIMED, READY, TAKEN, DONE };
 
 struct item {
@@ -23,7 +23,7 @@ static struct item items[LONGEST];
 static int count, open_claims;
 static uint64_t place; /* of the next record: its index */
 static uint32_t ids, shutdown;
-static bool is_spsc;
+static bool is_spsc, has_died;
 static struct sr_geometry plan;
 
 static uint64_t seed;
@@ -104,6 +104,7 @@ static void make(uint32_t kind, uint64_t capacity, uint64_t slots) {
         EXPECT(sr_spsc_adopt(&ends[0], SR_ROLE_PRODUCER) == SR_OK &&
                sr_spsc_adopt(&ends[0], SR_ROLE_CONSUMER) == SR_OK);
     count = open_claims = 0;
+    has_died = false;
     place = ids = shutdown = 0;
 }
 
@@ -307,6 +308,12 @@ static void look(void) {
     EXPECT(is_spsc ? how_many(CLAIMED) || contents.used_granules == used() : contents.used_granules == used());
     if (is_spsc)
         return;
+    if (plan.kind == SR_KIND_SEMAPHORE) { /* a permit too many, after a death, costs a look */
+        uint64_t in_flight = how_many(CLAIMED) + how_many(READY) + how_many(TAKEN), slots = sr_semaphore_slots(&plan);
+        EXPECT(semaphores[0] == 1 && !header->mutex_holder);
+        EXPECT(semaphores[1] >= how_many(READY) && semaphores[2] + in_flight >= slots);
+        EXPECT(has_died || (semaphores[1] == how_many(READY) && semaphores[2] + in_flight == slots));
+    }
     for (int end = 0; end < 2; end++) {
         uint64_t its = 0;
         for (int i = 0; i < count; i++)
@@ -354,6 +361,7 @@ static void die(void) {
         EXPECT(sr_mpmc_repair(&ends[2], ends[end].owner, &returned) == SR_OK && returned == expected);
         if (plan.kind == SR_KIND_SEMAPHORE)
             sr_semaphore_repair(&ends[2], ends[end].owner);
+        has_died = true;
         if (stale.position && plan.kind == SR_KIND_MPMC) /* it was only taken for dead */
             EXPECT(sr_commit(&ends[end], &stale) == SR_STALE);
         ends[end].owner = (ends[end].owner + (1u << SR_SLOT_BITS)) & ((1u << SR_OWNER_BITS) - 1);
@@ -408,11 +416,138 @@ static void many(uint32_t kind) {
 static void spsc(void) { many(SR_KIND_SPSC); }
 static void mpmc(void) { many(SR_KIND_MPMC); }
 static void semaphore(void) { many(SR_KIND_SEMAPHORE); }
+/* Somebody else's sem_wait on our mutex; and one that is inside for good, as far as we can see. */
+static void semaphore_by_hand(void) {
+    struct sr_record record;
+    make(SR_KIND_SEMAPHORE, 256, 0);
+    for (int i = 0; i < 2; i++) {
+        semaphores[0] = i;
+        header->mutex_holder = i ? ends[1].owner | SR_HELD : 0;
+        EXPECT(sr_try_claim(&ends[0], 1, &record) == SR_CONTENDED);
+        EXPECT(header->mutex_holder == (i ? ends[1].owner | SR_HELD : 0) && semaphores[2] == 4);
+        semaphores[1] = 1;
+        EXPECT(sr_try_take(&ends[0], 1, &record) == SR_CONTENDED && semaphores[1] == 1);
+        semaphores[1] = 0;
+    }
+    header->mutex_holder = 0;
+    EXPECT(sr_try_claim(&ends[0], 1, &record) == SR_OK && semaphores[2] == 3);
+}
+
+/* --- the line for room --- */
+
+enum { WAITERS = 20 };
+static struct {
+    struct sr_place place;
+    uint64_t ticket; /* 0: it does not stand there */
+    int end;
+} waiters[WAITERS];
+static uint64_t turn, limit, tickets; /* whose turn it is, by ticket */
+
+static int waiter_of(uint64_t ticket) {
+    for (int i = 0; i < WAITERS; i++)
+        if (ticket && waiters[i].ticket == ticket)
+            return i;
+    return -1;
+}
+static void next_turn(void) {
+    turn = 0;
+    for (int i = 0; i < WAITERS; i++)
+        if (waiters[i].ticket && (!turn || (int64_t)((waiters[i].ticket - turn) << 15) < 0))
+            turn = waiters[i].ticket;
+}
+static void go(int i) {
+    bool had_turn = waiters[i].ticket && waiters[i].ticket == turn;
+    waiters[i].ticket = 0;
+    if (had_turn)
+        next_turn();
+}
+static bool is_of(int end, uint64_t word) {
+    return word && (word >> 1 & ((1u << SR_OWNER_BITS) - 1)) == ends[end].owner;
+}
+static void stand_in_line(int i) {
+    int end = (int)random_below(ENDS), standing = 0;
+    if (waiters[i].place.word)
+        return;
+    for (int j = 0; j < WAITERS; j++)
+        standing += waiters[j].ticket != 0;
+    tickets++;
+    waiters[i].end = end;
+    sr_line_join(&ends[end], &waiters[i].place);
+    EXPECT(!waiters[i].place.word == (standing == SR_LINE));
+    EXPECT(!waiters[i].place.word || is_of(end, waiters[i].place.word));
+    EXPECT(!waiters[i].place.word || header->line[waiters[i].place.index] == waiters[i].place.word);
+    waiters[i].ticket = waiters[i].place.word ? tickets : 0;
+}
+static void look_in_line(int i) {
+    uint64_t room = sr_first_position(&plan) + random_below(50);
+    if (!waiters[i].place.word)
+        return;
+    bool begins = false, had_begun = waiters[i].place.has_begun;
+    if (waiters[i].ticket && !turn)
+        next_turn();
+    if (waiters[i].ticket && turn == waiters[i].ticket && !had_begun) {
+        begins = true;
+        limit = room > limit ? room : limit;
+    }
+    sr_line_look(&ends[waiters[i].end], &waiters[i].place, room);
+    EXPECT(!waiters[i].place.word == !waiters[i].ticket); /* one that was removed finds that out */
+    EXPECT(waiters[i].place.has_begun == ((begins || had_begun) && waiters[i].ticket));
+}
+static void line(void) {
+    for (seed = 1; seed < 30; seed++) {
+        uint64_t first = seed;
+        make(SR_KIND_MPMC, 256, 0);
+        memset(waiters, 0, sizeof waiters);
+        turn = limit = 0;
+        header->tickets = tickets = seed % 2 ? 0 : (UINT64_C(1) << 49) - 40; /* which comes round */
+        for (int n = 0; n < 500; n++) {
+            int i = (int)random_below(WAITERS), end = (int)random_below(ENDS);
+            uint64_t which = random_below(seed % 3 ? 32 : 12);           /* some lines are long */
+            header->sent[0] = waiters[i].place.word ^ (uint64_t)1 << 40; /* what lies behind is another's */
+            uint64_t sent = header->sent[0];
+            if (which < 9)
+                stand_in_line(i);
+            else if (which < 12 || which > 29)
+                look_in_line(i);
+            else if (which < 26) {
+                bool had_turn = waiters[i].ticket && waiters[i].ticket == turn;
+                go(i);
+                EXPECT(sr_line_leave(&ends[waiters[i].end], &waiters[i].place) == had_turn);
+                EXPECT(!waiters[i].place.word);
+            } else if (which < 28) { /* one stands still with its turn */
+                int holder = waiter_of(turn);
+                EXPECT(holder < 0 || sr_line_evict(&ends[end], header->turn));
+                EXPECT(!sr_line_evict(&ends[end], sent));
+                if (holder >= 0)
+                    go(holder);
+            } else { /* one is dead; perhaps its turn is of a place that it had left */
+                bool is_stale = !turn && random_below(2);
+                if (is_stale)
+                    header->turn = ends[end].owner << 1 | 1 | UINT64_C(1) << 40;
+                bool had_turn = waiter_of(turn) >= 0 && waiters[waiter_of(turn)].end == end;
+                sr_line_repair(&ends[0], ends[end].owner);
+                for (int j = 0; j < WAITERS; j++)
+                    if (waiters[j].end == end)
+                        waiters[j].ticket = 0;
+                if (had_turn || is_stale)
+                    next_turn();
+            }
+            EXPECT(header->sent[0] == sent);
+            EXPECT(!header->turn == !turn && header->turn_limit == limit);
+            EXPECT(!turn || header->turn == waiters[waiter_of(turn)].place.word);
+            for (int j = 0; j < WAITERS; j++)
+                EXPECT(!waiters[j].ticket || header->line[waiters[j].place.index] == waiters[j].place.word);
+        }
+        seed = first;
+    }
+}
 static void nothing(void) {}
 
 const struct configuration MODELS[] = {
     {C("model-spsc", spsc, nothing, 1, nothing)},
     {C("model-mpmc", mpmc, nothing, 1, nothing)},
     {C("model-semaphore", semaphore, nothing, 1, nothing)},
+    {C("model-line", line, nothing, 1, nothing)},
+    {C("model-semaphore-by-hand", semaphore_by_hand, nothing, 1, nothing)},
 };
 const size_t MODEL_COUNT = sizeof MODELS / sizeof *MODELS;

@@ -169,7 +169,8 @@ static void drain(void) {
 
 static void drained_and_usable(void) {
     drain();
-    for (int i = 0; i < 5; i++) { /* the ring goes on, right round */
+    EXPECT(semaphores[0] == 1 && !header->mutex_holder); /* nobody is inside, and one may enter */
+    for (int i = 0; i < 5; i++) {                        /* the ring goes on, right round */
         memset(told.seen, 0, sizeof told.seen);
         EXPECT(put(OTHER, 7));
         EXPECT(get(OTHER) == 7);
@@ -354,6 +355,18 @@ static void mended_3(void) {
     mended_and_usable();
 }
 
+/* One died inside the mutex; the lock of its entry sees to it that one repairs at a time. */
+static void semaphore_left(void) {
+    semaphore2();
+    header->mutex_holder = ends[3].owner | SR_HELD;
+    semaphores[0] = 0;
+}
+static void repair_3_by_1(void) { repair(1, 3); }
+static void repair_3_and_0_by_1(void) {
+    repair(1, 3);
+    repair_if_dead(1);
+}
+
 static void two_claims(void) {
     mpmc2();
     claim_two(0, 0);
@@ -495,6 +508,11 @@ static void only_the_stand_in_sleeps(void) {
     EXPECT(!explore_is_asleep(0) && !explore_is_asleep(1));
     drain();
 }
+/* The sequence is about to come round: marks are compared by their distance. */
+static void one_claim_late(void) {
+    one_claim();
+    event->sequence = UINT32_C(0x90000000);
+}
 /* A full ring: its producer parks until the consumer has made room. */
 static void full_spsc(void) {
     spsc2();
@@ -625,8 +643,11 @@ const struct configuration RINGS[] = {
     {C("room-long-2", long_taken, mixed_after, 3, mixed_p1, p0x1, acknowledge_2), SAFETY},
     {C("semaphore-1p1c", semaphore2, drained_and_usable, 2, p0x2, c1x2), SAFETY},
     {C("semaphore-kill-producer", semaphore2, mended_and_usable, 2, p0x1, repairing_c1), .alive = &alive, SAFETY},
+    {C("semaphore-repair", semaphore2, drained_and_usable, 2, p0x1, repair_3_by_1), SAFETY},
+    {C("semaphore-repair-2", semaphore_left, mended_3, 2, p0x1, repair_3_and_0_by_1), .alive = &alive, SAFETY},
     {C("park-spsc", one_claim_spsc, nobody_sleeps, 2, tell_1, wait_1)},
     {C("park-mpmc-1", one_claim, nobody_sleeps, 2, tell_1, wait_1)},
+    {C("park-mpmc-round", one_claim_late, nobody_sleeps, 2, tell_1, wait_1)},
     {C("park-mpmc-2", two_claims, nobody_sleeps, 2, tell_2, wait_1)},
     {C("park-mpmc", two_claims, nobody_sleeps, 2, tell_2, wait_1_twice)},
     {C("park-mpmc-2c", two_claims, nobody_sleeps, 3, tell_2, wait_1, wait_2)},
