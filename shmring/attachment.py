@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import gc
 import os
 import traceback
 import weakref
@@ -295,6 +296,14 @@ class Attachment(_core.Attachment):
         came_between = interruption.is_raised_by_handler(error)
         traceback.clear_frames(error.__traceback__)
         return came_between
+
+    def _references_in(self, ended: TracebackType | None, view: memoryview) -> int:
+        """Called by the core: how many variables of the functions that an exception has ended refer to this view."""
+        count = 0
+        while ended is not None:
+            count += sum(each is view for each in gc.get_referents(ended.tb_frame))
+            ended = ended.tb_next
+        return count
 
     def _undecodable(self, cause: BaseException, position: int, length: int, identity: int) -> DecodeError:
         """Called by the core, for what a codec raised of itself."""

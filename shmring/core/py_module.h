@@ -51,7 +51,7 @@ struct ring {
 };
 
 extern uint32_t sr_fork_generation;
-extern PyObject *sr_lease_type;
+extern PyObject *sr_lease_type, *sr_leased_type;
 extern PyObject *sr_release_name; /* "release", interned */
 extern PyObject *sr_watch_type;
 extern PyObject *sr_chain_type;
@@ -224,7 +224,7 @@ int sr_serve_signals(struct ring *self, bool *ours);
 void sr_refuse_reference(struct ring *self, struct sr_endpoint *at, const struct sr_record *record, PyObject *value);
 
 /* py_lease.c */
-extern PyType_Spec sr_lease_spec;
+extern PyType_Spec sr_lease_spec, sr_leased_spec;
 PyObject *sr_lease_new(struct ring *ring, enum side side, uint64_t length, PyObject *timeout);
 /* Calls the codec with a view of the record. *kept: something refers to the record still, and it is settled when the last
  * of that goes; else the caller settles it. */
