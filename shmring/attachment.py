@@ -201,7 +201,8 @@ class Attachment(_core.Attachment):
         codec = cls._codec_for(stored, how)
         if getattr(codec, "runs_code", False):
             trust.check_runs_code(memory, place, stored, cls._noun)
-        if trust.is_shared_with_others(memory, place):
+        is_shared = trust.is_shared_with_others(memory, place)
+        if is_shared:
             codec = codecs.among_strangers(codec, asked=how.codec is not None)
         names = semaphores.names(kind, identity)
         if names and hold is None:
@@ -230,6 +231,8 @@ class Attachment(_core.Attachment):
             made._keep_name()
         if clears_claims:
             made._clear_claims()
+        if not is_shared and place is not None and codecs.believes_writers(codec, asked=how.codec is not None):
+            made._be_wary()
         _open.add(made)
         _leaving.watch()
         return made
@@ -296,6 +299,10 @@ class Attachment(_core.Attachment):
         came_between = interruption.is_raised_by_handler(error)
         traceback.clear_frames(error.__traceback__)
         return came_between
+
+    def _opened_to_others(self) -> PermissionError:
+        """Called by the core, for memory that others may write to, or might for a while, since we attached."""
+        return trust.opened_since(self._segment, self._place, self._codec)
 
     def _references_in(self, ended: TracebackType | None, view: memoryview) -> int:
         """Called by the core: how many variables of the functions that an exception has ended refer to this view."""

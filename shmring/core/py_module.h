@@ -35,10 +35,15 @@ struct ring {
     bool populated;
     bool keeps_name; /* for who has it may not remove it */
     bool clears_claims;
-    unsigned turn;    /* messages moved for event loops since one of them was let run */
+    unsigned turn; /* messages moved for event loops since one of them was let run */
+    int segment_fd;
     int locks_fd;     /* the segment's, or that of the file beside it */
     char *locks_path; /* of a file beside it, or NULL */
     struct sr_os_file segment_file, locks_file;
+    bool wary;       /* messages are decoded only while nobody else may write: the file is looked at again and again */
+    bool was_opened; /* once that is not so, it never is again: he may have it mapped */
+    uint64_t owner;  /* the file's, when we came */
+    int64_t looked_ns;
     PyObject *encode, *decode, *view, *release; /* the codec's; NULL where messages are bytes, or it has none */
     /* Short cuts of a codec that has them: for objects of plain types, and for short records that begin with the mark. */
     PyObject *plain_encode, *plain_decode;
