@@ -56,7 +56,7 @@ struct ring {
 };
 
 extern uint32_t sr_fork_generation;
-extern PyObject *sr_lease_type, *sr_leased_type;
+extern PyObject *sr_lease_type, *sr_leased_type, *sr_guard_type;
 extern PyObject *sr_release_name; /* "release", interned */
 extern PyObject *sr_watch_type;
 extern PyObject *sr_chain_type;
@@ -268,6 +268,9 @@ void sr_live_no_more(struct ring *self);
 /* Detaches, and removes the names of what is nobody's any more; before sr_detach_finish. */
 enum sr_result sr_leave_segment(struct ring *self, bool *abandoned);
 PyObject *sr_leave_at_exit(PyObject *module, PyObject *unused);
+
+/* py_memory.c */
+extern PyType_Spec sr_guard_spec;
 
 /* py_view.c: memory that windows.py maps */
 extern PyType_Spec sr_view_spec;
