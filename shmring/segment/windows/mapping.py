@@ -69,6 +69,7 @@ class Segment(_core.View):
     _draft: bool  # a file that is to go unless it gets its name
 
     locks = None  # on names of their own
+    damaged = False  # mapped files cannot be truncated here
 
     @property
     def locks_fd(self) -> int:
