@@ -179,7 +179,7 @@ class Attachment(_core.Attachment[Message]):
             made._place = place  # errors name it
             how_to = (how.spin_ns, how.outlive_peers, codec, at, populate, inherited, path)
             locks_path = str(memory.locks.path) if memory.locks else None
-            made._join(memory, memory.fd, name, names, *how_to, locks_fd=memory.locks_fd, locks_path=locks_path)
+            made._join(memory, memory.fd, name, names, *how_to, locks_fd=memory._locks_fd, locks_path=locks_path)
         except BaseException as error:
             if hold:
                 hold.close()

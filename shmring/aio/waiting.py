@@ -444,9 +444,10 @@ class AsyncLease(Generic[View]):
         Waits:
             Never.
         Raises:
-            TypeError: ``length`` is no number. The claim stays open.
-            ValueError: ``length`` is not from 0 to what was claimed, or nothing is claimed. A claim stays open.
+            TypeError: ``length`` is no number, and the claim stays open; or this is a borrow.
+            ValueError: ``length`` is not from 0 to what was claimed. The claim stays open.
             BufferError: A slice or an array refers to the buffer. The claim stays open.
+            RuntimeError: The claim's block was not entered, or it is committed or given up already.
         """
         self._lease.commit(length)
 

@@ -49,7 +49,11 @@ def why_shared(memory: segment.Segment) -> str | None:
 
 def opened_since(memory: segment.Segment, place: Place | None, stored: str) -> PermissionError:
     """The error for memory that was opened to others while it was attached."""
-    why = why_shared(memory) or "it was open to others for a while, who may have kept it"
+    try:
+        why = why_shared(memory)
+    except OSError:  # its descriptor is gone, and only these words with it: the verdict is there already
+        why = None
+    why = why or "it was open to others for a while, who may have kept it"
     what = place.title if place is not None else "this memory"
     return PermissionError(
         errno.EACCES,

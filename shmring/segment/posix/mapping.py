@@ -160,7 +160,7 @@ class Segment(mmap.mmap):
         return self._guard is not None and self._guard.damaged
 
     @property
-    def locks_fd(self) -> int:
+    def _locks_fd(self) -> int:
         """The descriptor of the file whose locks say who uses this: the segment's own, or that of the one beside it."""
         return self.fd if self.locks is None else self.locks.fd
 

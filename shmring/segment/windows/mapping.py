@@ -72,7 +72,7 @@ class Segment(_core.View):
     damaged = False  # mapped files cannot be truncated here
 
     @property
-    def locks_fd(self) -> int:
+    def _locks_fd(self) -> int:
         """By what the core finds its locks."""
         return self.fd
 
