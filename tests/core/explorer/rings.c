@@ -423,6 +423,7 @@ static void churner_wrapping(void) { /* comes by the first place once more */
 static void contents_0(void) {
     struct sr_contents contents;
     EXPECT(sr_contents_read(&ends[0], &contents) == SR_OK);
+    EXPECT(contents.ready <= 3 && contents.used_granules <= 3); /* of two instants, but not of many */
 }
 /* Of a ring whose both sides are busy. */
 static void contents_2(void) {
