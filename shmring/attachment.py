@@ -297,8 +297,8 @@ class Attachment(_core.Attachment[Message]):
         May be called again.
 
         Waits:
-            Never for messages; up to a second for another process that creates, joins or leaves the same. Where one is stopped
-            as it does so, the name may stay for the next to attach, or clean(), to remove.
+            Never for messages; up to a second for another process that creates, joins or leaves the same. Where one is
+            stopped as it does so, the name may stay for the next to attach, or clean(), to remove.
         Raises:
             BufferError: A claimed or borrowed view is open.
         Threads:
