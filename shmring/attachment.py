@@ -313,10 +313,10 @@ class Attachment(_core.Attachment[Message]):
         May be called again.
 
         Waits:
-            Never for messages; for another process that creates, joins or leaves the same.
+            Never for messages; up to a second for another process that creates, joins or leaves the same. Where one is
+            stopped as it does so, the name may stay for the next to attach, or clean(), to remove.
         Raises:
             BufferError: A claimed or borrowed view is open.
-            NotReady: Another process has held the lifecycle lock for 10 seconds: it is stopped, most likely.
         Threads:
             Any thread may call it. Where others are within a call, the last of those completes it.
         """
@@ -367,11 +367,11 @@ class Attachment(_core.Attachment[Message]):
         """Remove the name. Processes that are attached go on; none can attach any more.
 
         Waits:
-            Never for messages; for another process that joins or leaves the same.
+            Never for messages; up to ten seconds for another process that joins or leaves the same.
         Raises:
             FileNotFoundError: The name is gone already, even if another one has it now.
             PermissionError: It is another user's to remove.
-            NotReady: As ``close``.
+            NotReady: Another process has stood in the way for ten seconds: it is stopped, most likely.
             ValueError: It is anonymous, and has no name.
         """
         if self._place is None:

@@ -434,11 +434,11 @@ def unlink(name: str | None = None, *, path: str | os.PathLike[str] | None = Non
     """Remove a ring's name, whatever is in it. Processes that are attached go on; none can attach any more.
 
     Waits:
-        Never for messages; for another process that joins or leaves the ring.
+        Never for messages; up to ten seconds for another process that joins or leaves the ring.
     Raises:
         FileNotFoundError: There is none.
         PermissionError: It is another user's to remove.
-        NotReady: Another process has held the ring's lifecycle lock for 10 seconds: it is stopped, most likely.
+        NotReady: Another process has stood in the way for ten seconds: it is stopped, most likely.
         LayoutMismatch: What stands at that path is no ring.
         ValueError: The name does not fit.
     """

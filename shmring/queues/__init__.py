@@ -192,9 +192,7 @@ class _Base(AsyncQueueMethods[Message]):
         say what there was.
 
         Waits:
-            Never for messages; for another process that joins or leaves the same.
-        Raises:
-            NotReady: Another process has held the lifecycle lock for 10 seconds: it is stopped, most likely.
+            Never for messages; up to a second for another process that joins or leaves the same.
         Threads:
             Any thread may call it. Where others are within a call, the last of those completes it.
         """

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import shmring
+from shmring import _core
 from tests.conftest import file_of
 from tests.face.stand import KINDS, QUEUES, Made, Stand, Undecodable
 from tests.ring.conftest import for_ever
@@ -265,6 +266,17 @@ def _pipeline_closed() -> object:
 def worker_died(stand: Stand) -> object:
     with shmring.ProcessPoolExecutor(1) as pool:
         return [*pool.map(os._exit, [3])]
+
+
+def unlink_that_is_held_up(stand: Stand) -> object:
+    """Not at once: it waits for ten seconds."""
+    made = stand.make()
+    locks = _core.locks_open(stand.source(made)._segment.fd)
+    try:
+        assert _core.locks_take(locks, _core.LIFECYCLE_BYTE)
+        return made.unlink() if stand.call != stand.kind and hasattr(made, "unlink") else shmring.unlink(stand.name)
+    finally:
+        _core.locks_close(locks)
 
 
 WAYS: dict[str, Callable[[Stand], object]] = {
