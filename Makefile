@@ -60,9 +60,8 @@ soak: export SHMRING_EFFORT ?= 3
 soak: verify
 
 # What is written for Windows, or runs there too; the rest is refused there.
-ON_WINDOWS := $(addprefix shmring/,segment/windows.py segment/win32.py segment/entries.py segment/growing places \
-	semaphores doctor registry.py attachment.py ring.py topic.py latest.py inspection.py leftovers.py queues workers \
-	pipeline cli)
+ON_WINDOWS := $(addprefix shmring/,segment/windows segment/growing.py names admin attachment.py ring.py topic.py \
+	latest.py queues workers pipeline cli)
 lint: $(VENV)/installed $(VENV)/group-test $(VENV)/group-lint
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .

@@ -17,7 +17,7 @@ TAG = re.compile(r"SYNC:\s*([a-z0-9]+(?:-[a-z0-9]+)*)\s*(?:\(([^)]*)\))?")
 def tags_in_sources() -> dict[str, list[tuple[str, str]]]:
     """Each tag of the C files with the places where it stands and what is said there."""
     found = defaultdict(list)
-    for path in sorted(CORE.glob("*.[ch]")):
+    for path in sorted(CORE.rglob("*.[ch]")):
         # A comment may run over several lines: the continuation's leader is no part of what it says.
         text = re.sub(r"\n\s*(?:\*(?!/)|//)\s?", " ", path.read_text())
         for tag, said in TAG.findall(text):

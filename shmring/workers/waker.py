@@ -8,7 +8,7 @@ import os
 import sys
 
 if sys.platform == "win32":
-    from shmring.segment import win32
+    from shmring.segment.windows import win32
 
     class Waker:
         """An event of the kernel."""

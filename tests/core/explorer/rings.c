@@ -55,6 +55,7 @@ static void mpmc4_two(void) { make(SR_KIND_MPMC, 4, 2); }
 static void mpmc2_one(void) { make(SR_KIND_MPMC, 2, 1); }
 /* One message further, so that the second wraps. */
 static void mpmc2_turned(void);
+static void semaphore4(void) { make(SR_KIND_SEMAPHORE, 4, 0); }
 static void semaphore2(void) { make(SR_KIND_SEMAPHORE, 2, 0); }
 
 /* --- what a thread does --- */
@@ -81,6 +82,22 @@ static bool put_long(int thread, uint32_t id, uint64_t length) {
     return result == SR_OK && fill(&ends[thread], &record, id) == SR_OK;
 }
 static bool put(int thread, uint32_t id) { return put_long(thread, id, 64); }
+/* Of two granules that are claimed, one is the message. */
+static bool put_part(int thread, uint32_t id) {
+    struct sr_endpoint *self = &ends[thread];
+    struct sr_record record;
+    enum sr_result result = sr_try_claim(self, 128, &record);
+    EXPECT(result == SR_OK || result == SR_FULL);
+    if (result != SR_OK)
+        return false;
+    touch(&record, true);
+    memcpy(record.payload, &id, sizeof id);
+    EXPECT(sr_commit_part(self, &record, 64) == SR_OK && record.length == 64);
+    if (self->geometry.kind == SR_KIND_SPSC)
+        sr_spsc_publish(self);
+    told.committed[id] = true;
+    return true;
+}
 
 static uint32_t look(const struct sr_record *record) {
     touch(record, false);
@@ -169,7 +186,8 @@ static void drain(void) {
 
 static void drained_and_usable(void) {
     drain();
-    for (int i = 0; i < 5; i++) { /* the ring goes on, right round */
+    EXPECT(semaphores[0] == 1 && !header->mutex_holder); /* nobody is inside, and one may enter */
+    for (int i = 0; i < 5; i++) {                        /* the ring goes on, right round */
         memset(told.seen, 0, sizeof told.seen);
         EXPECT(put(OTHER, 7));
         EXPECT(get(OTHER) == 7);
@@ -242,6 +260,14 @@ static void mixed_p(void) {
     id += put_long(0, id, 64);
 }
 static void mixed_c(void) { consume(1, 4); }
+static void parts_p(void) {
+    uint32_t id = 1;
+    id += put_part(0, id);
+    id += put_part(0, id);
+    id += put_long(0, id, 128);
+}
+static void part_0(void) { put_part(0, 1); }
+static void part_1(void) { put_part(1, 5); }
 static void mixed_p1(void) { put_long(1, 5, 128); }
 static void mixed_after(void) {
     drain();
@@ -354,6 +380,18 @@ static void mended_3(void) {
     mended_and_usable();
 }
 
+/* One died inside the mutex; the lock of its entry sees to it that one repairs at a time. */
+static void semaphore_left(void) {
+    semaphore2();
+    header->mutex_holder = ends[3].owner | SR_HELD;
+    semaphores[0] = 0;
+}
+static void repair_3_by_1(void) { repair(1, 3); }
+static void repair_3_and_0_by_1(void) {
+    repair(1, 3);
+    repair_if_dead(1);
+}
+
 static void two_claims(void) {
     mpmc2();
     claim_two(0, 0);
@@ -385,6 +423,7 @@ static void churner_wrapping(void) { /* comes by the first place once more */
 static void contents_0(void) {
     struct sr_contents contents;
     EXPECT(sr_contents_read(&ends[0], &contents) == SR_OK);
+    EXPECT(contents.ready <= 3 && contents.used_granules <= 3); /* of two instants, but not of many */
 }
 /* Of a ring whose both sides are busy. */
 static void contents_2(void) {
@@ -495,6 +534,11 @@ static void only_the_stand_in_sleeps(void) {
     EXPECT(!explore_is_asleep(0) && !explore_is_asleep(1));
     drain();
 }
+/* The sequence is about to come round: marks are compared by their distance. */
+static void one_claim_late(void) {
+    one_claim();
+    event->sequence = UINT32_C(0x90000000);
+}
 /* A full ring: its producer parks until the consumer has made room. */
 static void full_spsc(void) {
     spsc2();
@@ -587,6 +631,13 @@ const struct configuration RINGS[] = {
     {C("mpmc-slots", mpmc2_one, drained_and_usable, 3, p0x1, p1x1, c2x2), SAFETY},
     {C("mpmc-padding", mpmc4, mixed_after, 2, mixed_p, mixed_c), SAFETY},
     {C("mpmc-padding-2p", mpmc4, mixed_after, 3, mixed_p1, p0x1, c2x1), SAFETY},
+    {C("spsc-part", spsc4, mixed_after, 2, parts_p, mixed_c), SAFETY},
+    {C("mpmc-part", mpmc4, mixed_after, 2, parts_p, mixed_c), SAFETY},
+    {C("mpmc-part-2p", mpmc4, mixed_after, 3, part_1, p0x1, c2x2), SAFETY},
+    {C("mpmc-part-2c", mpmc4, mixed_after, 3, part_0, c1x1, c2x1), SAFETY},
+    {C("mpmc-part-room", all_released, mixed_after, 2, part_0, churner_1x1), SAFETY},
+    {C("mpmc-kill-part", mpmc4, mended_and_usable, 3, part_0, p1x1, repairing_c2), .alive = &alive, SAFETY},
+    {C("semaphore-part", semaphore4, mixed_after, 2, part_0, c1x2), SAFETY},
     {C("mpmc-hand-back", mpmc2_with_two, drained_and_usable, 2, hand_back_0, c1x2), SAFETY},
     {C("mpmc-hand-back-2", mpmc2_with_one, drained_and_usable, 3, hand_back_0, hand_back_1, c2x1), SAFETY},
     {C("mpmc-hand-back-put", mpmc2_with_two, drained_and_usable, 3, hand_back_0, p1x1, c2x1), SAFETY},
@@ -625,8 +676,11 @@ const struct configuration RINGS[] = {
     {C("room-long-2", long_taken, mixed_after, 3, mixed_p1, p0x1, acknowledge_2), SAFETY},
     {C("semaphore-1p1c", semaphore2, drained_and_usable, 2, p0x2, c1x2), SAFETY},
     {C("semaphore-kill-producer", semaphore2, mended_and_usable, 2, p0x1, repairing_c1), .alive = &alive, SAFETY},
+    {C("semaphore-repair", semaphore2, drained_and_usable, 2, p0x1, repair_3_by_1), SAFETY},
+    {C("semaphore-repair-2", semaphore_left, mended_3, 2, p0x1, repair_3_and_0_by_1), .alive = &alive, SAFETY},
     {C("park-spsc", one_claim_spsc, nobody_sleeps, 2, tell_1, wait_1)},
     {C("park-mpmc-1", one_claim, nobody_sleeps, 2, tell_1, wait_1)},
+    {C("park-mpmc-round", one_claim_late, nobody_sleeps, 2, tell_1, wait_1)},
     {C("park-mpmc-2", two_claims, nobody_sleeps, 2, tell_2, wait_1)},
     {C("park-mpmc", two_claims, nobody_sleeps, 2, tell_2, wait_1_twice)},
     {C("park-mpmc-2c", two_claims, nobody_sleeps, 3, tell_2, wait_1, wait_2)},
