@@ -193,7 +193,7 @@ class Ring(Attachment[Message]):
             A consumer that is killed gives back the room of what it had received; the wait goes on while any
             consumer lives or none was ever there, and with ``on_dead_peer="wait"`` in any case.
         Copies:
-            Once, into the ring. From 256 KiB on other threads run meanwhile.
+            Once, into the ring. From 256 KiB on other threads run during the copy.
         Threads:
             Any number at a time; one at a time for an ``"spsc"`` ring.
         """
@@ -370,9 +370,9 @@ class Topic(Attachment[Message]):
             TypeError: ``data`` is no bytes-like object and the topic has no codec. What a codec raises is raised as is.
             ValueError: ``timeout`` is negative or not finite.
         When a peer dies:
-            A killed subscriber is dropped, and holds nobody up.
+            A killed subscriber is dropped, and holds no publisher up.
         Copies:
-            Once, into the topic. From 256 KiB on other threads run meanwhile.
+            Once, into the topic. From 256 KiB on other threads run during the copy.
         Threads:
             Any number at a time.
         """
@@ -444,7 +444,7 @@ class Subscription(Attachment[Message]):
     def get(self, timeout: float | None = None) -> Message:
         """Receive the next message: bytes, or with a codec the object.
 
-        Messages that were overwritten meanwhile are passed over, and counted in ``lost``.
+        Messages that were overwritten before are passed over, and counted in ``lost``.
 
         Waits:
             For a message, up to ``timeout`` seconds. None (the default) waits without limit, 0 not at all.
@@ -563,7 +563,7 @@ class Latest(Attachment[Message]):
         When a peer dies:
             The role of a killed writer is free at once; a value that it was setting never was.
         Copies:
-            Once, into shared memory. From 256 KiB on other threads run meanwhile.
+            Once, into shared memory. From 256 KiB on other threads run during the copy.
         Threads:
             One at a time.
         """
@@ -584,7 +584,7 @@ class Latest(Attachment[Message]):
         When a peer dies:
             The value of a killed writer stays.
         Copies:
-            Once, out of shared memory; again if three values were set meanwhile.
+            Once, out of shared memory; again if three values were set during the copy.
         Threads:
             Any number at a time.
         """

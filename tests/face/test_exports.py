@@ -55,8 +55,8 @@ CALLS = {
     "Subscription('x')": "topic.subscribe()",
     "Queue('jobs')": "shmring.Queue(name=...)",
     "JoinableQueue('jobs')": "shmring.JoinableQueue(name=...)",
-    "Ring.create().put({})": 'to put objects, make it with codec="pickle"',
-    "Topic.create().publish('x')": 'encode text first: text.encode(); or to put objects, make it with codec="pickle"',
+    "Ring.create().put({})": 'to put objects, create it with codec="pickle"',
+    "Topic.create().publish('x')": 'encode text first: text.encode(); or to put objects, create it with codec="pickle"',
     "Pipeline().source([1]).stage(abs, n_workers=2)": "n_workers",
     "Latest.create().set(b'x', timeout=1)": "timeout",
 }
