@@ -93,6 +93,12 @@ class Codec(Protocol):
     def view(self, record: memoryview, /) -> Any: ...
 
 @final
+class Guard:
+    @property
+    def damaged(self) -> bool: ...
+
+def guard(mapping: Buffer, /) -> Guard: ...
+
 class Lease(Generic[View_co]):
     """A record of a ring or topic for the length of a ``with`` block; made by claim() and borrow().
 
@@ -105,6 +111,20 @@ class Lease(Generic[View_co]):
     @property
     def redelivered(self) -> bool:
         """True if this message was received before, by a process that died or handed it back."""
+
+    def commit(self, length: int, /) -> None:
+        """Commit the first ``length`` bytes of a claim now; its buffer is released, and the block may go on.
+
+        Without it all of the claim becomes the message as its block ends.
+
+        Waits:
+            Never.
+        Raises:
+            TypeError: ``length`` is no number, and the claim stays open; or this is a borrow.
+            ValueError: ``length`` is not from 0 to what was claimed. The claim stays open.
+            BufferError: A slice or an array refers to the buffer. The claim stays open.
+            RuntimeError: The claim's block was not entered, or it is committed or given up already.
+        """
 
     def __enter__(self) -> View_co:
         """Wait for the record, as the call that made this lease says, and return its memory."""
@@ -159,6 +179,7 @@ class Attachment(Generic[Message]):
     def _begin_close(self) -> bool: ...
     def _keep_name(self) -> None: ...
     def _clear_claims(self) -> None: ...
+    def _be_wary(self) -> None: ...
     def _detach(self) -> bool: ...
     def _finish_close(self, last: bool, /) -> None: ...
     def _after_fork(self) -> None: ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import inspect
 import os
 import reprlib
@@ -163,7 +164,8 @@ class Attachment(_core.Attachment[Message]):
         codec = cls._codec_for(stored, how)
         if getattr(codec, "runs_code", False):
             trust.check_runs_code(memory, place, stored, cls._noun)
-        if trust.is_shared_with_others(memory, place):
+        is_shared = trust.is_shared_with_others(memory, place)
+        if is_shared:
             codec = codecs.among_strangers(codec, asked=how.codec is not None)
         names = semaphores.names(kind, identity)
         if names and hold is None:
@@ -177,7 +179,7 @@ class Attachment(_core.Attachment[Message]):
             made._place = place  # errors name it
             how_to = (how.spin_ns, how.outlive_peers, codec, at, populate, inherited, path)
             locks_path = str(memory.locks.path) if memory.locks else None
-            made._join(memory, memory.fd, name, names, *how_to, locks_fd=memory.locks_fd, locks_path=locks_path)
+            made._join(memory, memory.fd, name, names, *how_to, locks_fd=memory._locks_fd, locks_path=locks_path)
         except BaseException as error:
             if hold:
                 hold.close()
@@ -193,6 +195,8 @@ class Attachment(_core.Attachment[Message]):
             made._keep_name()
         if clears_claims:
             made._clear_claims()
+        if not is_shared and place is not None and codecs.believes_writers(codec, asked=how.codec is not None):
+            made._be_wary()
         _open.add(made)
         _leaving.watch()
         return made
@@ -259,6 +263,18 @@ class Attachment(_core.Attachment[Message]):
         came_between = interruption.is_raised_by_handler(error)
         traceback.clear_frames(error.__traceback__)
         return came_between
+
+    def _opened_to_others(self) -> PermissionError:
+        """Called by the core, for memory that others may write to, or might for a while, since we attached."""
+        return trust.opened_since(self._segment, self._place, self._codec)
+
+    def _references_in(self, ended: TracebackType | None, view: memoryview) -> int:
+        """Called by the core: how many variables of the functions that an exception has ended refer to this view."""
+        count = 0
+        while ended is not None:
+            count += sum(each is view for each in gc.get_referents(ended.tb_frame))
+            ended = ended.tb_next
+        return count
 
     def _undecodable(self, cause: BaseException, position: int, length: int, identity: int) -> DecodeError:
         """Called by the core, for what a codec raised of itself."""

@@ -143,7 +143,7 @@ def _look(memory: segment.Segment, place: Place) -> RingInfo:
         if state not in ("ready", "retired"):
             return _unreadable(place, state, status)
         try:
-            shot = _core.snapshot(memory, memory.locks_fd, memory.fd)
+            shot = _core.snapshot(memory, memory._locks_fd, memory.fd)
         except (Corrupt, LayoutMismatch):
             return _unreadable(place, "corrupt", status)
     totals = shot["totals"]

@@ -438,6 +438,19 @@ class AsyncLease(Generic[View]):
         """True if this message was received before, by a process that died or handed it back."""
         return self._lease.redelivered
 
+    def commit(self, length: int) -> None:
+        """Commit the first ``length`` bytes of a claim now; its buffer is released, and the block may go on.
+
+        Waits:
+            Never.
+        Raises:
+            TypeError: ``length`` is no number, and the claim stays open; or this is a borrow.
+            ValueError: ``length`` is not from 0 to what was claimed. The claim stays open.
+            BufferError: A slice or an array refers to the buffer. The claim stays open.
+            RuntimeError: The claim's block was not entered, or it is committed or given up already.
+        """
+        self._lease.commit(length)
+
     def _enter_now(self) -> Any:
         try:
             return self._lease.__enter__()

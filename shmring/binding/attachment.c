@@ -289,6 +289,7 @@ static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
     Py_XDECREF(before);
     self->gate[PRODUCING] = self->gate[CONSUMING] = GATE_ROLE;
     self->generation = sr_fork_generation;
+    self->segment_fd = fd;
     self->locks_fd = locks_fd < 0 ? fd : locks_fd;
     self->path = path ? strdup(path) : NULL;
     self->locks_path = locks_path ? strdup(locks_path) : NULL;
@@ -390,6 +391,15 @@ static PyObject *ring_detach(PyObject *object, PyObject *unused) {
 static PyObject *ring_keep_name(PyObject *object, PyObject *unused) {
     (void)unused;
     ((struct ring *)object)->keeps_name = true;
+    Py_RETURN_NONE;
+}
+
+static PyObject *ring_be_wary(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct ring *self = (struct ring *)object;
+    if (!sr_os_file_owner(self->segment_fd, &self->owner))
+        return sr_raise_errno(NULL);
+    self->wary = true;
     Py_RETURN_NONE;
 }
 
@@ -528,6 +538,7 @@ static PyMethodDef attachment_methods[] = {
     {"_begin_close", ring_begin_close, METH_NOARGS, NULL},
     {"_keep_name", ring_keep_name, METH_NOARGS, NULL},
     {"_clear_claims", ring_clear_claims, METH_NOARGS, NULL},
+    {"_be_wary", ring_be_wary, METH_NOARGS, NULL},
     {"_detach", ring_detach, METH_NOARGS, NULL},
     {"_finish_close", ring_finish_close, METH_O, NULL},
     {"_after_fork", ring_after_fork, METH_NOARGS, NULL},

@@ -35,10 +35,15 @@ struct ring {
     bool populated;
     bool keeps_name; /* for who has it may not remove it */
     bool clears_claims;
-    unsigned turn;    /* messages moved for event loops since one of them was let run */
+    unsigned turn; /* messages moved for event loops since one of them was let run */
+    int segment_fd;
     int locks_fd;     /* the segment's, or that of the file beside it */
     char *locks_path; /* of a file beside it, or NULL */
     struct sr_os_file segment_file, locks_file;
+    bool wary;       /* messages are decoded only while nobody else may write: the file is looked at again and again */
+    bool was_opened; /* once that is not so, it never is again: he may have it mapped */
+    uint64_t owner;  /* the file's, when we came */
+    int64_t looked_ns;
     PyObject *encode, *decode, *view, *release; /* the codec's; NULL where messages are bytes, or it has none */
     /* Short cuts of a codec that has them: for objects of plain types, and for short records that begin with the mark. */
     PyObject *plain_encode, *plain_decode;
@@ -51,7 +56,7 @@ struct ring {
 };
 
 extern uint32_t sr_fork_generation;
-extern PyObject *sr_lease_type;
+extern PyObject *sr_lease_type, *sr_leased_type, *sr_guard_type;
 extern PyObject *sr_release_name; /* "release", interned */
 extern PyObject *sr_watch_type;
 extern PyObject *sr_chain_type;
@@ -225,7 +230,7 @@ int sr_serve_signals(struct ring *self, bool *ours);
 void sr_refuse_reference(struct ring *self, struct sr_endpoint *at, const struct sr_record *record, PyObject *value);
 
 /* lease.c */
-extern PyType_Spec sr_lease_spec;
+extern PyType_Spec sr_lease_spec, sr_leased_spec;
 PyObject *sr_lease_new(struct ring *ring, enum side side, uint64_t length, PyObject *timeout);
 /* Calls the codec with a view of the record. *kept: something refers to the record still, and it is settled when the last
  * of that goes; else the caller settles it. */
@@ -264,6 +269,9 @@ void sr_live_no_more(struct ring *self);
 /* Detaches, and removes the names of what is nobody's any more; before sr_detach_finish. */
 enum sr_result sr_leave_segment(struct ring *self, bool *abandoned);
 PyObject *sr_leave_at_exit(PyObject *module, PyObject *unused);
+
+/* memory.c */
+extern PyType_Spec sr_guard_spec;
 
 /* view.c: memory that windows.py maps */
 extern PyType_Spec sr_view_spec;

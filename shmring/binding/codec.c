@@ -172,8 +172,30 @@ static void judge(struct ring *self, struct sr_endpoint *at, const struct sr_rec
     Py_XDECREF(object);
 }
 
+/* A look takes a microsecond, as a small message does: so it is not for each of them where they come thick and fast. */
+static const int64_t LOOK_AGAIN_NS = 50000;
+
+/* Has the memory been opened to others since we came, whose messages could run code here? Sets PermissionError. */
+static bool was_opened_to_others(struct ring *self) {
+    int64_t now = sr_os_monotonic_ns();
+    if (!self->was_opened && now - self->looked_ns < LOOK_AGAIN_NS)
+        return false;
+    self->looked_ns = now;
+    self->was_opened = self->was_opened ||
+                       sr_os_file_is_open_to_others(&self->segment_file, self->segment_fd, self->path, self->owner);
+    if (!self->was_opened)
+        return false;
+    PyObject *error = PyObject_CallMethod((PyObject *)self, "_opened_to_others", NULL);
+    if (error)
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    Py_XDECREF(error);
+    return true;
+}
+
 PyObject *sr_read_record(struct ring *self, struct sr_endpoint *at, const struct sr_record *record, PyObject *reader,
                          PyObject *argument) {
+    if (SR_UNLIKELY(self->wary) && was_opened_to_others(self))
+        return NULL;
     PyObject *object = PyObject_CallFunctionObjArgs(reader, argument, NULL);
     if (SR_UNLIKELY(!object))
         judge(self, at, record, reader, argument);

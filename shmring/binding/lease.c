@@ -2,6 +2,11 @@
  *
  * A view is a lease. Leaving the block with a view, slice or array still alive raises BufferError, and the memory stays
  * theirs: the record is settled (a claim aborted, a borrowed message acknowledged) when the last of them goes.
+ *
+ * Some keep an address, and a reference, and give the buffer back at once: numpy.ndarray(buffer=) refers to what the view
+ * is of, torch.frombuffer to the view. So the view is of an object of its own, `leased`, to which nothing else refers, and
+ * which nobody else gets a buffer of: while that is there, something refers to the record. And a view is released only
+ * where nothing but the variable of `with ... as` refers to it.
  */
 #include <string.h>
 
@@ -19,11 +24,19 @@ struct lease {
     struct sr_endpoint *at; /* where the record is */
     struct sr_record record;
     uint64_t length;
-    Py_ssize_t exports;
+    struct leased *memory; /* what the view shows, as long as anything refers to it; it holds us */
     uint32_t generation;
     enum side side;
     enum lease_state state;
-    bool keep; /* commit or acknowledge; else abort or hand back */
+    bool keep;      /* commit or acknowledge; else abort or hand back */
+    bool opening;   /* the view is being made */
+    bool decoded;   /* what the block was given is not the view, but what the codec made of it */
+    bool committed; /* by commit(), before the end of its block */
+};
+
+struct leased {
+    PyObject ob_base;
+    struct lease *lease;
 };
 
 PyObject *sr_lease_new(struct ring *ring, enum side side, uint64_t length, PyObject *timeout) {
@@ -37,10 +50,10 @@ PyObject *sr_lease_new(struct ring *ring, enum side side, uint64_t length, PyObj
     self->timeout = timeout;
     self->view = self->value = NULL;
     self->length = length;
-    self->exports = 0;
+    self->memory = NULL;
     self->side = side;
     self->state = LEASE_NEW;
-    self->keep = false;
+    self->keep = self->opening = self->decoded = self->committed = false;
     return (PyObject *)self;
 }
 
@@ -50,8 +63,8 @@ static enum sr_result settle_claim(struct lease *self) {
         sr_count(&ring->endpoint.self->aborted, 1);
         return sr_abort(self->at, &self->record);
     }
-    sr_count_put(ring, self->record.length);
-    enum sr_result result = sr_commit(self->at, &self->record);
+    sr_count_put(ring, self->length);
+    enum sr_result result = sr_commit_part(self->at, &self->record, self->length);
     sr_announce(self->at, 1);
     return result;
 }
@@ -104,10 +117,24 @@ static bool may_enter(struct lease *self) {
 /* Ends a lease; while something still refers to the record, it lingers. */
 static void end(struct lease *self, bool keep) {
     self->keep = keep;
-    if (self->exports)
+    if (self->memory)
         self->state = LEASE_LINGERING;
     else
         (void)settle(self);
+}
+
+static PyObject *view_of_lease(struct lease *self) {
+    struct leased *memory = PyObject_New(struct leased, (PyTypeObject *)sr_leased_type);
+    if (!memory)
+        return NULL;
+    Py_INCREF((PyObject *)self);
+    memory->lease = self;
+    self->memory = memory;
+    self->opening = true;
+    PyObject *view = PyMemoryView_FromObject((PyObject *)memory);
+    self->opening = false;
+    Py_DECREF((PyObject *)memory); /* the view has it */
+    return view;
 }
 
 static void release(PyObject *view) {
@@ -131,7 +158,8 @@ static PyObject *view_of_codec(struct lease *self, PyObject *view) {
         return NULL;
     }
     Py_DECREF(view);
-    if (value != view) {
+    self->decoded = value != view;
+    if (self->decoded) {
         self->value = PyWeakref_NewRef(value, NULL);
         if (!self->value)
             PyErr_Clear(); /* a dict, say: then whoever holds it has to let it go by himself */
@@ -153,7 +181,7 @@ PyObject *sr_lease_read(struct ring *ring, struct sr_endpoint *at, const struct 
     ring->calls++; /* a close waits for us */
     if (alone)
         ring->gate[CONSUMING] |= GATE_BUSY;
-    PyObject *view = PyMemoryView_FromObject((PyObject *)self);
+    PyObject *view = view_of_lease(self);
     PyObject *value = view ? sr_read_record(ring, at, record, reader, view) : NULL;
     PyObject *type = NULL, *error = NULL, *traceback = NULL;
     if (SR_UNLIKELY(!value)) {
@@ -162,9 +190,9 @@ PyObject *sr_lease_read(struct ring *ring, struct sr_endpoint *at, const struct 
             release(view);
     }
     Py_XDECREF(view);
-    if (SR_UNLIKELY(self->exports) && value && self->generation == sr_fork_generation) {
+    if (SR_UNLIKELY(self->memory != NULL) && value && self->generation == sr_fork_generation) {
         PyGC_Collect(); /* it may be in garbage only: a cycle that the codec left behind */
-        if (self->exports && self->generation == sr_fork_generation) {
+        if (self->memory && self->generation == sr_fork_generation) {
             sr_refuse_reference(ring, at, record, value);
             PyErr_Fetch(&type, &error, &traceback);
             Py_CLEAR(value);
@@ -174,7 +202,7 @@ PyObject *sr_lease_read(struct ring *ring, struct sr_endpoint *at, const struct 
         ring->calls--;
         if (alone)
             ring->gate[CONSUMING] &= ~(unsigned)GATE_BUSY;
-        if (SR_UNLIKELY(self->exports)) { /* a view that the codec has put away, or one in a traceback */
+        if (SR_UNLIKELY(self->memory != NULL)) { /* a view that the codec has put away, or one in a traceback */
             *kept = true;
             ring->leases++;
             if (ring->queue)
@@ -225,7 +253,7 @@ static PyObject *lease_enter(PyObject *object, PyObject *unused) {
         memset(self->record.payload, 0, (size_t)self->record.length);
     if (sr_one_at_a_time(ring, self->side))
         ring->gate[self->side] |= GATE_BUSY;
-    PyObject *view = PyMemoryView_FromObject(object);
+    PyObject *view = view_of_lease(self);
     self->view = view ? PyWeakref_NewRef(view, NULL) : NULL;
     if (!self->view) {
         Py_XDECREF(view);
@@ -242,7 +270,7 @@ static void release_value(struct lease *self) {
     if (!value || value == Py_None)
         return;
     bool is_view = PyMemoryView_Check(value);
-    if (!is_view && (!self->ring->release || Py_REFCNT(value) != 1))
+    if (Py_REFCNT(value) != 1 || (!is_view && !self->ring->release))
         return;
     Py_INCREF(value);
     if (is_view) {
@@ -256,72 +284,178 @@ static void release_value(struct lease *self) {
     Py_DECREF(value);
 }
 
-/* True when no view, slice or array refers to the record any more. */
-static bool views_gone(struct lease *self) {
-    if (self->exports && self->value)
+/* References to the view that keep nothing of its memory: those of variables of functions that the exception has ended. */
+static Py_ssize_t counted_in(struct lease *self, PyObject *view, PyObject *traceback) {
+    if (!traceback || traceback == Py_None)
+        return 0;
+    PyObject *type, *error, *before;
+    PyErr_Fetch(&type, &error, &before);
+    PyObject *answer = PyObject_CallMethod((PyObject *)self->ring, "_references_in", "OO", traceback, view);
+    Py_ssize_t count = answer ? PyLong_AsSsize_t(answer) : 0;
+    Py_XDECREF(answer);
+    PyErr_Clear();
+    PyErr_Restore(type, error, before);
+    return count < 0 ? 0 : count;
+}
+
+/* Does nothing refer to the view but the one variable of its block, or the one reference of ours? */
+static bool is_alone(struct lease *self, PyObject *view, PyObject *traceback) {
+    Py_ssize_t expected = self->decoded ? 1 : 2;
+    if (SR_LIKELY(Py_REFCNT(view) <= expected))
+        return true;
+    if (Py_REFCNT(view) <= expected + counted_in(self, view, traceback))
+        return true;
+    if (!self->decoded)
+        return false;
+    PyGC_Collect(); /* a cycle that the codec left behind */
+    return Py_REFCNT(view) <= expected;
+}
+
+/* True when no view, slice or array refers to the record any more. Weakly referenced, as the view holds us. */
+static bool views_gone(struct lease *self, PyObject *traceback) {
+    if (self->memory && self->value)
         release_value(self);
-    PyObject *view = self->exports ? Py_XNewRef(PyWeakref_GetObject(self->view)) : NULL;
-    if (view && view != Py_None)
+    PyObject *view = self->view ? Py_XNewRef(PyWeakref_GetObject(self->view)) : NULL;
+    bool is_there = view && view != Py_None, alone = !is_there || is_alone(self, view, traceback);
+    if (is_there && alone && self->memory)
         release(view);
     Py_XDECREF(view);
-    Py_CLEAR(self->view);
-    Py_CLEAR(self->value);
-    return self->exports == 0;
+    return alone && !self->memory;
+}
+
+static PyObject *answer_settled(struct lease *self, enum sr_result result) {
+    if (SR_LOAD(&self->ring->endpoint.damaged, relaxed))
+        return sr_raise(self->ring, SR_CORRUPT, self->side, 0, 0);
+    if (result != SR_OK)
+        return sr_raise(self->ring, result == SR_CLOSED ? SR_STALE : result, self->side, self->record.length, 0);
+    Py_RETURN_FALSE;
 }
 
 static PyObject *lease_exit(PyObject *object, PyObject *const *args, Py_ssize_t count) {
     struct lease *self = (struct lease *)object;
     if (count != 3)
         return PyErr_Format(PyExc_TypeError, "__exit__() takes the three values that `with` gives it, not %zd", count);
+    if (self->committed) {
+        self->committed = false; /* this was its block's end */
+        Py_RETURN_FALSE;
+    }
     if (self->state != LEASE_OPEN) {
         PyErr_SetString(PyExc_RuntimeError, "this claim or borrow is not open");
         return NULL;
     }
     bool failed = args[0] != Py_None;
-    if (!views_gone(self)) {
-        self->state = LEASE_LINGERING;
-        self->keep = !failed && self->side == CONSUMING;
+    bool gone = views_gone(self, failed ? args[2] : NULL);
+    Py_CLEAR(self->view);
+    Py_CLEAR(self->value);
+    if (!gone) {
+        end(self, !failed && self->side == CONSUMING);
         if (failed)
             Py_RETURN_FALSE;
         PyErr_SetString(
             PyExc_BufferError,
             self->side == PRODUCING
-                ? "a view of the claimed memory is still in use, so the claim will be aborted when it goes; "
-                  "delete slices and arrays of the buffer inside the with block"
-                : "a view of the borrowed message is still in use; it stays valid, and its room is given "
-                  "back when the last view goes: copy what you keep (bytes(view), array.copy()) and delete "
-                  "the others inside the with block");
+                ? "a view of the claimed memory is still in use, so the claim will be aborted when it goes; delete "
+                  "slices, arrays and tensors of the buffer, and further variables for it, inside the with block"
+                : "a view of the borrowed message is still in use; it stays valid, and its room is given back when the "
+                  "last view goes: copy what you keep (bytes(view), array.copy()) and delete the others (slices, "
+                  "arrays, "
+                  "tensors, further variables) inside the with block");
         return NULL;
     }
     self->keep = !failed;
     enum sr_result result = settle(self);
-    if (SR_LOAD(&self->ring->endpoint.damaged, relaxed) && !failed)
-        return sr_raise(self->ring, SR_CORRUPT, self->side, 0, 0);
-    if (result != SR_OK && !failed)
-        return sr_raise(self->ring, result == SR_CLOSED ? SR_STALE : result, self->side, self->record.length, 0);
-    Py_RETURN_FALSE;
+    if (failed)
+        Py_RETURN_FALSE;
+    return answer_settled(self, result);
 }
 
-static int lease_get_buffer(PyObject *object, Py_buffer *view, int flags) {
-    struct lease *self = (struct lease *)object;
+/* What stands between a claim and its early commit; false: an exception is set, and the claim is as it was. */
+static bool may_commit(struct lease *self, PyObject *length_object, Py_ssize_t *length) {
+    if (self->side != PRODUCING) {
+        PyErr_SetString(PyExc_TypeError, "this is a borrow; commit() is for what claim() gave");
+        return false;
+    }
     if (self->state != LEASE_OPEN) {
-        PyErr_SetString(PyExc_BufferError, "the memory is only there inside the with block of claim() or borrow()");
+        PyErr_SetString(PyExc_RuntimeError,
+                        self->state == LEASE_NEW
+                            ? "this claim is not open yet; enter its with block, write, then commit()"
+                            : "this claim is committed or given up already; claim again for another message");
+        return false;
+    }
+    if (!PyIndex_Check(length_object)) {
+        PyErr_Format(PyExc_TypeError, "length is %R; it is a number of bytes, from 0 to the %llu that were claimed",
+                     length_object, (unsigned long long)self->record.length);
+        return false;
+    }
+    *length = PyNumber_AsSsize_t(length_object, NULL); /* what does not fit is as large as can be */
+    if (*length == -1 && PyErr_Occurred())
+        return false;
+    if (*length < 0 || (uint64_t)*length > self->record.length) {
+        PyErr_Format(PyExc_ValueError,
+                     "length is %R; this claim has %llu bytes, so 0 to %llu of them can be the message", length_object,
+                     (unsigned long long)self->record.length, (unsigned long long)self->record.length);
+        return false;
+    }
+    return true;
+}
+
+static PyObject *lease_commit(PyObject *object, PyObject *length_object) {
+    struct lease *self = (struct lease *)object;
+    Py_ssize_t length;
+    if (!may_commit(self, length_object, &length))
+        return NULL;
+    bool only_shown = !self->memory || Py_REFCNT((PyObject *)self->memory) == 1;
+    if (!only_shown || !views_gone(self, NULL)) {
+        PyErr_SetString(
+            PyExc_BufferError,
+            "a view of the claimed memory is still in use, and would write into the message; delete slices, "
+            "arrays and tensors of the buffer, then commit(): the claim stays open");
+        return NULL;
+    }
+    Py_CLEAR(self->view);
+    self->length = (uint64_t)length;
+    self->keep = self->committed = true;
+    PyObject *answer = answer_settled(self, settle(self));
+    Py_XDECREF(answer);
+    return answer ? Py_NewRef(Py_None) : NULL;
+}
+
+static int leased_get_buffer(PyObject *object, Py_buffer *view, int flags) {
+    struct lease *self = ((struct leased *)object)->lease;
+    if (!self->opening) {
+        view->obj = NULL;
+        PyErr_SetString(PyExc_BufferError,
+                        "the memory is only there as what the with block of claim() or borrow() has");
         return -1;
     }
-    if (PyBuffer_FillInfo(view, object, self->record.payload, (Py_ssize_t)self->record.length, self->side == CONSUMING,
-                          flags) != 0)
-        return -1;
-    self->exports++;
-    return 0;
+    return PyBuffer_FillInfo(view, object, self->record.payload, (Py_ssize_t)self->record.length,
+                             self->side == CONSUMING, flags);
 }
 
-static void lease_release_buffer(PyObject *object, Py_buffer *view) {
-    (void)view;
-    struct lease *self = (struct lease *)object;
-    self->exports--;
-    if (self->exports == 0 && self->state == LEASE_LINGERING)
+static void leased_dealloc(PyObject *object) {
+    struct lease *self = ((struct leased *)object)->lease;
+    PyTypeObject *type = Py_TYPE(object);
+    self->memory = NULL;
+    if (self->state == LEASE_LINGERING)
         (void)settle(self);
+    Py_DECREF((PyObject *)self);
+    PyObject_Free(object);
+    Py_DECREF((PyObject *)type);
 }
+
+static PyType_Slot leased_slots[] = {
+    {Py_tp_doc, (void *)PyDoc_STR("The memory of a claimed or borrowed record; a memoryview shows it.")},
+    {Py_tp_dealloc, (void *)leased_dealloc},
+    {Py_bf_getbuffer, (void *)leased_get_buffer},
+    {0, NULL},
+};
+
+PyType_Spec sr_leased_spec = {
+    .name = "shmring._core.Leased",
+    .basicsize = sizeof(struct leased),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = leased_slots,
+};
 
 static PyObject *lease_redelivered(PyObject *object, void *unused) {
     (void)unused;
@@ -343,6 +477,7 @@ static void lease_dealloc(PyObject *object) {
 
 static PyMethodDef lease_methods[] = {
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, NULL},
+    {"commit", lease_commit, METH_O, DOC_Lease_commit},
     {"__enter__", lease_enter, METH_NOARGS, DOC_Lease___enter__},
     {"__exit__", (PyCFunction)(void (*)(void))lease_exit, METH_FASTCALL, DOC_Lease___exit__},
     {NULL, NULL, 0, NULL},
@@ -358,8 +493,6 @@ static PyType_Slot lease_slots[] = {
     {Py_tp_dealloc, (void *)lease_dealloc},
     {Py_tp_methods, lease_methods},
     {Py_tp_getset, lease_attributes},
-    {Py_bf_getbuffer, (void *)lease_get_buffer},
-    {Py_bf_releasebuffer, (void *)lease_release_buffer},
     {0, NULL},
 };
 

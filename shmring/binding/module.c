@@ -2,7 +2,7 @@
 #include "attachment.h"
 #include "wait/watch.h"
 
-PyObject *sr_lease_type;
+PyObject *sr_lease_type, *sr_leased_type, *sr_guard_type;
 PyObject *sr_release_name;
 PyObject *sr_watch_type;
 PyObject *sr_chain_type;
@@ -73,14 +73,16 @@ PyMODINIT_FUNC PyInit__core(void) {
     if (!module)
         return NULL;
     sr_lease_type = PyType_FromSpec(&sr_lease_spec);
+    sr_leased_type = PyType_FromSpec(&sr_leased_spec);
+    sr_guard_type = PyType_FromSpec(&sr_guard_spec);
     PyObject *view_type = PyType_FromSpec(&sr_view_spec);
     PyObject *queue_type = PyType_FromSpec(&sr_queue_spec);
     PyObject *simple_queue_type = PyType_FromSpec(&sr_simple_queue_spec);
     sr_watch_type = PyType_FromSpec(&sr_watch_spec);
     sr_nothing = PyObject_CallNoArgs((PyObject *)&PyBaseObject_Type);
     sr_release_name = PyUnicode_InternFromString("release");
-    if (!sr_lease_type || !sr_watch_type || !sr_nothing || !sr_release_name || !view_type || !add_attachments(module) ||
-        PyModule_AddObjectRef(module, "Lease", sr_lease_type) != 0 ||
+    if (!sr_lease_type || !sr_leased_type || !sr_guard_type || !sr_watch_type || !sr_nothing || !sr_release_name ||
+        !view_type || !add_attachments(module) || PyModule_AddObjectRef(module, "Lease", sr_lease_type) != 0 ||
         PyModule_AddObjectRef(module, "Watch", sr_watch_type) != 0 ||
         PyModule_AddObjectRef(module, "NOTHING", sr_nothing) != 0 ||
         PyModule_AddObjectRef(module, "View", view_type) != 0 || !queue_type || !simple_queue_type ||

@@ -241,6 +241,8 @@ static PyObject *tasks(PyObject *args, bool one_is_done) {
     struct sr_contents contents = {0};
     int locks = sr_os_locks_open(fd, NULL);
     enum sr_result result = locks < 0 ? SR_SYSTEM_ERROR : sr_look_through(&look, &endpoint, &queue, locks, file);
+    if (result == SR_OK && !queue.root)
+        result = SR_CORRUPT; /* its header says no more that it is a queue */
     if (result == SR_OK)
         result = sr_contents_by_the_living(&endpoint, &contents);
     int64_t count = 0;

@@ -149,6 +149,14 @@ def among_strangers(codec: Codec | None, *, asked: bool) -> Codec | None:
     return getattr(codec, "guarded", codec)
 
 
+def believes_writers(codec: Codec | None, *, asked: bool) -> bool:
+    """Is it, as it is, only for memory to which no other user may write?"""
+    if codec is None:
+        return False
+    by_header = not asked and not any(codec is _known.get(name) for name in _BUILT_IN)
+    return by_header or hasattr(codec, "guarded") or getattr(codec, "runs_code", False)
+
+
 def _other_schema(stored: str, wanted: str) -> str:
     if stored.startswith("msgspec:") and wanted.startswith("msgspec:"):
         return ": the types differ in name or fields; use the creator's type, or another ring for this one"

@@ -175,6 +175,19 @@ static inline enum sr_result sr_commit(struct sr_endpoint *self, struct sr_recor
     }
     return sr_semaphore_commit(self, record);
 }
+/* The same for the first `length` bytes of what was claimed: they are the message, and the rest is room when it
+ * is. */
+static inline enum sr_result sr_commit_part(struct sr_endpoint *self, struct sr_record *record, uint64_t length) {
+    uint32_t kind = self->geometry.kind;
+    if (length == record->length || sr_lost_pages(self))
+        return sr_commit(self, record);
+    if (kind == SR_KIND_MPMC || kind == SR_KIND_TOPIC)
+        return sr_mpmc_commit_part(self, record, length);
+    if (kind == SR_KIND_SEMAPHORE)
+        return sr_semaphore_commit_part(self, record, length);
+    (kind == SR_KIND_SPSC ? sr_spsc_shorten : sr_latest_shorten)(self, record, length);
+    return sr_commit(self, record);
+}
 static inline void sr_announce(struct sr_endpoint *self, int messages) {
     if (self->geometry.kind == SR_KIND_SPSC)
         sr_spsc_publish(self);

@@ -179,7 +179,7 @@ def _lifecycle(memory: segment.Segment, place: Place | None) -> Iterator[int]:
     """Hold the lifecycle lock of a ring; yields the locks that hold it."""
     places.check_locks(memory, place)  # or a refusal would be taken for somebody who has it
     with shortage_explained():
-        locks = _core.locks_open(memory.locks_fd)
+        locks = _core.locks_open(memory._locks_fd)
     try:
         give_up = time.monotonic() + 10
         while not _core.locks_take(locks, _core.LIFECYCLE_BYTE):

@@ -164,12 +164,14 @@ class Collector:
         except BaseException as error:
             self._fail(error)
         finally:
-            if crew is not None:
-                crew.join()
-            else:
-                self._watch()
-            self._take_in_late()  # to be told that the pool has broken
-            self._close()
+            try:
+                if crew is not None:
+                    crew.join()
+                else:
+                    self._watch()
+                self._take_in_late()  # to be told that the pool has broken
+            finally:
+                self._close()
 
     def _watch(self) -> None:
         try:
@@ -191,12 +193,11 @@ class Collector:
                 self._close()
 
     def _close(self) -> None:
-        with self.lock:
+        with self.lock, contextlib.ExitStack() as parts:  # one that is refused keeps none of the others
             if not self._closed:
                 self._closed = self._dismissed = True
-                self.crew.close()
-                self.tasks.close()
-                self.results.close()
+                for part in (self.results, self.tasks, self.crew):
+                    parts.callback(part.close)
 
     def _receive(self) -> bool:
         """Deal with what has come, at least one message; False for the last of all."""

@@ -233,9 +233,11 @@ class Crew:
         with self._lock:
             waker, self._waker = self._waker, None
             assert waker is not None
-            waker.close()
-            self.words.release()
-            self._board.close()
+            try:
+                waker.close()
+            finally:
+                self.words.release()
+                self._board.close()
 
 
 def _ready(signs: list[Any], timeout: float | None) -> set[Any]:

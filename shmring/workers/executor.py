@@ -155,7 +155,7 @@ class ProcessPoolExecutor(Executor):
         if buffersize is not None and not isinstance(buffersize, int):
             raise TypeError(f"buffersize must be an integer or None; it is {buffersize!r}")
         if buffersize is not None and buffersize < 1:
-            raise ValueError(f"buffersize is {buffersize}; it must be >= 1, or None to submit all at once")
+            raise ValueError(f"buffersize must be None or > 0; it is {buffersize} (None submits all at once)")
         give_up = None if timeout is None else time.monotonic() + timeout
         calls: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
         kind = parcels.CALL

@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from shmring.workers.forks import nothing_left_by_a_failed_fork
+
 _ABSENT = object()
 _lock = threading.Lock()  # __main__ is one for all threads
 
@@ -76,7 +78,8 @@ def ready_to_start(process: Any, method: str) -> Iterator[None]:
     if method == "fork":
         if not workers_have_main():
             _number_classes()
-        yield
+        with nothing_left_by_a_failed_fork(process):
+            yield
         return
     name = process._name
     process._name = _Name(name)

@@ -297,7 +297,9 @@ static bool step(struct sr_endpoint *self, struct input *input, struct sr_record
         return true;
     case 6:
     case 7:
-        if (*claimed)
+        if (*claimed && more & 1)
+            sr_commit_part(self, *claimed, eat(input, 1) % ((*claimed)->length + 1));
+        else if (*claimed)
             (more ? sr_commit : sr_abort)(self, *claimed);
         sr_announce(self, 1);
         *claimed = NULL;

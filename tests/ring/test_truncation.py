@@ -150,7 +150,7 @@ def looks_at() -> Iterator[Callable[[str], Segment]]:
     "look",
     [
         _core.describe,
-        lambda memory: _core.snapshot(memory, memory.fd),
+        lambda memory: _core.snapshot(memory, memory.fd, memory.fd),
         lambda memory: _core.count_living(memory, -1, memory.fd),
     ],
     ids=["describe", "snapshot", "count_living"],

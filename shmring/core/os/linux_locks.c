@@ -167,6 +167,10 @@ static int descriptor_of(int locks) {
     return fd;
 }
 
+static bool is_file(const struct stat *found, const struct sr_os_file *file) {
+    return (uint64_t)found->st_dev == file->device && (uint64_t)found->st_ino == file->inode;
+}
+
 bool sr_os_file_of(int fd, struct sr_os_file *file) {
     struct stat found;
     if (fstat(fd, &found) != 0)
@@ -175,9 +179,24 @@ bool sr_os_file_of(int fd, struct sr_os_file *file) {
     return true;
 }
 
+bool sr_os_file_is_open_to_others(const struct sr_os_file *file, int fd, const char *path, uint64_t owner) {
+    struct stat found;
+    bool known = fstat(fd, &found) == 0 && is_file(&found, file);
+    known = known || (path && lstat(path, &found) == 0 && is_file(&found, file));
+    return known && (found.st_mode & (S_IWGRP | S_IWOTH) || (uint64_t)found.st_uid != owner); /* of an ACL: its mask */
+}
+
+bool sr_os_file_owner(int fd, uint64_t *owner) {
+    struct stat found;
+    if (fstat(fd, &found) != 0)
+        return false;
+    *owner = (uint64_t)found.st_uid;
+    return true;
+}
+
 void sr_os_remove_name(const struct sr_os_file *file, const char *path) {
     struct stat there;
-    if (lstat(path, &there) == 0 && (uint64_t)there.st_dev == file->device && (uint64_t)there.st_ino == file->inode)
+    if (lstat(path, &there) == 0 && is_file(&there, file))
         (void)unlink(path); /* another user's: its next create takes the place over */
 }
 

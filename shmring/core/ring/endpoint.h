@@ -232,8 +232,9 @@ static inline void sr_scrub(const struct sr_endpoint *self, uint64_t position, u
 /* --- try-operations, one set a kind --- */
 enum sr_result sr_spsc_try_claim(struct sr_endpoint *self, uint64_t length, struct sr_record *record);
 enum sr_result sr_spsc_try_room(struct sr_endpoint *self, uint64_t length);
-void sr_spsc_commit(struct sr_endpoint *self, struct sr_record *record); /* not yet visible: */
-void sr_spsc_publish(struct sr_endpoint *self);                          /* ... now everything committed is */
+void sr_spsc_commit(struct sr_endpoint *self, struct sr_record *record);                   /* not yet visible: */
+void sr_spsc_shorten(struct sr_endpoint *self, struct sr_record *record, uint64_t length); /* before that */
+void sr_spsc_publish(struct sr_endpoint *self); /* ... now everything committed is */
 void sr_spsc_abort(struct sr_endpoint *self, struct sr_record *record);
 enum sr_result sr_spsc_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record);
 /* The one behind a record that was taken and not acknowledged yet; they are acknowledged in order. */
@@ -254,6 +255,8 @@ enum sr_result sr_mpmc_try_claim(struct sr_endpoint *self, uint64_t length, uint
 /* Would a claim of this length find room? */
 enum sr_result sr_mpmc_try_room(struct sr_endpoint *self, uint64_t length);
 enum sr_result sr_mpmc_commit(struct sr_endpoint *self, struct sr_record *record);
+/* Of what was claimed, only so many bytes; the rest is padding. */
+enum sr_result sr_mpmc_commit_part(struct sr_endpoint *self, struct sr_record *record, uint64_t length);
 enum sr_result sr_mpmc_abort(struct sr_endpoint *self, struct sr_record *record);
 enum sr_result sr_mpmc_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record);
 /* The record at this position, if it was handed back; else SR_EMPTY. */
@@ -273,6 +276,7 @@ enum sr_result sr_semaphore_try_claim(struct sr_endpoint *self, uint64_t length,
                                       struct sr_record *record);
 enum sr_result sr_semaphore_try_room(struct sr_endpoint *self, uint64_t length);
 enum sr_result sr_semaphore_commit(struct sr_endpoint *self, struct sr_record *record);
+enum sr_result sr_semaphore_commit_part(struct sr_endpoint *self, struct sr_record *record, uint64_t length);
 enum sr_result sr_semaphore_abort(struct sr_endpoint *self, struct sr_record *record);
 enum sr_result sr_semaphore_try_take(struct sr_endpoint *self, uint64_t limit, struct sr_record *record);
 enum sr_result sr_semaphore_try_take_again(struct sr_endpoint *self, uint64_t position, struct sr_record *record);
@@ -323,6 +327,7 @@ uint64_t sr_topic_undelivered(struct sr_endpoint *self, const struct sr_topic_ra
 
 /* latest.c: one writer at a time. */
 enum sr_result sr_latest_try_claim(struct sr_endpoint *self, uint64_t length, struct sr_record *record);
+void sr_latest_shorten(struct sr_endpoint *self, struct sr_record *record, uint64_t length); /* before its commit */
 void sr_latest_commit(struct sr_endpoint *self, struct sr_record *record);
 /* The newest value, if its version is above `known`, else SR_EMPTY; to be copied and then acknowledged. Its version is
  * record->position. */

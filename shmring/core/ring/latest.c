@@ -36,6 +36,11 @@ enum sr_result sr_latest_try_claim(struct sr_endpoint *self, uint64_t length, st
     return SR_OK;
 }
 
+void sr_latest_shorten(struct sr_endpoint *self, struct sr_record *record, uint64_t length) {
+    record->length = length;
+    SR_STORE(&self->words[place_of(record->position)], length, relaxed); /* the version publishes it */
+}
+
 void sr_latest_commit(struct sr_endpoint *self, struct sr_record *record) {
     /* SYNC: value-published (release; pairs with the acquire in sr_latest_try_take): the value and its length. */
     SR_STORE(&self->header->write_position, record->position, release);

@@ -88,10 +88,9 @@ void sr_line_look(struct sr_endpoint *self, struct sr_place *place, uint64_t roo
 static bool remove_place(struct sr_endpoint *self, uint32_t index, uint64_t word) {
     struct sr_header *header = self->header;
     uint64_t found = word;
-    if (!SR_CAS(&header->line[index], &found, 0, relaxed))
+    if (!SR_CAS(&header->line[index], &found, 0, relaxed)) /* else it is what we looked for */
         return false;
     sr_heavy_fence(); /* SYNC: turn-or-gone (release side: the place is gone, then the turn is looked at) */
-    found = word;
     bool had_turn = SR_CAS(&header->turn, &found, 0, relaxed);
     if (had_turn)
         give_turn(self);

@@ -190,6 +190,28 @@ enum sr_result sr_mpmc_commit(struct sr_endpoint *self, struct sr_record *record
     return change(self, record, SR_COMMITTED);
 }
 
+enum sr_result sr_mpmc_commit_part(struct sr_endpoint *self, struct sr_record *record, uint64_t length) {
+    const struct sr_geometry *g = &self->geometry;
+    uint64_t owner = sr_owner_of(record->word), granules = sr_granules_for(length);
+    uint64_t rest = sr_granules_for(record->length) - granules;
+    /* What is left over is padding, which counts as no message: so the position behind it is what it was, and whoever went
+     * by the word as it was claimed is where all others come to. A word inside a record is looked at by nobody; relaxed,
+     * because the commit publishes it. If we die in between, the record is aborted, whole. */
+    if (rest) {
+        uint64_t behind = sr_after(g, record->position, granules, true);
+        SR_STORE(&self->words[sr_index(g, behind)], sr_word(g, behind, rest << SR_GRANULE_SHIFT, owner, SR_PADDING),
+                 relaxed);
+    }
+    uint64_t expected = record->word;
+    uint64_t desired = sr_word(g, record->position, length, owner, SR_COMMITTED);
+    /* SYNC: record-published (release; pairs with the acquire in sr_mpmc_try_take): the payload, and that padding. */
+    if (!SR_CAS(&self->words[sr_index(g, record->position)], &expected, desired, release))
+        return SR_STALE;
+    record->word = desired;
+    record->length = length;
+    return SR_OK;
+}
+
 enum sr_result sr_mpmc_abort(struct sr_endpoint *self, struct sr_record *record) {
     return change(self, record, SR_ABORTED);
 }

@@ -77,6 +77,12 @@ enum sr_result sr_semaphore_commit(struct sr_endpoint *self, struct sr_record *r
     return result;
 }
 
+enum sr_result sr_semaphore_commit_part(struct sr_endpoint *self, struct sr_record *record, uint64_t length) {
+    enum sr_result result = sr_mpmc_commit_part(self, record, length);
+    sr_os_semaphore_post(self->semaphores.full);
+    return result;
+}
+
 enum sr_result sr_semaphore_abort(struct sr_endpoint *self, struct sr_record *record) {
     enum sr_result result = sr_mpmc_abort(self, record);
     sr_os_semaphore_post(self->semaphores.empty);

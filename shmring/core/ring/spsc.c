@@ -78,6 +78,13 @@ enum sr_result sr_spsc_try_claim(struct sr_endpoint *self, uint64_t length, stru
     return SR_OK;
 }
 
+void sr_spsc_shorten(struct sr_endpoint *self, struct sr_record *record, uint64_t length) {
+    const struct sr_geometry *g = &self->geometry;
+    record->length = length;
+    record->word = sr_word(g, record->position, length, sr_owner_of(record->word), SR_CLAIMED);
+    SR_STORE(&self->words[sr_index(g, record->position)], record->word, relaxed); /* write_position publishes it */
+}
+
 void sr_spsc_commit(struct sr_endpoint *self, struct sr_record *record) {
     self->write_position = sr_after(&self->geometry, record->position, sr_granules_for(record->length), true);
 }

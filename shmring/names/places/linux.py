@@ -75,7 +75,7 @@ def give_name(memory: mapping.Segment, where: Place) -> None:
 
 def check_locks(memory: mapping.Segment, where: Place | None) -> None:
     """OSError where this segment cannot have the locks by which the kernel says who lives."""
-    refused = locks.refusal(memory.locks_fd, take=where is not None and where.name is None)  # file systems differ
+    refused = locks.refusal(memory._locks_fd, take=where is not None and where.name is None)  # file systems differ
     if refused is not None:
         on = "this machine" if where is None else f"the file system of {where.path}"
         raise descriptors.Shortage(refused.errno, locks.words(refused, on))
@@ -194,7 +194,7 @@ def keep(memory: mapping.Segment, where: Place, *, at_end: bool = False) -> None
 def is_held(memory: mapping.Segment) -> bool:
     """Does any process hold any lock on this segment? True for every live ring, of whatever layout."""
     try:
-        return locks.are_held(memory.locks_fd)  # by another description than this one, which has none
+        return locks.are_held(memory._locks_fd)  # by another description than this one, which has none
     except OSError as error:  # and not PermissionError, which is what a file of somebody else is
         raise descriptors.Shortage(error.errno, locks.words(error, "this machine")) from None
 

@@ -47,6 +47,21 @@ def why_shared(memory: segment.Segment) -> str | None:
     return f"its mode {mode:#o} lets others write" if mode & 0o022 else None  # with an ACL, 0o020 is its mask
 
 
+def opened_since(memory: segment.Segment, place: Place | None, stored: str) -> PermissionError:
+    """The error for memory that was opened to others while it was attached."""
+    try:
+        why = why_shared(memory)
+    except OSError:  # its descriptor is gone, and only these words with it: the verdict is there already
+        why = None
+    why = why or "it was open to others for a while, who may have kept it"
+    what = place.title if place is not None else "this memory"
+    return PermissionError(
+        errno.EACCES,
+        f"{what} was opened to others since this process attached to it ({why}), so its {stored!r} messages are not "
+        "decoded any more: make it anew, with mode=0o600; or attach again, if they only hold data",
+    )
+
+
 def check_runs_code(memory: segment.Segment, place: Place | None, stored: str, noun: str) -> None:
     """PermissionError where others than this user and root may put messages that run code as they are decoded."""
     why = None if place is None else why_shared(memory)

@@ -180,7 +180,7 @@ def keep(memory: mapping.Segment, where: Place, *, at_end: bool = False) -> None
 
 
 def _attachments(memory: mapping.Segment) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = _core.snapshot(memory, memory.fd)["attachments"]
+    found: list[dict[str, Any]] = _core.snapshot(memory, memory.fd, memory.fd)["attachments"]
     return found
 
 

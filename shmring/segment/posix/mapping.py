@@ -93,6 +93,7 @@ class Segment(mmap.mmap):
     _descriptor: descriptors.Descriptor | None = None
     called: str = ""  # in messages to people, where it is more than memory
     locks: lock_files.LockFile | None = None  # beside it: a ring's
+    _guard: _core.Guard | None = None  # against those who truncate its file
     users: int = 0  # attachments that go through this mapping; the last of them closes it
 
     @classmethod
@@ -129,6 +130,7 @@ class Segment(mmap.mmap):
                     raise Corrupt(f"{what} was truncated by somebody else")
                 self = map_file(cls, fd, size, offset=offset, readonly=readonly, private=private)
                 self._descriptor = descriptor
+                self._guard = _core.guard(self)
         except BaseException as error:
             if fd >= 0:
                 os.close(fd)
@@ -149,7 +151,16 @@ class Segment(mmap.mmap):
         return len(self)
 
     @property
-    def locks_fd(self) -> int:
+    def damaged(self) -> bool:
+        """True once a part of it was missing as it was touched: somebody truncated its file, or no memory was left.
+
+        What is missing reads as zeros, and what is written there stays in this process. Memory without a descriptor
+        always gives False.
+        """
+        return self._guard is not None and self._guard.damaged
+
+    @property
+    def _locks_fd(self) -> int:
         """The descriptor of the file whose locks say who uses this: the segment's own, or that of the one beside it."""
         return self.fd if self.locks is None else self.locks.fd
 
@@ -282,6 +293,7 @@ class Segment(mmap.mmap):
     def _resize(self, size: int) -> None:
         try:
             self.resize(size)
+            self._guard = _core.guard(self)
         except OSError as error:
             raise limits.mapping_refused(error, size, self._on) from None
 
@@ -358,16 +370,18 @@ class Segment(mmap.mmap):
             raise BufferError(
                 "views of this segment are alive; release memoryviews and delete arrays of it before close()"
             ) from None
-        descriptor, self._descriptor = self._descriptor, None
+        descriptor, self._descriptor, self._guard = self._descriptor, None, None
         for each in (descriptor, self.locks):
             if each is not None:
                 each.close()
 
     def __del__(self) -> None:
         for each in (self._descriptor, self.locks):
-            if each is not None:
-                with contextlib.suppress(OSError, TypeError):  # the interpreter may be half gone
+            try:
+                if each is not None:
                     each.close()
+            except Exception:
+                pass
 
     def __exit__(self, *details: object) -> None:
         self.close()

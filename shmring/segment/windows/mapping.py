@@ -69,9 +69,10 @@ class Segment(_core.View):
     _draft: bool  # a file that is to go unless it gets its name
 
     locks = None  # on names of their own
+    damaged = False  # mapped files cannot be truncated here
 
     @property
-    def locks_fd(self) -> int:
+    def _locks_fd(self) -> int:
         """By what the core finds its locks."""
         return self.fd
 

@@ -1,5 +1,6 @@
 /* comings.c - the configurations of coming and going: entries, roles, repairs, and when a ring is nobody's any more. The
  * threads are processes beside a kernel with locks (kernel.h), in a ring of four entries. */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "configurations.h"
@@ -23,6 +24,10 @@ static struct {
 
 /* --- a ring, and a fresh one for each execution --- */
 
+/* Behind the last of the entries that are looked at: nobody goes there. */
+static struct sr_attachment *beyond;
+static const uint64_t BEYOND = 5 << 16 | SR_SLOT_ATTACHED;
+
 static struct sr_arrival arrival;
 
 static void make(uint32_t kind, uint64_t granules, uint32_t flags) {
@@ -34,6 +39,10 @@ static void make(uint32_t kind, uint64_t granules, uint32_t flags) {
     plan.flags = flags;
     const struct sr_birth birth = {.name = "ring", .codec = "", .flags = flags};
     sr_format(segment, &plan, &birth);
+    beyond = (struct sr_attachment *)(segment + plan.attachments_offset) + KERNEL_ENTRIES;
+    beyond->state = BEYOND;
+    beyond->roles = SR_ROLE_PRODUCER | SR_ROLE_CONSUMER;
+    header->sent[KERNEL_SENT] = 1;
     kernel_reset();
     memset(&told, 0, sizeof told);
     alive = 1;
@@ -65,7 +74,7 @@ static enum sr_result come_by(int thread, const struct sr_arrival *way) {
 static enum sr_result come(int thread) { return come_by(thread, &arrival); }
 
 static void go(int thread) {
-    bool abandoned;
+    bool abandoned = true;
     if (!told.is_attached[thread])
         return;
     told.is_attached[thread] = false;
@@ -85,6 +94,7 @@ static enum sr_result take_role(int thread, enum sr_role role) {
         EXPECT(i == thread || !(ends[i].roles & role) || !told.is_attached[i] || (!i && !alive));
     return result;
 }
+static void has_role_now(int thread, enum sr_role role) { EXPECT(take_role(thread, role) == SR_OK); }
 static void give_back(int thread, enum sr_role role) { sr_give_role_back(&ends[thread], role); }
 
 static bool put(int thread, uint32_t id) {
@@ -180,9 +190,14 @@ static bool lives(uint64_t owner) {
     return false;
 }
 
-/* No record, role, mutex or place in line of one who is not there. */
+/* No record, role, mutex or place in line of one who is not there; and what the others have is theirs. */
 static void nothing_is_of_the_dead(void) {
     struct sr_endpoint *self = &ends[OTHER];
+    EXPECT(beyond->state == BEYOND);
+    for (int i = 0; i < OTHER && self->geometry.kind == SR_KIND_SPSC; i++)
+        for (int side = 0; side < 2; side++)
+            EXPECT(!told.is_attached[i] || !(ends[i].roles >> side & 1) ||
+                   header->role_owner[side] == (ends[i].owner | SR_HELD));
     for (int side = 0; side < 2; side++)
         EXPECT(!header->role_owner[side] || lives(header->role_owner[side] & ~SR_HELD));
     for (uint64_t i = 0; i < self->geometry.granules && self->geometry.kind == SR_KIND_MPMC; i++) {
@@ -382,8 +397,14 @@ static void no_roles(void) {
 /* Endpoint 1 is in a child that was forked from process 0, and has not been used there. */
 static void forked_from(int parent) {
     ends[1] = ends[parent];
+    ends[1].reaping = 1; /* by a thread that is not in the child */
+    ends[1].roles = SR_ROLE_PRODUCER;
     kernel_fork(ends[parent].claim, 1);
+    kernel_fork_locks(ends[parent].locks, 1);
     kernel_act_as(1);
+    sr_forget(&ends[1]);
+    EXPECT(kernel_open(1) == 1 && ends[1].locks == -1 && ends[1].claim && !ends[1].token);
+    EXPECT(!ends[1].self && !ends[1].roles && !ends[1].reaping);
     sr_forget(&ends[1]);
     kernel_act_as(OTHER);
 }
@@ -491,8 +512,9 @@ static void peers(void) {
     as(2, SR_ROLE_PRODUCER);
     peers_of_0(2, 0);
     died(3);
-    EXPECT(ends[3].attachments[ends[3].slot].died_ns == 0);
+    EXPECT(ends[3].self->died_ns == 0 && ends[3].self->active_ns == NOW);
     peers_of_0(1, 1);
+    EXPECT(ends[3].self->died_ns == NOW && sr_entry_state(ends[3].self->state) == SR_SLOT_DIED);
     died(2);
     peers_of_0(0, 2);
     uint32_t last = ends[2].slot;
@@ -745,11 +767,367 @@ static void numbers_of_handles(void) {
     sr_sent_arrived(&ends[0], &one); /* of a sender that is no more */
     sr_sent_note(&ends[0], &one);
     EXPECT(!sr_sent_is_awaited(&ends[0], &none) && !sr_sent_is_awaited(&ends[0], &one));
+    EXPECT(!sr_is_claimed(&ends[OTHER])); /* one of the dead is counted still, beside one who lives */
+    sr_sent_note(&ends[0], &none);
+    EXPECT(sr_sent_is_awaited(&ends[0], &none) && !sr_sent_is_awaited(&ends[0], &one));
     kernel_act_as(0);
     sr_os_locks_close(again);
     kernel_act_as(OTHER);
     sr_os_locks_close(ends[OTHER].locks);
     ends[OTHER].locks = -1;
+}
+
+/* Which of several comings and deaths is the last, in whatever order their entries lie. */
+static void peers_in_any_order(void) {
+    make(SR_KIND_MPMC, 2, SR_FLAG_NAMED);
+    as(0, SR_ROLE_CONSUMER);
+    was_there(1);
+    was_there(2); /* neither of them is anything */
+    as(3, SR_ROLE_PRODUCER);
+    peers_of_0(1, 0);
+    died(3);
+    peers_of_0(0, 1); /* they were there before */
+    struct sr_peers consumers = sr_peers_of(&ends[0], SR_ROLE_CONSUMER);
+    EXPECT(consumers.alive == 1 && consumers.died == 0);
+    kernel_act_as(1);
+    go(1);
+    kernel_act_as(OTHER);
+    peers_of_0(0, 1);
+    was_there(1);
+    EXPECT(ends[1].slot < ends[2].slot);
+    peers_of_0(1, 1); /* it may be the successor, and lies before one who may not */
+    died(1);
+    EXPECT(sr_reap(&ends[0]) == 1 && sr_entry_state(ends[1].self->state) == SR_SLOT_FREE);
+    peers_of_0(0, 1);
+}
+static void deaths_in_any_order(void) {
+    make(SR_KIND_MPMC, 2, SR_FLAG_NAMED);
+    as(0, SR_ROLE_CONSUMER);
+    as(1, SR_ROLE_PRODUCER);
+    as(2, SR_ROLE_PRODUCER);
+    died(2);
+    peers_of_0(1, 1);
+    was_there(3);
+    died(1);
+    peers_of_0(0, 2); /* one died after it came */
+    EXPECT(ends[1].slot < ends[2].slot && ends[2].slot < ends[3].slot);
+    kernel_act_as(3);
+    go(3);
+    kernel_act_as(OTHER);
+}
+static void nobody_died(void) {
+    one_there();
+    was_there(1);
+    peers_of_0(0, 0);
+    beyond->state = 5 << 16 | SR_SLOT_DIED;
+    peers_of_0(0, 0);
+    has_role(0, SR_ROLE_CONSUMER);
+    EXPECT(beyond->state == (5 << 16 | SR_SLOT_DIED));
+    beyond->state = BEYOND;
+}
+/* Who takes a dead one's role is its successor for good: when it goes, nobody hears of the dead any more. */
+static void successors(void) {
+    dead_producer();
+    has_role(0, SR_ROLE_PRODUCER);
+    EXPECT(ends[0].self->active_ns == NOW);
+    give_back(0, SR_ROLE_PRODUCER);
+    EXPECT(!ends[0].self->roles && !header->role_owner[0]);
+    kernel_act_as(1);
+    EXPECT(sr_reap(&ends[1]) == 0);
+    EXPECT(sr_peers_of(&ends[1], SR_ROLE_PRODUCER).died == 0);
+    kernel_act_as(OTHER);
+}
+/* A role whose holder is not to be found, or whose positions no writer of ours leaves. */
+static void roles_of_nobody(void) {
+    uint32_t holder;
+    make(SR_KIND_SPSC, 2, SR_FLAG_NAMED);
+    was_there(0);
+    was_there(1);
+    uint64_t stale[] = {(ends[1].owner ^ 1u << SR_SLOT_BITS) | SR_HELD, (1u << SR_SLOT_BITS | 3) | SR_HELD};
+    for (int i = 0; i < 2; i++) {
+        header->role_owner[0] = stale[i];
+        kernel_act_as(0);
+        EXPECT(sr_take_role(&ends[0], SR_ROLE_PRODUCER, &holder) == SR_OK);
+        EXPECT(sr_take_role(&ends[0], SR_ROLE_PRODUCER, &holder) == SR_OK);
+        give_back(0, SR_ROLE_PRODUCER);
+    }
+    header->write_position = 99999;
+    EXPECT(sr_take_role(&ends[0], SR_ROLE_PRODUCER, &holder) == SR_CORRUPT);
+    EXPECT(!ends[0].roles);
+    kernel_act_as(OTHER);
+}
+static void goes_with_roles(void) {
+    make(SR_KIND_SPSC, 2, SR_FLAG_NAMED);
+    was_there(0);
+    was_there(1);
+    has_role(0, SR_ROLE_PRODUCER);
+    has_role(0, SR_ROLE_CONSUMER);
+    kernel_act_as(0);
+    go(0);
+    kernel_act_as(OTHER);
+    EXPECT(!header->role_owner[0] && !header->role_owner[1] && !ends[0].self->roles);
+}
+/* One has a role, and keeps it when the other side is mended. */
+static void role_beside_a_dead_one(void) {
+    dead_producer();
+    has_role(1, SR_ROLE_CONSUMER);
+    EXPECT(sr_reap(&ends[0]) == 1);
+}
+
+/* The header says what it was made with, and nothing is written beyond its fields. */
+static void born(void) {
+    char name[300], codec[100];
+    struct sr_geometry same;
+    memset(name, 'n', sizeof name);
+    memset(codec, 'c', sizeof codec);
+    name[299] = codec[99] = 0;
+    make(SR_KIND_MPMC, 5, 0);
+    sr_geometry_plan(&same, SR_KIND_MPMC, 300, 9);
+    memset(segment, 0, SR_PAGE);
+    const struct sr_birth birth = {name, codec, SR_FLAG_NAMED | SR_FLAG_PERSIST, 0640, 1234};
+    sr_format(segment, &same, &birth);
+    struct sr_geometry found;
+    EXPECT(sr_geometry_read(&found, header, sizeof segment) == SR_OK);
+    EXPECT(header->magic == SR_MAGIC && header->layout_version == SR_LAYOUT_VERSION);
+    EXPECT(header->byte_order == SR_BYTE_ORDER_MARK && header->kind == SR_KIND_MPMC && header->flags == 3);
+    EXPECT(header->segment_size == same.segment_size && header->capacity == 300 && header->granules == 5);
+    EXPECT(header->slots == 9 && header->attachments_offset == same.attachments_offset);
+    EXPECT(header->words_offset == same.words_offset && header->arena_offset == same.arena_offset);
+    EXPECT(header->identity == 1234 && header->created_ns == NOW && header->creator_pid == 1);
+    EXPECT(header->mode == 0640 && header->state == SR_SEGMENT_READY);
+    EXPECT(header->name[SR_NAME_BYTES - 2] == 'n' && !header->name[SR_NAME_BYTES - 1]);
+    EXPECT(header->codec[SR_CODEC_BYTES - 2] == 'c' && !header->codec[SR_CODEC_BYTES - 1]);
+    uint64_t first = sr_first_position(&same);
+    EXPECT(header->write_position == first && header->read_position == first && header->reclaim_position == first);
+    make(SR_KIND_LATEST, 1, 0);
+    EXPECT(header->write_position == 0);
+}
+/* An entry is its new owner's alone, but for the counters, which go on. */
+static void entry_taken(void) {
+    empty_mpmc();
+    struct sr_attachment *entry = &ends[0].attachments[0];
+    *entry = (struct sr_attachment){.state = SR_SLOT_DIED, .pid = 99, .roles = 3, .died_ns = 5};
+    ends[0].attachments[1] = ends[0].attachments[2] = *entry;
+    entry->state = sr_entry_word(9, 3, SR_SLOT_FREE);
+    entry->messages_put = 7;
+    entry->messages_got = 8;
+    header->order = 20;
+    was_there(0);
+    EXPECT(ends[0].self == entry && ends[0].owner == 4u << SR_SLOT_BITS);
+    EXPECT(entry->state == sr_entry_word(21, 4, SR_SLOT_ATTACHED) && entry->pid == 1 && !entry->roles);
+    EXPECT(entry->attached_ns == NOW && entry->active_ns == NOW && !entry->died_ns);
+    EXPECT(entry->base_put == 7 && entry->base_got == 8 && entry->messages_put == 7);
+}
+
+/* What the kernel refuses is said, with its reason, and nothing is left locked or open. */
+static void refused_at(uint64_t byte, bool opens) {
+    empty_mpmc();
+    kernel_refuse_to_open(!opens);
+    if (opens)
+        kernel_refuse(byte);
+    kernel_act_as(0);
+    errno = 0;
+    EXPECT(sr_attach(&ends[0], &arrival) == SR_SYSTEM_ERROR);
+    EXPECT(errno == (opens ? EACCES : EMFILE) && ends[0].locks == -1 && kernel_open(0) == 0);
+    kernel_refuse_to_open(false);
+    kernel_refuse(SR_SENT_BYTES);
+    EXPECT(come(0) == SR_OK);
+    kernel_act_as(OTHER);
+}
+static void refused_to_open(void) { refused_at(0, false); }
+static void refused_lifecycle(void) { refused_at(SR_LIFECYCLE_BYTE, true); }
+static void refused_claim(void) { refused_at(SR_CLAIM_BYTE, true); }
+static void refused_token(void) { refused_at(SR_PAGE, true); }
+/* The kernel does not tell who lives: nobody is taken for dead, and the next one looks at once. */
+static void refused_to_tell(void) {
+    two_there();
+    was_there(2);
+    was_there(3);
+    died(2);
+    died(3);
+    kernel_refuse(SR_PAGE + ends[2].slot * sizeof(struct sr_attachment));
+    kernel_is_impatient(0);
+    kernel_act_as(0);
+    header->looked_ns = 5;
+    EXPECT(sr_reap(&ends[0]) == -1);
+    EXPECT(sr_reap_in_turn(&ends[0], 1) == -1 && header->looked_ns == 5);
+    struct sr_arrival again = arrival;
+    kernel_act_as(1);
+    go(1);
+    errno = 0;
+    EXPECT(sr_attach(&ends[1], &again) == SR_SYSTEM_ERROR && errno == EACCES);
+    kernel_act_as(0);
+    kernel_refuse(SR_SENT_BYTES);
+    EXPECT(sr_reap_in_turn(&ends[0], 1) == 2);
+    uint64_t looked = header->looked_ns;
+    EXPECT(looked != 5 && sr_reap_in_turn(&ends[0], 1) == 0 && header->looked_ns > looked);
+    kernel_act_as(OTHER);
+}
+/* One holds the lifecycle lock and stands still: who comes is told so; who goes goes, and the ring stays. */
+static void held_up_for_good(void) {
+    one_there();
+    stopped = sr_os_locks_open(0, NULL);
+    EXPECT(sr_os_lock(stopped, SR_LIFECYCLE_BYTE) == SR_OS_LOCKED);
+    kernel_is_impatient(1);
+    kernel_is_impatient(0);
+    kernel_act_as(1);
+    EXPECT(sr_attach(&ends[1], &arrival) == SR_HELD_UP && kernel_open(1) == 0 && ends[1].locks == -1);
+    kernel_act_as(0);
+    go(0);
+    kernel_act_as(OTHER);
+    EXPECT(!told.abandoned && header->state == SR_SEGMENT_READY && ends[0].self->state == 1u << 8);
+    EXPECT(kernel_open(0) == 0);
+    sr_os_locks_close(stopped);
+}
+/* Who goes looks after the dead; a child that has not closed its copy of the locks yet keeps nothing. */
+static void goes_and_mends(void) {
+    two_there();
+    dies_claiming(2);
+    kernel_fork_locks(ends[0].locks, 3);
+    kernel_act_as(0);
+    go(0);
+    EXPECT(sr_entry_state(ends[2].self->state) == SR_SLOT_FREE);
+    sr_detach_finish(&ends[0]);
+    kernel_act_as(OTHER);
+}
+static void nameless_with_a_message(void) {
+    make(SR_KIND_MPMC, 2, 0);
+    was_there(0);
+    EXPECT(put(0, 1));
+    kernel_act_as(0);
+    go(0);
+    EXPECT(told.abandoned == 1);
+}
+static void corrupt_as_one_goes(void) {
+    bool abandoned = true;
+    one_there();
+    ends[0].words[0] = sr_word(&ends[0].geometry, header->reclaim_position, ends[0].geometry.length_mask, 0, SR_TAKEN);
+    kernel_act_as(0);
+    EXPECT(sr_detach(&ends[0], &abandoned) == SR_CORRUPT && !abandoned && header->state == SR_SEGMENT_READY);
+}
+/* The name is gone, and so is no obstacle to a child. */
+static void child_of_a_retired_ring(void) {
+    parent_and_child();
+    header->state = SR_SEGMENT_RETIRED;
+    kernel_act_as(1);
+    arrival.inherited = true;
+    EXPECT(come(1) == SR_OK && ends[1].claim && kernel_open(1) == 3);
+    arrival.inherited = false;
+    kernel_act_as(2);
+    EXPECT(come(2) == SR_RETIRED && kernel_open(2) == 0);
+}
+
+/* What a queue adds: its further links, which may not be mended now. */
+static int further_calls;
+static bool further_is_ready;
+static bool mend_further(struct sr_further *self, uint64_t owner) {
+    further_calls += self != NULL && owner;
+    return further_is_ready;
+}
+static enum sr_result further_contents(struct sr_further *self, struct sr_contents *contents) {
+    *contents = (struct sr_contents){.ready = 3, .undelivered = self != NULL};
+    return SR_TOO_LONG;
+}
+static void further_links(void) {
+    static struct sr_further further = {mend_further, further_contents};
+    struct sr_contents contents;
+    two_there();
+    dies_claiming(2);
+    further_calls = 0;
+    further_is_ready = false;
+    ends[0].further = &further;
+    kernel_act_as(0);
+    EXPECT(sr_reap(&ends[0]) == 0 && further_calls == 1);
+    EXPECT(sr_entry_state(ends[2].self->state) == SR_SLOT_ATTACHED);
+    EXPECT(sr_contents_by_the_living(&ends[0], &contents) == SR_TOO_LONG && contents.ready == 3);
+    further_is_ready = true;
+    EXPECT(sr_reap(&ends[0]) == 1 && further_calls == 2 && sr_state_of(ends[0].words[0]) == SR_CLAIMED);
+    EXPECT(sr_try_claim(&ends[0], 1, &left[1]) == SR_OK);
+    sr_forsake(&ends[0]);
+    EXPECT(further_calls == 3 && sr_state_of(ends[0].words[1]) == SR_CLAIMED);
+}
+static void forsaken_semaphore(void) {
+    semaphore_of_the_dead();
+    was_there(1);
+    EXPECT(sr_try_claim(&ends[1], 64, &left[0]) == SR_OK);
+    kernel_act_as(1);
+    sr_forsake(&ends[1]);
+    go(1);
+    kernel_act_as(OTHER);
+    EXPECT(semaphores[2] == 2 && put(0, 1) && put(0, 2));
+    was_there(1); /* somebody who has no semaphores mends what one that has left */
+    ends[0].semaphores = (struct sr_semaphores){0};
+    died(1);
+    EXPECT(sr_reap(&ends[0]) == 1);
+}
+
+/* --- waiting for those who go and die --- */
+static void nobody_sleeps(void) {
+    for (int i = 0; i < EXPLORE_THREADS; i++)
+        EXPECT(!explore_is_asleep(i));
+}
+/* A message behind a claim of the dead, or of one who forsakes it. */
+static void message_behind_a_claim(int owner) {
+    make(SR_KIND_MPMC, 4, SR_FLAG_NAMED);
+    for (int i = 0; i < 3; i++)
+        was_there(i);
+    EXPECT(sr_try_claim(&ends[owner], 64, &left[0]) == SR_OK);
+    EXPECT(put(1, 9));
+}
+static void message_behind_the_dead(void) {
+    message_behind_a_claim(2);
+    died(2);
+}
+static void message_behind_0(void) { message_behind_a_claim(0); }
+/* All room is claimed by the dead, or by one who forsakes it. */
+static void room_of(int owner) {
+    make(SR_KIND_MPMC, 2, SR_FLAG_NAMED);
+    for (int i = 0; i < 3; i++)
+        was_there(i);
+    for (int i = 0; i < 2; i++)
+        EXPECT(sr_try_claim(&ends[owner], 64, &left[i]) == SR_OK);
+}
+static void room_of_the_dead(void) {
+    room_of(2);
+    died(2);
+}
+static void room_of_0(void) { room_of(0); }
+static void room_of_a_subscriber(void) {
+    struct sr_topic_range range;
+    make(SR_KIND_TOPIC, 2, SR_FLAG_NAMED);
+    was_there(0);
+    was_there(1);
+    EXPECT(sr_topic_subscribe(&ends[0], SR_START_OLDEST, 0, &range) == SR_OK);
+    EXPECT(put(1, 1) && put(1, 2));
+}
+static void forsake_0(void) { sr_forsake(&ends[0]); }
+static void wait_for_a_message_1(void) {
+    struct sr_record record;
+    EXPECT(sr_take(&ends[1], UINT64_MAX, &FOR_EVER, &record) == SR_OK);
+}
+static void wait_for_room_1(void) {
+    struct sr_record record;
+    EXPECT(sr_claim(&ends[1], 64, &FOR_EVER, &record) == SR_OK);
+}
+
+/* --- several at once, of what else there is --- */
+static void reap_and_take_role_0(void) {
+    reap_0();
+    has_role_now(0, SR_ROLE_CONSUMER);
+}
+static void two_sent(void) {
+    sent_one();
+    sr_sent_note(&ends[0], &sent);
+    was_there(1);
+    was_there(2);
+}
+static void arrived_1(void) { sr_sent_arrived(&ends[1], &sent); }
+static void arrived_2(void) { sr_sent_arrived(&ends[2], &sent); }
+static void both_have_arrived(void) { EXPECT(!sr_sent_is_awaited(&ends[0], &sent)); }
+static void contents_1(void) {
+    struct sr_contents contents;
+    EXPECT(sr_contents_by_the_living(&ends[1], &contents) == SR_OK);
+    EXPECT(contents.taken <= 2 && contents.ready <= 5);
 }
 
 const struct configuration COMINGS[] = {
@@ -804,5 +1182,34 @@ const struct configuration COMINGS[] = {
     {C("semaphore-of-the-dead", semaphore_of_the_dead, whole, 1, nothing_else)},
     {C("looking-in-turn", looking_in_turn, whole, 1, nothing_else)},
     {C("numbers-of-handles", numbers_of_handles, nothing_else, 1, nothing_else)},
+    {C("peers-any-order", peers_in_any_order, whole, 1, nothing_else)},
+    {C("deaths-any-order", deaths_in_any_order, whole, 1, nothing_else)},
+    {C("nobody-died", nobody_died, whole, 1, nothing_else)},
+    {C("successors", successors, whole, 1, nothing_else)},
+    {C("roles-of-nobody", roles_of_nobody, nothing_else, 1, nothing_else)},
+    {C("goes-with-roles", goes_with_roles, whole, 1, nothing_else)},
+    {C("role-beside-a-dead-one", role_beside_a_dead_one, whole, 1, nothing_else)},
+    {C("born", born, nothing_else, 1, nothing_else)},
+    {C("entry-taken", entry_taken, nothing_else, 1, nothing_else)},
+    {C("refused-to-open", refused_to_open, whole, 1, nothing_else)},
+    {C("refused-lifecycle", refused_lifecycle, whole, 1, nothing_else)},
+    {C("refused-claim", refused_claim, whole, 1, nothing_else)},
+    {C("refused-token", refused_token, whole, 1, nothing_else)},
+    {C("refused-to-tell", refused_to_tell, whole, 1, nothing_else)},
+    {C("held-up", held_up_for_good, nothing_else, 1, nothing_else)},
+    {C("goes-and-mends", goes_and_mends, whole, 1, nothing_else)},
+    {C("nameless-with-message", nameless_with_a_message, nothing_else, 1, nothing_else)},
+    {C("corrupt-as-one-goes", corrupt_as_one_goes, nothing_else, 1, nothing_else)},
+    {C("child-of-retired", child_of_a_retired_ring, nothing_else, 1, nothing_else)},
+    {C("further-links", further_links, nothing_else, 1, nothing_else)},
+    {C("forsaken-semaphore", forsaken_semaphore, nothing_else, 1, nothing_else)},
+    {C("park-reap", message_behind_the_dead, nobody_sleeps, 2, reap_0, wait_for_a_message_1)},
+    {C("park-reap-room", room_of_the_dead, nobody_sleeps, 2, reap_0, wait_for_room_1)},
+    {C("park-forsake", message_behind_0, nobody_sleeps, 2, forsake_0, wait_for_a_message_1)},
+    {C("park-forsake-room", room_of_0, nobody_sleeps, 2, forsake_0, wait_for_room_1)},
+    {C("park-go", room_of_a_subscriber, nobody_sleeps, 2, go_0, wait_for_room_1)},
+    {C("role-beside-comer", full_of_the_dead, whole, 2, reap_and_take_role_0, come_1)},
+    {C("sent-2", two_sent, both_have_arrived, 3, nothing_else, arrived_1, arrived_2)},
+    {C("contents-beside-reaper", many_dead, whole, 2, reap_0, contents_1)},
 };
 const size_t COMING_COUNT = sizeof COMINGS / sizeof *COMINGS;

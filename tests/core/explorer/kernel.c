@@ -1,6 +1,7 @@
 /* kernel.c - see kernel.h. */
 #include "kernel.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,8 @@ struct description {
 static struct description descriptions[PROCESSES * EACH];
 static int process_of[PROCESSES], acting;
 static uint64_t *refused[PROCESSES], refused_as[PROCESSES];
+static uint64_t *refused_word;
+static bool opens_nothing;
 static int64_t clock_of[PROCESSES], pace_of[PROCESSES];
 
 static int me(void) {
@@ -36,6 +39,8 @@ void kernel_reset(void) {
     for (int i = 0; i < PROCESSES; i++)
         process_of[i] = i;
     acting = NOBODY;
+    refused_word = NULL;
+    opens_nothing = false;
 }
 void kernel_act_as(int process) { acting = process; }
 void kernel_is_of(int thread, int process) { process_of[thread] = process; }
@@ -66,16 +71,27 @@ static int open_description(bool is_inherited) {
     abort();
 }
 
+void kernel_refuse(uint64_t byte) { refused_word = word_of(byte); }
+void kernel_refuse_to_open(bool refuses) { opens_nothing = refuses; }
+int kernel_open(int process) {
+    int count = 0;
+    for (int i = 0; i < PROCESSES * EACH; i++)
+        count += descriptions[i].processes >> process & 1;
+    return count;
+}
+
 static uint64_t without(uint64_t word, int description) {
     word &= ~(UINT64_C(1) << description);
     return word & ~ALONE ? word : 0;
 }
 
 static void unlock(uint64_t *word, int description) { /* one step */
+    errno = EBUSY;                                    /* it may change, whatever comes of it */
     explore_kernel_set(word, without(explore_kernel(word), description));
 }
 
 static void close_description(int description, int process) {
+    errno = EBUSY;
     bool is_last = descriptions[description].processes == bit_of(process);
     for (int i = 0; i < WORDS; i++)
         if (words[i] >> description & 1) { /* which no other process changes */
@@ -89,6 +105,10 @@ static void close_description(int description, int process) {
 
 static enum sr_os_lock lock(int description, uint64_t byte, bool alone) {
     uint64_t *word = word_of(byte);
+    if (word == refused_word) {
+        errno = EACCES;
+        return SR_OS_LOCK_REFUSED;
+    }
     uint64_t now = explore_kernel(word), mine = UINT64_C(1) << description;
     if (now & ~ALONE & ~mine && (alone || now & ALONE)) {
         refused[me()] = word;
@@ -101,7 +121,12 @@ static enum sr_os_lock lock(int description, uint64_t byte, bool alone) {
 
 /* --- what the core asks --- */
 
-int sr_os_locks_open(int segment_fd, const char *path) { return segment_fd && path ? -1 : open_description(false); }
+int sr_os_locks_open(int segment_fd, const char *path) {
+    if (!opens_nothing)
+        return segment_fd && path ? -1 : open_description(false);
+    errno = EMFILE;
+    return -1;
+}
 void sr_os_locks_close(int locks) { close_description(locks, process_of[me()]); }
 enum sr_os_lock sr_os_lock(int locks, uint64_t byte) { return lock(locks, byte, true); }
 enum sr_os_lock sr_os_lock_shared(int locks, uint64_t byte) { return lock(locks, byte, false); }
@@ -132,6 +157,7 @@ void sr_os_let_go(void **hold) {
         close_description((int)(held - descriptions), process_of[me()]);
     *hold = NULL;
 }
+void kernel_fork_locks(int locks, int thread) { descriptions[locks].processes |= bit_of(process_of[thread]); }
 void kernel_fork(void *hold, int thread) {
     struct description *held = hold;
     if (held->is_inherited)

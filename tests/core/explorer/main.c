@@ -19,7 +19,7 @@ WEAK int64_t sr_os_monotonic_ns(void) {
     static int64_t now;
     return now = pace_ns ? now + pace_ns : 0;
 }
-int64_t sr_os_realtime_ns(void) { return 0; }
+int64_t sr_os_realtime_ns(void) { return NOW; }
 uint32_t sr_os_process_id(void) { return 1; }
 unsigned sr_os_processors(void) { return 2; }
 void sr_os_yield(void) {}

@@ -9,7 +9,7 @@ enum phase { NONE, CLAIMED, READY, TAKEN, DONE };
 
 struct item {
     enum phase phase;
-    bool is_message, redelivered;
+    bool is_message, redelivered, is_exposed; /* somebody sees it before it is acknowledged */
     uint64_t granules, length, position;
     uint32_t id;
     int end; /* that claimed or took it */
@@ -226,6 +226,10 @@ static void take(void) {
     item->phase = TAKEN;
     item->end = end;
     item->record = record;
+    if (random_below(2)) {
+        item->is_exposed = true;
+        sr_expose(&ends[end], &item->record);
+    }
 }
 
 static void acknowledge(struct item *item) {
@@ -240,8 +244,6 @@ static void end_take(void) {
     struct item *item = any(TAKEN);
     if (!item)
         return;
-    if (random_below(2))
-        sr_expose(&ends[item->end], &item->record);
     if (random_below(3)) {
         acknowledge(item);
         return;
@@ -249,6 +251,7 @@ static void end_take(void) {
     EXPECT(sr_hand_back(&ends[item->end], &item->record) == SR_OK);
     item->phase = READY;
     item->redelivered = true;
+    item->is_exposed = false;
     if (random_below(2) == 0)
         return;
     struct sr_record record; /* and takes that very one again */
@@ -302,8 +305,14 @@ static void take_ahead(void) {
 static void look(void) {
     struct sr_contents contents;
     EXPECT(sr_contents_read(&ends[2], &contents) == SR_OK);
-    EXPECT(contents.ready == how_many(READY) + (is_spsc ? how_many(TAKEN) - contents.taken : 0));
-    EXPECT(is_spsc || (contents.claimed == how_many(CLAIMED) && contents.taken == how_many(TAKEN)));
+    uint64_t taken = is_spsc ? 0 : how_many(TAKEN);
+    for (int i = 0; i < count && is_spsc; i++) /* what nobody has seen is as if it were not taken */
+        taken += items[i].is_exposed && (items[i].phase == TAKEN || items[i].phase == READY);
+    EXPECT(contents.ready == how_many(READY) + how_many(TAKEN) - taken && contents.taken == taken);
+    EXPECT(contents.claimed == (is_spsc ? 0 : how_many(CLAIMED)));
+    if (is_spsc)
+        EXPECT(sr_contents_taken_by(&ends[2], ends[0].owner) == taken &&
+               !sr_contents_taken_by(&ends[2], ends[1].owner));
     EXPECT(contents.undelivered == contents.ready + contents.taken);
     EXPECT(is_spsc ? how_many(CLAIMED) || contents.used_granules == used() : contents.used_granules == used());
     if (is_spsc)
@@ -347,7 +356,7 @@ static void die(void) {
             continue;
         if (item->phase == TAKEN) {
             expected++;
-            item->redelivered |= !is_spsc || ends[0].redeliver;
+            item->redelivered |= !is_spsc || item->is_exposed;
             item->phase = READY;
         } else if (item->phase == CLAIMED) {
             item->phase = DONE;
@@ -413,6 +422,77 @@ static void many(uint32_t kind) {
     }
 }
 /* How much of all this happened: a model in which nothing does would find nothing. */
+static bool is_corrupt(uint64_t length) {
+    struct sr_record record;
+    return sr_try_claim(&ends[0], length, &record) == SR_CORRUPT && sr_try_room(&ends[0], length) == SR_CORRUPT;
+}
+/* Positions that no writer of ours leaves: neither side believes them, nor does a successor. */
+static void spsc_corrupt(void) {
+    struct sr_record record;
+    struct sr_contents contents;
+    for (uint64_t granules = 4; granules < 8; granules++) { /* also with indices that there are not */
+        make(SR_KIND_SPSC, granules * SR_GRANULE, 0);
+        while (sr_try_claim(&ends[0], 64, &record) == SR_OK) {
+            EXPECT(sr_commit(&ends[0], &record) == SR_OK);
+            sr_announce(&ends[0], 1);
+        }
+        uint64_t full = header->write_position, first = sr_first_position(&plan), lap = plan.index_mask + 1;
+        uint64_t reads[] = {full + 1, first - lap, first - lap + 1, first + granules};
+        for (int i = 0; i < 4; i++) {
+            if (i == 3 && granules > plan.index_mask)
+                continue;
+            header->read_position = reads[i];
+            EXPECT(is_corrupt(1));
+            EXPECT(sr_spsc_adopt(&ends[1], SR_ROLE_PRODUCER) == SR_CORRUPT);
+            EXPECT(sr_contents_read(&ends[1], &contents) == SR_CORRUPT);
+        }
+        uint64_t writes[] = {first - 1, first + 2 * lap, full + 1, first + granules};
+        header->read_position = first;
+        for (int i = 0; i < 4; i++) {
+            if (i == 3 && granules > plan.index_mask)
+                continue;
+            header->write_position = writes[i];
+            EXPECT(sr_try_take(&ends[0], 64, &record) == SR_CORRUPT);
+            EXPECT(sr_spsc_adopt(&ends[1], SR_ROLE_CONSUMER) == SR_CORRUPT);
+            EXPECT(sr_contents_read(&ends[1], &contents) == SR_CORRUPT);
+        }
+        header->write_position = full;
+        ends[0].words[0] += UINT64_C(1) << plan.lap_at;
+        EXPECT(sr_try_take(&ends[0], 64, &record) == SR_CORRUPT);
+        ends[0].words[0] -= UINT64_C(2) << plan.lap_at;
+        EXPECT(sr_try_take(&ends[0], 64, &record) == SR_CORRUPT);
+    }
+}
+/* A successor takes over: positions, not what its predecessor had cached; a claim that was open then is nobody's. */
+static void spsc_adopted(void) {
+    struct sr_record record, other;
+    for (int skips = 0; skips < 2; skips++) { /* the open claim lies behind the padding of a wrap */
+        make(SR_KIND_SPSC, 256, 0);
+        for (int i = 0; i < 2 + skips; i++) {
+            EXPECT(sr_try_claim(&ends[0], 64, &record) == SR_OK && sr_commit(&ends[0], &record) == SR_OK);
+            sr_announce(&ends[0], 1);
+            EXPECT(sr_try_take(&ends[0], 64, &record) == SR_OK && sr_acknowledge(&ends[0], &record) == SR_OK);
+            sr_announce_room(&ends[0]);
+        }
+        EXPECT(sr_try_claim(&ends[0], 128, &record) == SR_OK);
+        sr_shut_down(&ends[1], SR_DRAINING);
+        EXPECT(sr_try_take(&ends[0], 64, &other) == SR_EMPTY && sr_spsc_claim_is_open(&ends[0]));
+        header->role_owner[0] = ends[1].owner | SR_HELD;
+        EXPECT(!sr_spsc_claim_is_open(&ends[0])); /* of one who has the role no more */
+        header->role_owner[0] = ends[0].owner | SR_HELD;
+        EXPECT(sr_spsc_adopt(&ends[1], SR_ROLE_PRODUCER) == SR_OK);
+        EXPECT(ends[1].write_position == header->write_position);
+        EXPECT(ends[1].cached_read_position == header->read_position);
+        EXPECT(skips || !sr_spsc_claim_is_open(&ends[0]));
+    }
+    make(SR_KIND_SPSC, 256, 0); /* a full ring: the oldest message lies where the next claim would */
+    for (int i = 0; i < 4; i++) {
+        EXPECT(sr_try_claim(&ends[0], 64, &record) == SR_OK && sr_commit(&ends[0], &record) == SR_OK);
+        sr_announce(&ends[0], 1);
+    }
+    EXPECT(sr_spsc_adopt(&ends[1], SR_ROLE_PRODUCER) == SR_OK);
+    EXPECT(sr_try_take(&ends[0], 64, &record) == SR_OK);
+}
 static void spsc(void) { many(SR_KIND_SPSC); }
 static void mpmc(void) { many(SR_KIND_MPMC); }
 static void semaphore(void) { many(SR_KIND_SEMAPHORE); }
@@ -502,8 +582,9 @@ static void line(void) {
         header->tickets = tickets = seed % 2 ? 0 : (UINT64_C(1) << 49) - 40; /* which comes round */
         for (int n = 0; n < 500; n++) {
             int i = (int)random_below(WAITERS), end = (int)random_below(ENDS);
-            uint64_t which = random_below(seed % 3 ? 32 : 12);           /* some lines are long */
-            header->sent[0] = waiters[i].place.word ^ (uint64_t)1 << 40; /* what lies behind is another's */
+            uint64_t which = random_below(seed % 3 ? 32 : 12); /* some lines are long */
+            /* What lies behind is another's. */
+            header->sent[0] = random_below(2) ? waiters[i].place.word ^ UINT64_C(1) << 40 : 0;
             uint64_t sent = header->sent[0];
             if (which < 9)
                 stand_in_line(i);
@@ -517,7 +598,7 @@ static void line(void) {
             } else if (which < 28) { /* one stands still with its turn */
                 int holder = waiter_of(turn);
                 EXPECT(holder < 0 || sr_line_evict(&ends[end], header->turn));
-                EXPECT(!sr_line_evict(&ends[end], sent));
+                EXPECT(!sent || !sr_line_evict(&ends[end], sent));
                 if (holder >= 0)
                     go(holder);
             } else { /* one is dead; perhaps its turn is of a place that it had left */
@@ -545,6 +626,8 @@ static void nothing(void) {}
 
 const struct configuration MODELS[] = {
     {C("model-spsc", spsc, nothing, 1, nothing)},
+    {C("model-spsc-corrupt", spsc_corrupt, nothing, 1, nothing)},
+    {C("model-spsc-adopted", spsc_adopted, nothing, 1, nothing)},
     {C("model-mpmc", mpmc, nothing, 1, nothing)},
     {C("model-semaphore", semaphore, nothing, 1, nothing)},
     {C("model-line", line, nothing, 1, nothing)},

@@ -346,13 +346,14 @@ static void drive(int calls) {
             fork_one();
         else if (which == 30 && random_below(8) == 0)
             die();
-        look();
+        if (i % 3 == 0) /* which takes longest */
+            look();
     }
 }
 static void many(bool overwrite) {
     pace_ns = 1000;
     static const uint64_t capacities[] = {128, 200, 256, 400}; /* too small for batches, so that all is exact */
-    for (uint64_t i = 0; i < 12; i++) {
+    for (uint64_t i = 0; i < 8; i++) {
         seed = i + 1;
         make(capacities[i % 4], overwrite);
         drive(CALLS);
@@ -382,7 +383,9 @@ static void latest(void) {
     struct sr_record record = {.redelivered = true}, got = {.redelivered = true};
     struct sr_wait wait = {.hooks = FOR_EVER.hooks};
     uint64_t version = 0, known = 0, lengths[8] = {0};
+    struct sr_contents none;
     EXPECT(sr_try_take(&ends[1], 0, &got) == SR_EMPTY);
+    EXPECT(sr_contents_read(&ends[0], &none) == SR_OK && !none.ready && !none.undelivered);
     for (int i = 0; i < 3000; i++) {
         uint64_t which = random_below(8), length = random_below(151);
         bool stays = which == 7 && got.position;
