@@ -105,7 +105,7 @@ class Lease(Generic[View_co]):
     ``with ring.claim(5) as buffer:`` or ``with ring.borrow() as view:``; a lease is entered once.
 
     Threads:
-        The block is left by the thread that entered it, or by any other while that one does nothing with it.
+        One at a time.
     """
 
     @property
