@@ -40,7 +40,7 @@ def _ring(place: places.Place, force: bool, dry_run: bool) -> Leftover | None:
             return None
     kept = registry.reclaim(place, only_look=dry_run)
     if kept is None:
-        return Leftover(name, "ring", True, "nobody is attached, and nothing is undelivered")
+        return Leftover(name, "ring", True, "no process is attached, and nothing is undelivered")
     if kept.is_in_use:  # somebody has come meanwhile
         return None
     if force:
