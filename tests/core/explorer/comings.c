@@ -828,6 +828,7 @@ static void nobody_died(void) {
 /* Who takes a dead one's role is its successor for good: when it goes, nobody hears of the dead any more. */
 static void successors(void) {
     dead_producer();
+    ends[0].self->active_ns = 0;
     has_role(0, SR_ROLE_PRODUCER);
     EXPECT(ends[0].self->active_ns == NOW);
     give_back(0, SR_ROLE_PRODUCER);
@@ -902,6 +903,25 @@ static void born(void) {
     make(SR_KIND_LATEST, 1, 0);
     EXPECT(header->write_position == 0);
 }
+/* Who sees that a ring is born sees all of it. */
+static void unborn(void) {
+    empty_mpmc();
+    header->state = SR_SEGMENT_NASCENT;
+    header->write_position = header->read_position = header->reclaim_position = 0;
+}
+static void bear_0(void) {
+    struct sr_geometry same = ends[0].geometry;
+    const struct sr_birth birth = {.name = "ring", .codec = "", .flags = SR_FLAG_NAMED};
+    sr_format(segment, &same, &birth);
+}
+static void find_1(void) {
+    struct sr_geometry found;
+    if (sr_geometry_read(&found, header, sizeof segment) != SR_OK)
+        return;
+    uint64_t first = sr_first_position(&found);
+    EXPECT(SR_LOAD(&header->write_position, relaxed) == first && SR_LOAD(&header->read_position, relaxed) == first);
+    EXPECT(SR_LOAD(&header->reclaim_position, relaxed) == first);
+}
 /* An entry is its new owner's alone, but for the counters, which go on. */
 static void entry_taken(void) {
     empty_mpmc();
@@ -945,7 +965,7 @@ static void refused_to_tell(void) {
     was_there(3);
     died(2);
     died(3);
-    kernel_refuse(SR_PAGE + ends[2].slot * sizeof(struct sr_attachment));
+    kernel_refuse(SR_PAGE + ends[3].slot * sizeof(struct sr_attachment)); /* the other one is mended before */
     kernel_is_impatient(0);
     kernel_act_as(0);
     header->looked_ns = 5;
@@ -958,7 +978,7 @@ static void refused_to_tell(void) {
     EXPECT(sr_attach(&ends[1], &again) == SR_SYSTEM_ERROR && errno == EACCES);
     kernel_act_as(0);
     kernel_refuse(SR_SENT_BYTES);
-    EXPECT(sr_reap_in_turn(&ends[0], 1) == 2);
+    EXPECT(sr_reap_in_turn(&ends[0], 1) == 1);
     uint64_t looked = header->looked_ns;
     EXPECT(looked != 5 && sr_reap_in_turn(&ends[0], 1) == 0 && header->looked_ns > looked);
     kernel_act_as(OTHER);
@@ -1190,6 +1210,7 @@ const struct configuration COMINGS[] = {
     {C("goes-with-roles", goes_with_roles, whole, 1, nothing_else)},
     {C("role-beside-a-dead-one", role_beside_a_dead_one, whole, 1, nothing_else)},
     {C("born", born, nothing_else, 1, nothing_else)},
+    {C("born-beside", unborn, nothing_else, 2, bear_0, find_1)},
     {C("entry-taken", entry_taken, nothing_else, 1, nothing_else)},
     {C("refused-to-open", refused_to_open, whole, 1, nothing_else)},
     {C("refused-lifecycle", refused_lifecycle, whole, 1, nothing_else)},
