@@ -29,7 +29,7 @@ static void suspend(void *context) {
 
 static void resume(void *context) {
     struct call *call = context;
-    SR_ADD(&call->ring->endpoint.abroad, (uint32_t)-1, release); /* pairs with the acquire in leaving.c */
+    SR_ADD(&call->ring->endpoint.abroad, (uint32_t)-1, release); /* pairs with the acquire in are_all_back */
     PyEval_RestoreThread(call->thread);
     call->ring->calls--;
     call->ring->gate[call->side] &= ~(unsigned)GATE_BUSY;

@@ -49,7 +49,7 @@ void sr_queue_leave(struct sr_queue *self, struct sr_link *link) {
 
 enum sr_result sr_queue_try_enter(struct sr_queue *self, struct sr_link *link) {
     step_in(self, link);
-    sr_light_fence(); /* SYNC: link-pinned (the pin before the look; other side: bury in queue/growth.c) */
+    sr_light_fence(); /* SYNC: link-pinned (the pin before the look; other side: sr_queue_oldest_pin in queue.c) */
     if (SR_LIKELY(SR_LOAD(&self->control->first, acquire) <= link->index))
         return SR_OK;
     sr_queue_leave(self, link);
