@@ -37,11 +37,9 @@ TOPICS = ("topic_models.c", "topics.c")
 # The configurations to ask of each file, those first that notice most.
 ASKED: dict[str, dict[Program, tuple[str, ...]]] = {
     "spsc.c": {RINGS: (*MODELS, "rings.c"), COMINGS: COMINGS.files},
-    "mpmc.c": {RINGS: (*MODELS, "rings.c", *TOPICS, "lines.c")},
     "line.c": {RINGS: (*MODELS, "lines.c", "rings.c")},
     "repair.c": {RINGS: (*MODELS, "rings.c", *TOPICS, "lines.c"), COMINGS: COMINGS.files},
     "semaphore.c": {RINGS: (*MODELS, "rings.c")},
-    "topic.c": {RINGS: ("hostile.c", *TOPICS, "lines.c")},
     "latest.c": {RINGS: (*MODELS, "topic_models.c", "latests.c")},
     "wait.c": {RINGS: ("rings.c", "topics.c", "latests.c", "lines.c")},
     "wait.h": {RINGS: ("rings.c", "topics.c", "latests.c")},
@@ -50,7 +48,7 @@ ASKED: dict[str, dict[Program, tuple[str, ...]]] = {
 FEW, MORE = 300, 3_000  # executions of each configuration; most is noticed by few of one
 PATIENCE_MS = {FEW: 600, MORE: 5_000}  # of the processor: what is broken may go round in circles
 LONG_PATIENCE_MS = 120_000
-SAMPLE, LISTED_SAMPLE = 250, 8
+SAMPLE, LISTED_SAMPLE = 250, 10
 SAMPLE_SECONDS = 60  # on a busy machine the sample is smaller
 
 ALONE, HARMLESS = listed("logic.txt")
@@ -84,8 +82,8 @@ class Asked:
         for names, limit in ((models + others, FEW), (others, MORE)):
             if by := exploring.first_to_fail(self.program, number, names, limit, PATIENCE_MS[limit]):
                 return by
-        if each.name in HARMLESS and effort <= 1:
-            return None
+            if each.name in HARMLESS and effort <= 1:
+                return None
         all_of = [name for name in others if name not in ENDLESS and name not in SLOW]
         return exploring.first_to_fail(self.program, number, all_of, 0, LONG_PATIENCE_MS)
 
