@@ -182,15 +182,13 @@ static bool find_place(struct sr_queue *self, uint64_t length, uint64_t *offset)
     uint64_t unit = sr_os_memory_granularity(), last = SR_LOAD(&control->last, relaxed);
     uint64_t oldest = most(1, SR_LOAD(&control->buried, relaxed));
     uint64_t begin = (self->control_at + sizeof *control + unit - 1) / unit * unit;
-    size_t count = 0;
-    struct range *ranges = malloc((size_t)(last + 1) * sizeof *ranges < SR_QUEUE_LINKS * sizeof *ranges
-                                      ? (size_t)(last + 1) * sizeof *ranges
-                                      : SR_QUEUE_LINKS * sizeof *ranges);
+    size_t count = 0, links = last < oldest ? 1 : (size_t)least(last - oldest, SR_QUEUE_LINKS - 1) + 1;
+    struct range *ranges = malloc(links * sizeof *ranges);
     if (!ranges) {
         errno = ENOMEM;
         return false;
     }
-    for (uint64_t index = oldest; index <= last; index++) {
+    for (uint64_t index = oldest; index <= last && count < links; index++) {
         const struct sr_link_entry *entry = &control->table[index % SR_QUEUE_LINKS];
         uint64_t at = SR_LOAD(&entry->offset, relaxed), size = SR_LOAD(&entry->length, relaxed);
         ranges[count++] = (struct range){at, at + (size & ~(uint64_t)SR_QUEUE_SINGLE)};
@@ -207,7 +205,8 @@ static bool find_place(struct sr_queue *self, uint64_t length, uint64_t *offset)
 static uint64_t end_of_links(struct sr_queue *self) {
     struct sr_control *control = self->control;
     uint64_t end = self->control_at + sizeof *control;
-    for (uint64_t index = most(1, SR_LOAD(&control->buried, relaxed)); index <= SR_LOAD(&control->last, relaxed);
+    uint64_t oldest = most(1, SR_LOAD(&control->buried, relaxed));
+    for (uint64_t index = oldest; index <= SR_LOAD(&control->last, relaxed) && !sr_queue_is_too_far(oldest, index);
          index++) {
         const struct sr_link_entry *entry = &control->table[index % SR_QUEUE_LINKS];
         end = most(end,
@@ -514,7 +513,7 @@ static bool finish_drained(struct sr_queue *self, int file, const struct sr_wait
 static void bury(struct sr_queue *self, int file) {
     struct sr_control *control = self->control;
     uint64_t first = SR_LOAD(&control->first, relaxed), index = SR_LOAD(&control->buried, relaxed);
-    if (index >= first)
+    if (index >= first || SR_UNLIKELY(sr_queue_is_too_far(index, first)))
         return;
     uint64_t end = least(first, sr_queue_oldest_pin(self)), before = index;
     for (; index < end; index++) {

@@ -121,6 +121,16 @@ static enum sr_result read_header(struct sr_queue *self, struct sr_link *link) {
     return SR_OK;
 }
 
+/* What stands in the table is anybody's who has the queue: it must be a place that there is. */
+static bool lies_in_file(const struct sr_queue *self, const struct sr_link *link) {
+    int file = sr_os_memory_file(self->root->locks, self->file);
+    uint64_t end;
+    if (file < 0 || !sr_os_memory_lengthen(file, 0, &end))
+        return true; /* it is told by the attempt */
+    return link->length && link->offset % sr_os_memory_granularity() == 0 && link->offset <= end &&
+           link->length <= end - link->offset;
+}
+
 static enum sr_result open_link(struct sr_queue *self, struct sr_link *link) {
     const struct sr_link_entry *entry = &self->control->table[link->index % SR_QUEUE_LINKS];
     uint64_t length = SR_LOAD(&entry->length, relaxed); /* written before last was raised */
@@ -134,7 +144,7 @@ static enum sr_result open_link(struct sr_queue *self, struct sr_link *link) {
         bind(self, link);
         return SR_OK;
     }
-    enum sr_result result = map(self, link);
+    enum sr_result result = lies_in_file(self, link) ? map(self, link) : SR_CORRUPT;
     if (result == SR_OK && (result = read_header(self, link)) != SR_OK)
         unmap(self, link);
     uint64_t shutdown = SR_LOAD(&self->control->shutdown, acquire);
@@ -236,6 +246,8 @@ enum sr_result sr_queue_each_link(struct sr_queue *self, sr_link_visit visit, vo
     for (uint64_t index = SR_LOAD(&self->control->first, acquire);
          result == SR_OK && index <= SR_LOAD(&self->control->last, acquire); index++) {
         struct sr_link *link;
+        if (SR_UNLIKELY(sr_queue_is_too_far(SR_LOAD(&self->control->first, acquire), index)))
+            return SR_CORRUPT;
         bool was_known = known(self, index);
         result = sr_queue_open_link(self, index, &link);
         if (result == SR_STALE) {
@@ -356,8 +368,8 @@ int64_t sr_queue_pending(struct sr_queue *self) {
 }
 
 uint64_t sr_queue_reserved(struct sr_queue *self) {
-    uint64_t total = 0, last = SR_LOAD(&self->control->last, acquire);
-    for (uint64_t index = SR_LOAD(&self->control->first, acquire); index <= last; index++) {
+    uint64_t total = 0, first = SR_LOAD(&self->control->first, acquire), last = SR_LOAD(&self->control->last, acquire);
+    for (uint64_t index = first; index <= last && !sr_queue_is_too_far(first, index); index++) {
         uint64_t length = SR_LOAD(&self->control->table[index % SR_QUEUE_LINKS].length, relaxed);
         /* A single has storage for its message, which is half of its arena. */
         total += length & SR_QUEUE_SINGLE ? sr_queue_single_bytes(length / 2) : length;

@@ -108,7 +108,10 @@ enum sr_result sr_queue_try_claim(struct sr_queue *self, uint64_t length, struct
 
 static enum sr_result enter_newest(struct sr_queue *self, struct sr_link **link) {
     for (;;) {
-        enum sr_result result = sr_queue_open_link(self, SR_LOAD(&self->control->last, acquire), link);
+        uint64_t last = SR_LOAD(&self->control->last, acquire);
+        enum sr_result result = sr_queue_open_link(self, last, link);
+        if (result == SR_STALE && SR_LOAD(&self->control->last, acquire) == last)
+            return SR_CORRUPT; /* the newest is never finished */
         if (result == SR_STALE)
             continue; /* a further one is there already, and this one drained */
         if (result == SR_OK && self->put != *link) {
@@ -365,7 +368,10 @@ enum sr_result sr_queue_try_take(struct sr_queue *self, struct sr_placed *placed
 
 /* What was handed back, or its taker has died, in links that we have been through. SR_EMPTY. */
 static enum sr_result take_older(struct sr_queue *self, struct sr_placed *placed) {
-    for (uint64_t index = SR_LOAD(&self->control->first, acquire); index < self->get_at; index++) {
+    uint64_t first = SR_LOAD(&self->control->first, acquire);
+    if (SR_UNLIKELY(sr_queue_is_too_far(first, self->get_at)))
+        return SR_CORRUPT;
+    for (uint64_t index = first; index < self->get_at; index++) {
         struct sr_link *link;
         enum sr_result result = sr_queue_open_link(self, index, &link);
         if (result == SR_STALE)
@@ -462,8 +468,10 @@ enum sr_result sr_queue_take(struct sr_queue *self, const struct sr_wait *wait, 
 
 enum sr_result sr_queue_take_again(struct sr_queue *self, uint64_t identity, uint64_t position,
                                    struct sr_placed *placed) {
-    uint64_t last = SR_LOAD(&self->control->last, acquire);
-    for (uint64_t index = SR_LOAD(&self->control->first, acquire); index <= last; index++) {
+    uint64_t first = SR_LOAD(&self->control->first, acquire), last = SR_LOAD(&self->control->last, acquire);
+    if (SR_UNLIKELY(sr_queue_is_too_far(first, last)))
+        return SR_CORRUPT;
+    for (uint64_t index = first; index <= last; index++) {
         struct sr_link *link;
         enum sr_result result = sr_queue_open_link(self, index, &link);
         if (result == SR_STALE)
