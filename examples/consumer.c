@@ -1,10 +1,7 @@
 /* consumer.c - takes the messages of a ring that any program made, and prints them as lines.
  *
  * Build, with CORE=$(python -c 'import shmring; print(shmring.get_include())'):
- *   gcc -std=gnu11 -O2 -I$CORE consumer.c \
- *       $CORE/{geometry,spsc,mpmc,line,semaphore,topic,latest,repair,attach,wait,blocking}.c \
- *       $CORE/os_{linux,linux_locks,posix}.c \
- *       -o consumer -pthread
+ *   gcc -std=gnu11 -O2 -I$CORE consumer.c -L$CORE -lshmring -pthread -o consumer
  * Run: ./consumer greetings
  */
 #include <fcntl.h>
@@ -13,11 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "blocking.h"
+#include "shmring.h"
 
 static void nothing(void *context) { (void)context; }
-static bool go_on(void *context) { return context != NULL; } /* true would end the wait */
-static const struct sr_hooks HOOKS = {nothing, nothing, go_on};
+static bool is_interrupted(void *context) { return context != NULL; } /* true ends the wait; here, it never is */
+static const struct sr_hooks HOOKS = {.suspend = nothing, .resume = nothing, .interrupted = is_interrupted};
 
 int main(int argc, char **argv) {
     char path[300];
@@ -35,7 +32,16 @@ int main(int argc, char **argv) {
     struct sr_endpoint ring = {0};
     uint32_t holder;
     sr_endpoint_bind(&ring, base, &geometry);
-    struct sr_arrival arrival = {.segment_fd = fd, .path = path, .patience_ns = 10000000000};
+    char locks[4096];
+    struct sr_arrival arrival = {.locks_fd = fd, .path = path, .patience_ns = 10000000000};
+    bool apart = geometry.flags & SR_FLAG_LOCKS_APART; /* others may read the ring, and so lock its bytes */
+    if (apart) {
+        sr_locks_path(locks, sizeof locks, path, ((struct sr_header *)base)->identity);
+        arrival.path = locks;
+        arrival.locks_fd = open(locks, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+        if (arrival.locks_fd < 0)
+            return perror(locks), 1;
+    }
     if (sr_attach(&ring, &arrival) != SR_OK || sr_take_role(&ring, SR_ROLE_CONSUMER, &holder) != SR_OK)
         return fprintf(stderr, "%s cannot be attached, or has its one consumer\n", path), 1;
 
@@ -49,8 +55,11 @@ int main(int argc, char **argv) {
     }
 
     bool abandoned;
-    if (sr_detach(&ring, &abandoned) == SR_OK && abandoned)
-        unlink(path); /* we were the last to leave an empty ring */
+    if (sr_detach(&ring, &abandoned) == SR_OK && abandoned) { /* we were the last to leave an empty ring */
+        unlink(path);
+        if (apart)
+            unlink(locks);
+    }
     sr_detach_finish(&ring);
     return result == SR_SHUT_DOWN ? 0 : 1;
 }

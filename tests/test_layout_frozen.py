@@ -39,7 +39,7 @@ def test_a_fresh_header_has_these_bytes(kind: str, number: int) -> None:
     memory = header(kind)
     assert len(memory) == 45056
     assert memory[:8] == b"SHMRING\0"
-    assert struct.unpack_from("=6I", memory, 8) == (2, 0x01020304, 1, number, 2, 256)
+    assert struct.unpack_from("=6I", memory, 8) == (3, 0x01020304, 1, number, 2, 256)
     assert struct.unpack_from("=8Q", memory, 32) == (45056, 4096, 64, 0, 4096, WORDS, 40960, 0x1122334455667788)
     assert struct.unpack_from("=I", memory, 108) == (0o600,)
     assert memory[112:368] == b"golden".ljust(256, b"\0")
@@ -57,7 +57,7 @@ def test_a_fresh_topic_and_a_latest_value_have_these_bytes(kind: str, number: in
     memory = header(kind)
     granules = {"topic": 64, "latest": 4 * 64}[kind]
     assert len(memory) == arena + granules * GRANULE
-    assert struct.unpack_from("=6I", memory, 8) == (2, 0x01020304, 1, number, 2, 256)
+    assert struct.unpack_from("=6I", memory, 8) == (3, 0x01020304, 1, number, 2, 256)
     assert struct.unpack_from("=7Q", memory, 32) == (len(memory), 4096, granules, 0, 4096, WORDS, arena)
     assert struct.unpack_from("=Q", memory, 640) == (0 if kind == "latest" else 1 << 6,)
 
@@ -130,7 +130,7 @@ def test_layout_md_and_the_headers_agree(tmp_path: Path) -> None:
         for name, field, offset, size in rows
     )
     source = tmp_path / "layout.c"
-    source.write_text(f"#include <layout.h>\n{checks}")
+    source.write_text(f"#include <format/layout.h>\n{checks}")
     command = ["gcc", "-std=c11", "-fsyntax-only", f"-I{shmring.get_include()}", str(source)]
     outcome = subprocess.run(command, capture_output=True, text=True, check=False)
     assert outcome.returncode == 0, outcome.stderr

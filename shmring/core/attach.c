@@ -1,6 +1,6 @@
 /* attach.c - birth of a ring, and the ladder by which processes come and go.
  *
- * Byte locks on the segment's file (os.h): byte 0 is the *lifecycle* lock, taken for the few instructions of an attach, a
+ * Byte locks on the segment's file, or on one beside it (os.h): byte 0 is the *lifecycle* lock, taken for the few instructions of an attach, a
  * detach, an unlink or the examination of a leftover; the first byte of entry i is held for as long as its owner lives;
  * byte 1 is held, shared, by whoever is attached, and inherited by the children that it forks: so nobody takes a ring for
  * abandoned that a child has and has not attached to yet. Nothing here is on the path of a message.
@@ -8,10 +8,11 @@
 #include "attach.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-#include "wait.h"
+#include "wait/wait.h"
 
 static const int64_t PATIENCE_LEAVING_NS = INT64_C(1000000000);
 
@@ -64,14 +65,20 @@ void sr_format(void *base, const struct sr_geometry *plan, const struct sr_birth
     SR_STORE(&header->state, SR_SEGMENT_READY, release); /* SYNC: ring-born (release) */
 }
 
+void sr_locks_path(char *path, size_t size, const char *ring, uint64_t identity) {
+    const char *slash = strrchr(ring, '/');
+    snprintf(path, size, "%.*sshmring-%016llx.locks", slash ? (int)(slash - ring) + 1 : 0, ring,
+             (unsigned long long)identity);
+}
+
 /* An entry that is free, or whose last owner's death nobody needs to hear of any more. SR_NO_SLOT: there is none. */
-static enum sr_result take_slot(struct sr_endpoint *self, int segment_fd, enum sr_attachment_state wanted) {
+static enum sr_result take_slot(struct sr_endpoint *self, int locks_fd, enum sr_attachment_state wanted) {
     for (uint32_t slot = 0; slot < SR_ATTACHMENTS; slot++) {
         struct sr_attachment *entry = &self->attachments[slot];
         uint64_t state = SR_LOAD(&entry->state, acquire); /* SYNC: entry-repaired (acquire) */
         if (sr_entry_state(state) != wanted)
             continue;
-        enum sr_os_lock lock = sr_os_hold(&self->token, segment_fd, slot_byte(self, slot), SR_OS_ALONE);
+        enum sr_os_lock lock = sr_os_hold(&self->token, locks_fd, slot_byte(self, slot), SR_OS_ALONE);
         if (lock == SR_OS_LOCK_REFUSED)
             return SR_SYSTEM_ERROR;
         if (lock == SR_OS_LOCK_HELD)
@@ -102,11 +109,11 @@ static enum sr_result enter(struct sr_endpoint *self, const struct sr_arrival *a
     if (sr_reap(self) < 0)
         return SR_SYSTEM_ERROR;
     void *claim = NULL;
-    if (sr_os_hold(&claim, arrival->segment_fd, self->at + SR_CLAIM_BYTE, SR_OS_SHARED_AND_INHERITED) != SR_OS_LOCKED)
+    if (sr_os_hold(&claim, arrival->locks_fd, self->at + SR_CLAIM_BYTE, SR_OS_SHARED_AND_INHERITED) != SR_OS_LOCKED)
         return SR_SYSTEM_ERROR;
-    enum sr_result result = take_slot(self, arrival->segment_fd, SR_SLOT_FREE);
+    enum sr_result result = take_slot(self, arrival->locks_fd, SR_SLOT_FREE);
     if (result == SR_NO_SLOT)
-        result = take_slot(self, arrival->segment_fd, SR_SLOT_DIED);
+        result = take_slot(self, arrival->locks_fd, SR_SLOT_DIED);
     if (result != SR_OK) {
         int error = errno;
         sr_os_let_go(&claim);
@@ -119,7 +126,7 @@ static enum sr_result enter(struct sr_endpoint *self, const struct sr_arrival *a
 }
 
 enum sr_result sr_attach(struct sr_endpoint *self, const struct sr_arrival *arrival) {
-    self->locks = sr_os_locks_open(arrival->segment_fd, arrival->path);
+    self->locks = sr_os_locks_open(arrival->locks_fd, arrival->path);
     if (self->locks < 0)
         return SR_SYSTEM_ERROR;
     enum sr_result result = lock_lifecycle(self, arrival->patience_ns);

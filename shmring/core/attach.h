@@ -2,8 +2,8 @@
 #ifndef SHMRING_ATTACH_H
 #define SHMRING_ATTACH_H
 
-#include "os.h"
-#include "ring.h"
+#include "os/os.h"
+#include "ring/endpoint.h"
 
 /* Gives a zeroed segment its header. The creator calls it once; the ring is born with the last store. */
 struct sr_birth {
@@ -17,11 +17,15 @@ void sr_format(void *base, const struct sr_geometry *plan, const struct sr_birth
 
 /* By which way a process comes. */
 struct sr_arrival {
-    int segment_fd;
-    const char *path;    /* where the segment has its name; NULL: nowhere */
+    int locks_fd;        /* of the file that has the locks: the segment's, or the one beside it (sr_locks_path) */
+    const char *path;    /* where that file has its name; NULL: nowhere */
     bool inherited;      /* through a mapping that a fork handed down: a name that is gone is no obstacle */
     int64_t patience_ns; /* for another that comes or goes at this moment */
 };
+
+/* With SR_FLAG_LOCKS_APART the locks are on an empty file in the folder of the ring at `ring`, which only those may open who
+ * may write to the ring: whoever may only read a file can lock its bytes, too. Its path; `size` of 4096 is enough. */
+void sr_locks_path(char *path, size_t size, const char *ring, uint64_t identity);
 
 /* Takes an entry. First it repairs after all who have died until now, so that their deaths are before its coming.
  * SR_RETIRED, SR_NO_SLOT, SR_HELD_UP, SR_SYSTEM_ERROR. In a forked child what the endpoint held was the parent's: a claim

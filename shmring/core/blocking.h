@@ -5,8 +5,8 @@
 #define SHMRING_BLOCKING_H
 
 #include "attach.h"
-#include "ring.h"
-#include "wait.h"
+#include "ring/endpoint.h"
+#include "wait/wait.h"
 
 /* Lets the host language breathe. Both may be called on any thread that called sr_claim or sr_take. */
 struct sr_hooks {
@@ -174,6 +174,19 @@ static inline enum sr_result sr_commit(struct sr_endpoint *self, struct sr_recor
         return SR_OK;
     }
     return sr_semaphore_commit(self, record);
+}
+/* The same for the first `length` bytes of what was claimed: they are the message, and the rest is room when it
+ * is. */
+static inline enum sr_result sr_commit_part(struct sr_endpoint *self, struct sr_record *record, uint64_t length) {
+    uint32_t kind = self->geometry.kind;
+    if (length == record->length || sr_lost_pages(self))
+        return sr_commit(self, record);
+    if (kind == SR_KIND_MPMC || kind == SR_KIND_TOPIC)
+        return sr_mpmc_commit_part(self, record, length);
+    if (kind == SR_KIND_SEMAPHORE)
+        return sr_semaphore_commit_part(self, record, length);
+    (kind == SR_KIND_SPSC ? sr_spsc_shorten : sr_latest_shorten)(self, record, length);
+    return sr_commit(self, record);
 }
 static inline void sr_announce(struct sr_endpoint *self, int messages) {
     if (self->geometry.kind == SR_KIND_SPSC)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sources import ALGORITHMS, CORE, WAITING, compiled
+from sources import ALGORITHMS, CORE, WAITING, compiled, source
 
 EXPLORER = Path(__file__).parent / "explorer"
 # coroutines jump between stacks, which _FORTIFY_SOURCE takes for an error
@@ -38,11 +38,11 @@ COMINGS = Program(
 QUEUES = Program(
     "queues",
     ("queue_models.c", "kernel.c", "memory_file.c", "few_attachments.c", "few_links.c"),
-    (*ALGORITHMS, *WAITING, "queue.c", "queue_growth.c"),
+    (*ALGORITHMS, *WAITING, "queue.c", "growth.c"),
     MANY_LOCATIONS,
 )
 PROGRAMS = (RINGS, COMINGS, QUEUES)
-INCLUDED = {"attach.c": "few_attachments.c", "queue_links.c": "few_links.c"}  # files of the core, in others here
+INCLUDED = {"attach.c": "few_attachments.c", "links.c": "few_links.c"}  # files of the core, in others here
 MACHINERY = ("explorer.c", "memory.c", "main.c")
 
 # These do not end in any reasonable time: so many executions are looked at, in soak more.
@@ -103,21 +103,21 @@ def build(folder: Path, file: str | None = None, text: str = "", program: Progra
     core = CORE
     if file:  # a copy of all of it, because quoted includes look beside the including file first
         core = folder / "core"
-        shutil.copytree(CORE, core, ignore=shutil.ignore_patterns("py_*", "os_*.c", "*.md"))
-        (core / file).write_text(text)
+        shutil.copytree(CORE, core, ignore=shutil.ignore_patterns("*.md"))
+        source(file, core).write_text(text)
     sources = [EXPLORER / name for name in (*MACHINERY, *program.files)]
-    sources += [core / name for name in program.core]
+    sources += [source(name, core) for name in program.core]
     return compiled(sources, folder / program.name, *FLAGS, *program.flags, core=core)
 
 
 def build_objects(folder: Path, program: Program = RINGS) -> None:
     """Compile each source by itself, for programs that differ in one of them."""
     sources = [EXPLORER / name for name in (*MACHINERY, *program.files)]
-    sources += [CORE / name for name in program.core]
+    sources += [source(name) for name in program.core]
     (folder / program.name).mkdir()
 
-    def compile_one(source: Path) -> None:
-        compiled([source], folder / program.name / f"{source.stem}.o", "-c", *FLAGS, *program.flags)
+    def compile_one(path: Path) -> None:
+        compiled([path], folder / program.name / f"{path.stem}.o", "-c", *FLAGS, *program.flags)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(compile_one, sources))
@@ -130,7 +130,8 @@ def build_changed(
     files = files or program.files
     if file.endswith(".h"):
         return build(folder, file, text, replace(program, files=files))
-    changed = folder / file
+    changed = folder / source(file).relative_to(CORE)  # as it is included
+    changed.parent.mkdir(parents=True, exist_ok=True)
     changed.write_text(text)
     own = file
     if file in INCLUDED:  # found before the core's

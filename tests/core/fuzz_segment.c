@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 
 #include "blocking.h"
-#include "os_semaphore.h"
+#include "os/semaphore.h"
 
 /* Not every clang comes with <sanitizer/asan_interface.h>. */
 void __asan_poison_memory_region(const volatile void *address, size_t size);
@@ -121,7 +121,7 @@ static bool enter(struct shape *shape, struct sr_endpoint *self, const struct sr
     struct sr_topic_range range;
     *self = (struct sr_endpoint){.semaphores = {&shape->permits[0], &shape->permits[1], &shape->permits[2]}};
     sr_endpoint_bind(self, shape->base, geometry);
-    if (sr_attach(self, &(struct sr_arrival){.segment_fd = 3}) != SR_OK)
+    if (sr_attach(self, &(struct sr_arrival){.locks_fd = 3}) != SR_OK)
         return false;
     return !roles ||
            (sr_take_role(self, SR_ROLE_PRODUCER, &holder) == SR_OK &&
@@ -297,7 +297,9 @@ static bool step(struct sr_endpoint *self, struct input *input, struct sr_record
         return true;
     case 6:
     case 7:
-        if (*claimed)
+        if (*claimed && more & 1)
+            sr_commit_part(self, *claimed, eat(input, 1) % ((*claimed)->length + 1));
+        else if (*claimed)
             (more ? sr_commit : sr_abort)(self, *claimed);
         sr_announce(self, 1);
         *claimed = NULL;

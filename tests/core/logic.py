@@ -15,7 +15,7 @@ from functools import cache
 
 import tree_sitter
 import tree_sitter_c
-from sources import CORE
+from sources import source
 
 _PARSER = tree_sitter.Parser(tree_sitter.Language(tree_sitter_c.language()))
 _MOVED_BY_ONE = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
@@ -157,7 +157,7 @@ class Break:
 
 class _File:
     def __init__(self, file: str) -> None:
-        self.file, self.text = file, (CORE / file).read_text()
+        self.file, self.text = file, source(file).read_text()
         assert self.text.isascii(), "offsets in bytes are offsets in characters"
         self.root = _PARSER.parse(self.text.encode()).root_node
 
@@ -203,7 +203,7 @@ def breaks(file: str) -> tuple[Break, ...]:
 
 def breakable(file: str) -> str:
     """The file with all of its breaks in it; the one that counts is number `sr_broken`, from 1, and 0 is none."""
-    text = (CORE / file).read_text()
+    text = source(file).read_text()
     places: dict[tuple[int, int], list[tuple[int, Span]]] = defaultdict(list)
     for number, each in enumerate(breaks(file), start=1):
         for span in each.spans:

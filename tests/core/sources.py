@@ -14,6 +14,12 @@ ALGORITHMS = ("geometry.c", "spsc.c", "mpmc.c", "line.c", "repair.c", "semaphore
 WAITING = ("wait.c", "blocking.c")
 
 
+def source(name: str, core: Path = CORE) -> Path:
+    """Where the core has the file of this name, which no other of its folders has."""
+    [found] = core.rglob(name)
+    return found
+
+
 def compiled(sources: list[Path], target: Path, *flags: str, compiler: str = "gcc", core: Path = CORE) -> Path:
     """Compile C sources against the core's headers; the path of the program."""
     if not shutil.which(compiler):
@@ -59,7 +65,7 @@ _FUNCTION = re.compile(r"^[a-z].*?\b(\w+)\([^;]*$", re.MULTILINE)
 
 def weakenings(file: str) -> Iterator[Change]:
     """Every acquire, release and fence of a source file, each with what it can be weakened to."""
-    text = (CORE / file).read_text()
+    text = source(file).read_text()
     bare = _COMMENT.sub(lambda found: " " * len(found[0]), text)  # places stay where they are
     for found in _ORDERING.finditer(bare):
         function = [match[1] for match in _FUNCTION.finditer(bare, 0, found.start())][-1]

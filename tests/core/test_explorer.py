@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import exploring
 from exploring import ENDLESS, SLOW
-from sources import CORE, compiled
+from sources import compiled, source
 
 pytestmark = [pytest.mark.verify, pytest.mark.timeout(1800)]
 
@@ -137,9 +137,9 @@ PLANTED = {
 @pytest.mark.parametrize("what", PLANTED)
 def test_a_planted_bug_is_found(what: str, tmp_path: Path) -> None:
     file, before, after, noticed_by = PLANTED[what]
-    source = (CORE / file).read_text()
-    assert source.count(before) == 1
-    planted = source.replace(before, after)
+    text = source(file).read_text()
+    assert text.count(before) == 1
+    planted = text.replace(before, after)
     if "look again" in what:  # it looks twice: each look makes up for the other
         planted = planted.replace("while (passed(self, place.position));", "while (false);")
     program = exploring.build(tmp_path, file, planted, exploring.COMINGS if file == "attach.c" else exploring.RINGS)

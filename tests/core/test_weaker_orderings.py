@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import exploring
 from exploring import ENDLESS, SLOW
-from sources import CORE, Change, listed, weakenings
+from sources import Change, listed, source, weakenings
 
 pytestmark = [pytest.mark.verify, pytest.mark.timeout(1800)]
 
@@ -53,7 +53,7 @@ def notice(weakening: Change, objects: Path, effort: float) -> str | None:
     """The first configuration that fails with this weakening, or nothing."""
     with tempfile.TemporaryDirectory() as folder:
         files = (NOTICED_IN.get(weakening.file, "rings.c"),)
-        text = weakening.applied((CORE / weakening.file).read_text())
+        text = weakening.applied(source(weakening.file).read_text())
         program = exploring.build_changed(Path(folder), objects, weakening.file, text, files=files)
         for name, limit in limits_of(weakening, exploring.names(program), effort):
             if exploring.run(program, name, limit, patience=120).failure is not None:

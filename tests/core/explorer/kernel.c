@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "layout.h"
+#include "format/layout.h"
 
 enum { NOBODY = EXPLORE_THREADS, PROCESSES, EACH = 10, WORDS = 2 + KERNEL_SENT + KERNEL_ENTRIES + 1 };
 static const uint64_t ALONE = UINT64_C(1) << 63;

@@ -4,7 +4,7 @@
 #ifndef EXPLORER_KERNEL_H
 #define EXPLORER_KERNEL_H
 
-#include "os.h"
+#include "os/os.h"
 
 enum { KERNEL_ENTRIES = 4, KERNEL_SENT = 2 };
 

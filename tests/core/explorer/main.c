@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "configurations.h"
-#include "os_semaphore.h"
+#include "os/semaphore.h"
 
 _Alignas(4096) unsigned char segment[SR_PAGE * 12];
 

@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "os_memory.h"
-#include "watch.h"
+#include "os/memory.h"
+#include "wait/watch.h"
 
 _Alignas(4096) unsigned char memory_file[FILE_PAGES * SR_PAGE];
 static bool stored[FILE_PAGES];

@@ -2,7 +2,7 @@
 #ifndef EXPLORER_MEMORY_FILE_H
 #define EXPLORER_MEMORY_FILE_H
 
-#include "layout.h"
+#include "format/layout.h"
 
 enum { FILE_PAGES = 1024 };
 extern unsigned char memory_file[FILE_PAGES * SR_PAGE];

@@ -6,7 +6,7 @@
 #include "configurations.h"
 #include "kernel.h"
 #include "memory_file.h"
-#include "queue.h"
+#include "queue/queue.h"
 
 enum { ENDS = 3, LONGEST = 400, CAPACITY = 4096, FOREVER_PAGES = FILE_PAGES };
 enum phase { READY, TAKEN };

@@ -55,6 +55,7 @@ static void mpmc4_two(void) { make(SR_KIND_MPMC, 4, 2); }
 static void mpmc2_one(void) { make(SR_KIND_MPMC, 2, 1); }
 /* One message further, so that the second wraps. */
 static void mpmc2_turned(void);
+static void semaphore4(void) { make(SR_KIND_SEMAPHORE, 4, 0); }
 static void semaphore2(void) { make(SR_KIND_SEMAPHORE, 2, 0); }
 
 /* --- what a thread does --- */
@@ -81,6 +82,22 @@ static bool put_long(int thread, uint32_t id, uint64_t length) {
     return result == SR_OK && fill(&ends[thread], &record, id) == SR_OK;
 }
 static bool put(int thread, uint32_t id) { return put_long(thread, id, 64); }
+/* Of two granules that are claimed, one is the message. */
+static bool put_part(int thread, uint32_t id) {
+    struct sr_endpoint *self = &ends[thread];
+    struct sr_record record;
+    enum sr_result result = sr_try_claim(self, 128, &record);
+    EXPECT(result == SR_OK || result == SR_FULL);
+    if (result != SR_OK)
+        return false;
+    touch(&record, true);
+    memcpy(record.payload, &id, sizeof id);
+    EXPECT(sr_commit_part(self, &record, 64) == SR_OK && record.length == 64);
+    if (self->geometry.kind == SR_KIND_SPSC)
+        sr_spsc_publish(self);
+    told.committed[id] = true;
+    return true;
+}
 
 static uint32_t look(const struct sr_record *record) {
     touch(record, false);
@@ -243,6 +260,14 @@ static void mixed_p(void) {
     id += put_long(0, id, 64);
 }
 static void mixed_c(void) { consume(1, 4); }
+static void parts_p(void) {
+    uint32_t id = 1;
+    id += put_part(0, id);
+    id += put_part(0, id);
+    id += put_long(0, id, 128);
+}
+static void part_0(void) { put_part(0, 1); }
+static void part_1(void) { put_part(1, 5); }
 static void mixed_p1(void) { put_long(1, 5, 128); }
 static void mixed_after(void) {
     drain();
@@ -629,6 +654,13 @@ const struct configuration RINGS[] = {
     {C("mpmc-slots", mpmc2_one, drained_and_usable, 3, p0x1, p1x1, c2x2), SAFETY},
     {C("mpmc-padding", mpmc4, mixed_after, 2, mixed_p, mixed_c), SAFETY},
     {C("mpmc-padding-2p", mpmc4, mixed_after, 3, mixed_p1, p0x1, c2x1), SAFETY},
+    {C("spsc-part", spsc4, mixed_after, 2, parts_p, mixed_c), SAFETY},
+    {C("mpmc-part", mpmc4, mixed_after, 2, parts_p, mixed_c), SAFETY},
+    {C("mpmc-part-2p", mpmc4, mixed_after, 3, part_1, p0x1, c2x2), SAFETY},
+    {C("mpmc-part-2c", mpmc4, mixed_after, 3, part_0, c1x1, c2x1), SAFETY},
+    {C("mpmc-part-room", all_released, mixed_after, 2, part_0, churner_1x1), SAFETY},
+    {C("mpmc-kill-part", mpmc4, mended_and_usable, 3, part_0, p1x1, repairing_c2), .alive = &alive, SAFETY},
+    {C("semaphore-part", semaphore4, mixed_after, 2, part_0, c1x2), SAFETY},
     {C("mpmc-hand-back", mpmc2_with_two, drained_and_usable, 2, hand_back_0, c1x2), SAFETY},
     {C("mpmc-hand-back-2", mpmc2_with_one, drained_and_usable, 3, hand_back_0, hand_back_1, c2x1), SAFETY},
     {C("mpmc-hand-back-put", mpmc2_with_two, drained_and_usable, 3, hand_back_0, p1x1, c2x1), SAFETY},
