@@ -1,6 +1,7 @@
 # Every target sets up what it needs in .venv, from python >= 3.11, gcc and make alone.
 #   make demo   the main job: a pipeline of separate programs over the standard library's sources
 #   make test   the tests, against the installed package (make test ARGS="-k ring")
+#   make test-programs  beside the programs and libraries of others that use pools and queues
 #   make verify the reliability programme: explorer, kill matrix, sanitizers, fuzzing (make soak: for half an hour)
 #   make test-windows  the tests under Wine, against a wheel that a cross compiler has built (Debian, Ubuntu; amd64)
 #   make lint   ruff, mypy --strict, clang-format, codespell
@@ -23,13 +24,17 @@ SOURCES := pyproject.toml meson.build \
 	$(shell find shmring bench -type f ! -path '*/__pycache__/*' ! -name '*.so' ! -name '*.o')
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-windows verify verify-core verify-processes soak lint bench bench-smoke clean
+.PHONY: demo test test-programs test-windows verify verify-core verify-processes soak lint bench bench-smoke clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/shmring demo $(ARGS)
 
 test: $(VENV)/installed $(VENV)/group-test
 	$(PY) -m pytest $(ARGS)
+
+# Beside programs and libraries of others, which take a while to install: notebooks, frozen programs, servers.
+test-programs: $(VENV)/installed $(VENV)/group-test $(VENV)/group-programs
+	$(PY) -m pytest -m programs $(ARGS)
 
 # WINE is where the Windows Python lives; SHMRING_WINE tells the tests. Its server is stopped in the end, and no other.
 WINE := $(CURDIR)/.wine
@@ -55,9 +60,8 @@ soak: export SHMRING_EFFORT ?= 3
 soak: verify
 
 # What is written for Windows, or runs there too; the rest is refused there.
-ON_WINDOWS := $(addprefix shmring/,segment/windows.py segment/win32.py segment/entries.py segment/growing places \
-	semaphores doctor registry.py attachment.py ring.py topic.py latest.py inspection.py leftovers.py queues workers \
-	pipeline cli)
+ON_WINDOWS := $(addprefix shmring/,segment/windows segment/growing.py names admin attachment.py ring.py topic.py \
+	latest.py queues workers pipeline cli)
 lint: $(VENV)/installed $(VENV)/group-test $(VENV)/group-lint
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .

@@ -42,6 +42,16 @@ def work(value: Any) -> Any:
     return value
 
 
+def _closure() -> Callable[[Any], Any]:
+    """A task that no worker can import."""
+    nothing = 0
+
+    def add(value: Any) -> Any:
+        return value + nothing
+
+    return add
+
+
 def _numbers() -> list[Any]:
     return list(range(_BATCH))
 
@@ -60,10 +70,12 @@ class Kind:
     task: Callable[[Any], Any]
     arguments: Callable[[], list[Any]]
     own_seconds: float = 0.0
+    by_value: bool = False  # pickle has no name for it, and so a rival that has nothing else is no contestant
 
 
 KINDS = (
     Kind("small tasks", same, _numbers),
+    Kind("a closure for a task", _closure(), _numbers, by_value=True),
     Kind("arrays of 1 MiB in and out", same, _arrays),
     Kind("10 ms of work", work, _numbers, _WORK_SECONDS),
 )
@@ -134,6 +146,7 @@ class Joblib(Executor):
             return work(lambda task, arguments: parallel(delayed(task)(each) for each in arguments))
 
 
+_BY_NAME_ONLY = (Executor, Pool, Mpire)
 _LITTER = ("/dev/shm/sem.mp-*",)
 CONTESTANTS = (
     Contestant("shmring.ProcessPoolExecutor", Ours, ours=True),
@@ -168,6 +181,8 @@ def plans(options: Options) -> Iterator[Plan]:
             return Sample(1 / (1 / rate + kind.own_seconds / WORKERS))
 
         them = [each for each in CONTESTANTS if each.ours or options.rivals != "none"]
+        if kind.by_value:
+            them = [each for each in them if each.open not in _BY_NAME_ONLY]
         deadline = 20 + 8 * options.seconds
         entries = [entry(each, act, deadline, limit=PICKLE) for each in them]
         yield Plan(table, [limit_entry(PICKLE, floor), *entries], options.rounds)

@@ -1,10 +1,7 @@
 /* consumer.c - takes the messages of a ring that any program made, and prints them as lines.
  *
  * Build, with CORE=$(python -c 'import shmring; print(shmring.get_include())'):
- *   gcc -std=gnu11 -O2 -I$CORE consumer.c \
- *       $CORE/{geometry,spsc,mpmc,line,semaphore,topic,latest,repair,attach,wait,blocking}.c \
- *       $CORE/os_{linux,linux_locks,posix}.c \
- *       -o consumer -pthread
+ *   gcc -std=gnu11 -O2 -I$CORE consumer.c -L$CORE -lshmring -pthread -o consumer
  * Run: ./consumer greetings
  */
 #include <fcntl.h>
@@ -13,11 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "blocking.h"
+#include "shmring.h"
 
 static void nothing(void *context) { (void)context; }
-static bool go_on(void *context) { return context != NULL; } /* true would end the wait */
-static const struct sr_hooks HOOKS = {nothing, nothing, go_on};
+static bool is_interrupted(void *context) { return context != NULL; } /* true ends the wait; here, it never is */
+static const struct sr_hooks HOOKS = {.suspend = nothing, .resume = nothing, .interrupted = is_interrupted};
 
 int main(int argc, char **argv) {
     char path[300];

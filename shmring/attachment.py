@@ -3,98 +3,41 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import gc
+import inspect
 import os
+import reprlib
 import traceback
 import weakref
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Never, Self
 
-from shmring import _core, codecs, interruption, places, registry, segment, semaphores
+from shmring import _core, codecs, interruption, segment
 from shmring.diagnosis import pages_lost, title
 from shmring.ending import Leaving
 from shmring.errors import Closed, DecodeError, LayoutMismatch, NotThere, ShmringError
+from shmring.generic import Message
 from shmring.handles import Luggage, Sender
-from shmring.places import Place, trust
-from shmring.registry import Wish
+from shmring.names import places, registry, semaphores
+from shmring.names.places import Place, trust
+from shmring.names.registry import Wish
+from shmring.options import Manner
 from shmring.segment import growing
+from shmring.segment.contract import copied
 from shmring.segment.descriptors import shortage_explained
 from shmring.segment.machine import check_machine, machine
 from shmring.segment.names import printable
-from shmring.segment.sizes import parse_size
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-CAPACITY_LIMIT = 2**40
 _LONGEST_CAUSE = 1000  # characters
-_ADAPTIVE = -1
 
-_open: weakref.WeakSet[Attachment] = weakref.WeakSet()
-
-
-@dataclasses.dataclass(frozen=True)
-class Manner:
-    """How an attachment behaves; travels with a pickled handle."""
-
-    on_dead_peer: str = "raise"
-    spin: float | Literal["auto"] = "auto"
-    owner: int | None = None
-    codec: str | codecs.Codec | None = None
-
-    @property
-    def spin_ns(self) -> int:
-        return _ADAPTIVE if self.spin == "auto" else int(self.spin * 1e9)
-
-    @property
-    def outlive_peers(self) -> bool:
-        return self.on_dead_peer == "wait"
+_open: weakref.WeakSet[Attachment[Any]] = weakref.WeakSet()
 
 
-def manner(
-    on_dead_peer: str,
-    spin: float | Literal["auto"],
-    owner: int | str | None = None,
-    codec: str | codecs.Codec | None = None,
-) -> Manner:
-    """Check what a user asked for; ValueError or TypeError."""
-    if on_dead_peer not in ("raise", "wait"):
-        raise ValueError(f"on_dead_peer is {on_dead_peer!r}; it is 'raise' (PeerDied) or 'wait'")
-    if spin != "auto" and not (isinstance(spin, (int, float)) and 0 <= spin <= 10):
-        raise ValueError(f"spin is {spin!r}; it is 'auto' or seconds from 0 (never spin) to 10")
-    return Manner(on_dead_peer, spin, registry.user_id(owner), codec)
-
-
-def wish(
-    kind: str,
-    capacity: int | str,
-    *,
-    slots: int = 0,
-    mode: int,
-    persist: bool,
-    codec: codecs.Codec | None,
-    anonymous: bool,
-    overwrite: bool = False,
-    what: str = "capacity",
-) -> Wish:
-    """Check what a segment is to be; ValueError or TypeError. ``what`` is the user's word for the capacity."""
-    if not isinstance(mode, int) or mode & ~0o777 or mode & 0o600 != 0o600:
-        shown = oct(mode) if isinstance(mode, int) else repr(mode)
-        raise ValueError(f"mode is {shown}; it is permission bits that let the owner read and write, such as 0o600")
-    if persist and anonymous:
-        raise ValueError("persist=True needs a name or a path: nobody could find an anonymous segment again")
-    if mode & 0o022 and getattr(codec, "runs_code", False):
-        raise ValueError(
-            f"mode {oct(mode)} lets others put messages that run code here ({codec!r}), and they could not use such a "
-            "ring themselves; leave mode at 0o600, or use a codec that only holds data"
-        )
-    size = parse_size(capacity, what=what, limit=CAPACITY_LIMIT)
-    return Wish(kind, size, slots, mode, bool(persist), codec.name if codec else "bytes", overwrite)
-
-
-class Attachment(_core.Attachment):
+class Attachment(_core.Attachment[Message]):
     """One process's attachment to a segment; the base of Ring, Topic, its subscriptions, and Latest."""
 
     _noun: ClassVar[str]  # in messages to people
@@ -112,6 +55,26 @@ class Attachment(_core.Attachment):
     _sender: Sender | None = None  # once a handle was sent
 
     # --- making and finding ---
+
+    def __init__(self, *use_create_attach_or_open: Never, **options: Never) -> None:
+        """Refuse, with the call that was probably meant."""
+        raise TypeError(self._refusal(use_create_attach_or_open, options))
+
+    @classmethod
+    def _refusal(cls, arguments: tuple[object, ...], options: Mapping[str, object]) -> str:
+        named = (f"{name}={reprlib.repr(value)}" for name, value in options.items())
+        given = ", ".join([*map(reprlib.repr, arguments), *named])
+        ways = ["open", "attach", "create"] if arguments or options else ["create"]
+        meant = next((way for way in ways if _takes(getattr(cls, way), arguments, options)), None)
+        call = f"{meant}({given})" if meant else f"open({reprlib.repr(arguments[0]) if arguments else 'name'})"
+        return (
+            f"{cls.__name__}({given}) makes no {cls._noun}; use {cls.__name__}.create, attach or open, such as "
+            f"shmring.{cls.__name__}.{call}"
+        )
+
+    def _join(self, *arguments: Any, **options: Any) -> None:
+        """Become this process's attachment, where __init__ would."""
+        _core.Attachment.__init__(self, *arguments, **options)
 
     @classmethod
     def _where(cls, name: str | None, path: str | os.PathLike[str] | None) -> Place | None:
@@ -140,7 +103,7 @@ class Attachment(_core.Attachment):
     @shortage_explained()
     def _attach(cls, place: Place, timeout: float | None, how: Manner) -> Self:
         if timeout is not None and not (isinstance(timeout, (int, float)) and 0 <= timeout < float("inf")):
-            raise ValueError(f"timeout is {timeout!r}; it is a number of seconds from 0, or None to wait for ever")
+            raise ValueError(f"timeout is {timeout!r}; it is a number of seconds from 0, or None to wait forever")
         return registry.attach(place, timeout, how.owner, lambda memory: cls._on(memory, place, how))
 
     @classmethod
@@ -216,7 +179,7 @@ class Attachment(_core.Attachment):
             made._place = place  # errors name it
             how_to = (how.spin_ns, how.outlive_peers, codec, at, populate, inherited, path)
             locks_path = str(memory.locks.path) if memory.locks else None
-            cls.__init__(made, memory, memory.fd, name, names, *how_to, locks_fd=memory.locks_fd, locks_path=locks_path)
+            made._join(memory, memory.fd, name, names, *how_to, locks_fd=memory._locks_fd, locks_path=locks_path)
         except BaseException as error:
             if hold:
                 hold.close()
@@ -224,6 +187,7 @@ class Attachment(_core.Attachment):
                 raise registry.semaphores_went(memory, place) from None
             raise
         made._segment, made._manner, made._hold = memory, how, hold
+        memory.called = title(made)
         memory.users += 1
         made._identity, made._kind, made._slots, made._codec = identity, kind, slots or None, stored
         made._flags = flags
@@ -245,7 +209,7 @@ class Attachment(_core.Attachment):
 
     @property
     def kind(self) -> str:
-        """ "spsc", "mpmc", "semaphore", "topic" or "latest"."""
+        """Which kind it is: "spsc", "mpmc", "semaphore", "topic" or "latest"."""
         return self._kind
 
     @property
@@ -324,7 +288,7 @@ class Attachment(_core.Attachment):
         error.__cause__ = cause
         return error
 
-    _undecodable_hint: ClassVar[str]
+    _undecodable_hint: str
 
     def _in_own_words(self, result: str, verb: str, length: int) -> BaseException | None:
         """Called by diagnosis, for what it takes more than the core's word to tell."""
@@ -344,9 +308,17 @@ class Attachment(_core.Attachment):
     # --- ending ---
 
     def close(self) -> None:
-        """Leave; threads blocked in this object get Closed. The last to leave an empty segment removes it.
+        """Leave; threads that wait in this object get Closed. The last to leave an empty segment removes it.
 
-        Does not block, and may be called again. BufferError while a claimed or borrowed view is open.
+        May be called again.
+
+        Waits:
+            Never for messages; up to a second for another process that creates, joins or leaves the same. Where one is
+            stopped as it does so, the name may stay for the next to attach, or clean(), to remove.
+        Raises:
+            BufferError: A claimed or borrowed view is open.
+        Threads:
+            Any thread may call it. Where others are within a call, the last of those completes it.
         """
         if self._begin_close():
             self._complete_close()
@@ -392,9 +364,15 @@ class Attachment(_core.Attachment):
             registry.keep_at_end(self._segment, self._place)
 
     def unlink(self) -> None:
-        """Remove the name; those attached go on using it.
+        """Remove the name. Processes that are attached go on; none can attach any more.
 
-        FileNotFoundError when it is gone already, even if another one has the name by now.
+        Waits:
+            Never for messages; up to ten seconds for another process that joins or leaves the same.
+        Raises:
+            FileNotFoundError: The name is gone already, even if another one has it now.
+            PermissionError: It is another user's to remove.
+            NotReady: Another process has stood in the way for ten seconds: it is stopped, most likely.
+            ValueError: It is anonymous, and has no name.
         """
         if self._place is None:
             raise ValueError(f"an anonymous {self._noun} has no name to unlink; close() it")
@@ -415,6 +393,8 @@ class Attachment(_core.Attachment):
             pass
 
     # --- travelling ---
+
+    __copy__ = __deepcopy__ = copied
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         if self.closed:
@@ -443,6 +423,14 @@ def _shown(cause: BaseException) -> str:
     return printable(words if len(words) <= _LONGEST_CAUSE else f"{words[:_LONGEST_CAUSE]}...")
 
 
+def _takes(call: Callable[..., object], arguments: tuple[object, ...], options: Mapping[str, object]) -> bool:
+    try:
+        inspect.signature(call).bind(*arguments, **options)
+    except TypeError:
+        return False
+    return True
+
+
 def _is_buffer(part: object) -> bool:
     try:
         memoryview(part).release()  # type: ignore[arg-type]
@@ -453,14 +441,14 @@ def _is_buffer(part: object) -> bool:
 
 @shortage_explained()
 def _attach_pickled(
-    cls: type[Attachment],
+    cls: type[Attachment[Any]],
     memory: segment.Segment | None,
     place: Place | None,
     identity: int,
     how: Manner,
     origin: str,
     luggage: Luggage,
-) -> Attachment:
+) -> Attachment[Any]:
     if memory is not None:
         made = cls._on(memory, None, how)
     else:

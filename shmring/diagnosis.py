@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from shmring import _core, errors
+from shmring.segment import descriptors
+
+if sys.platform != "win32":
+    from shmring.segment.posix import limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -225,7 +230,7 @@ def _not_a_ring(ring: Any, verb: str, length: int, waited: bool) -> BaseExceptio
 
 
 def _not_ready(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
-    return errors.NotReady("this ring is half made: whoever creates it has not finished; wait, or remove it")
+    return errors.NotReady("this ring is half made: its creator has not finished; wait, or remove it")
 
 
 def held_up_at_the_door(what: str) -> str:
@@ -244,12 +249,24 @@ def _retired(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
     return errors.NotThere(errno.ENOENT, f"{title(ring)} was removed while it was being attached")
 
 
-def _lost_descriptor(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
-    return OSError(
-        errno.EBADF,
-        f"{os.strerror(errno.EBADF)}: somebody in this process closed the descriptors of {title(ring)} (os.closerange, "
-        "the start of a daemon); what needs none goes on, for the rest close it and attach again",
-    )
+def _refused(ring: Any, verb: str, number: int, waited: bool) -> BaseException:
+    """The system refused what the core asked of it; ``number`` is its errno."""
+    reason = os.strerror(number)
+    if number == errno.EBADF:
+        return OSError(number, f"{reason}: {descriptors.CLOSED_UNDER_US.format(of=title(ring))}")
+    if number == errno.EACCES:
+        why = (
+            f"this process may not open the memory of {title(ring)} again, or not lock bytes of it: it has become "
+            "another user since, or a security module forbids it; attach before that, or have it allowed"
+        )
+    elif number == errno.ENOMEM and sys.platform != "win32":
+        why = f"the kernel maps no more memory for {title(ring)}: {limits.why_no_more()}"
+    else:
+        why = (
+            f"the system refused a lock, memory or a descriptor that {title(ring)} needs; see `shmring doctor` for "
+            "what is missing here"
+        )
+    return descriptors.explained(OSError(number, reason)) or OSError(number, f"{reason}: {why}")
 
 
 _BUILDERS: dict[str, Callable[[Any, str, int, bool], BaseException]] = {
@@ -272,7 +289,7 @@ _BUILDERS: dict[str, Callable[[Any, str, int, bool], BaseException]] = {
     "not_ready": _not_ready,
     "retired": _retired,
     "held_up": _held_up_at_the_door,
-    "system_error": _lost_descriptor,  # any other error number is raised by the core
+    "system_error": _refused,
 }
 
 

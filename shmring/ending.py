@@ -1,7 +1,7 @@
 """The end of a process: who leaves its rings, and when.
 
 Everything works to the last function of ``atexit``, the last finalizer and the last step of a daemon thread: the core
-leaves the rings when the interpreter has gone (core/py_leaving.c). Two ends are different.
+leaves the rings when the interpreter has gone (binding/leaving.c). Two ends are different.
 
 Children of multiprocessing and of multiprocess end by ``os._exit``, past all that. Their last finalizers leave, and
 where the program has threads that the child waits for, a thread that waits for those does.

@@ -32,15 +32,23 @@ from typing import Any, Literal
 
 
 class ShmringError(Exception):
-    """The root of every error of shmring's own."""
+    """The root of every error of shmring's own.
+
+    >>> with shmring.Ring.create() as ring:
+    ...     try:
+    ...         ring.get(timeout=0)
+    ...     except shmring.ShmringError as error:
+    ...         print(type(error).__name__)
+    Empty
+    """
 
 
 class Full(ShmringError, queue.Full):
-    """No room for the message in time."""
+    """There was no room for the message in time."""
 
 
 class Empty(ShmringError, queue.Empty):
-    """No message in time."""
+    """No message came in time."""
 
 
 if sys.version_info >= (3, 13):
@@ -50,18 +58,22 @@ else:
 
 
 class ShutDown(ShmringError, _QueueShutDown):
-    """The ring was shut down: no more puts, or nothing left to get."""
+    """It was shut down: nothing more is taken, or nothing is left to receive."""
 
 
 class Closed(ShmringError, ValueError):
-    """This process closed the ring, or the record at hand is not its own any more."""
+    """It is closed in this process, or the record at hand is not this process's any more."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DeadPeer:
-    """A counterpart that died. In seconds since the epoch: ``when`` its death was found, ``last_active`` it was seen.
+    """A counterpart that died; in :attr:`PeerDied.peers`.
 
-    It is seen when it waits, takes a role, and every few hundred messages.
+    ``when`` its death was found and ``last_active`` it was seen are seconds since the epoch. It is seen when it waits,
+    takes a role, and every few hundred messages.
+
+    >>> shmring.DeadPeer(pid=4711, role="producer", when=1700000000.0).role
+    'producer'
     """
 
     pid: int
@@ -71,7 +83,7 @@ class DeadPeer:
 
 
 class PeerDied(ShmringError, BrokenPipeError):
-    """Every counterpart has died, and everything they had committed was delivered. ``peers`` names them."""
+    """Every counterpart has died, and everything that they had committed was delivered. ``peers`` names them."""
 
     peers: tuple[DeadPeer, ...]
 
@@ -85,11 +97,13 @@ class PeerDied(ShmringError, BrokenPipeError):
 
 
 class Busy(ShmringError, RuntimeError):
-    """The role has a holder, or the endpoint is in use by an open claim, borrow or another thread."""
+    """The role has a holder, the endpoint is in use by an open claim, borrow or another thread, or all places are
+    taken.
+    """
 
 
 class MessageTooLong(ShmringError, ValueError):
-    """The message is longer than the ring takes."""
+    """The message is longer than the ring, topic or latest value takes."""
 
 
 Limit = Literal["room", "inodes", "quota", "group", "memory", "file size", "address space", "queue"]
@@ -154,19 +168,19 @@ class NoSpace(ShmringError, OSError):
 
 
 class LayoutMismatch(ShmringError, ValueError):
-    """Not a ring, a ring of another layout version, or another ring than was asked for."""
+    """What is there is no ring, one of another layout version, or another than was asked for."""
 
 
 class Overwritten(ShmringError, RuntimeError):
-    """A borrowed message was overwritten while it was looked at: what was made of it is to be thrown away."""
+    """A borrowed message was overwritten while it was looked at: throw away what was made of it."""
 
 
 class Corrupt(ShmringError, ValueError):
-    """Shared memory holds what no program of ours writes."""
+    """Shared memory holds what no shmring program writes, or lacks pages: it was damaged or truncated."""
 
 
 class DecodeError(ShmringError, ValueError):
-    """The codec cannot read a message, which was handed back: it is still first in line, for whoever can.
+    """The codec cannot read a message, which was handed back: it is still the next one, for a process that can read it.
 
     ``ring.skip(error)`` takes it out of the ring, as bytes. ``__cause__`` is what the codec raised; ``position``,
     ``length`` (in bytes) and ``identity`` (of the ring) tell which message it is.
@@ -183,7 +197,7 @@ class DecodeError(ShmringError, ValueError):
 
 
 class NotReady(ShmringError, TimeoutError):
-    """It exists, but whoever makes it has not finished."""
+    """It exists, but the process that makes it has not finished; or one that is stopped holds it up."""
 
 
 class NotThere(FileNotFoundError):

@@ -56,14 +56,14 @@ class Sender:
         _sweep()
         if inheritance.is_starting():
             if self._along is None:
-                self._along = _core.locks_open(self.memory.locks_fd)
+                self._along = _core.locks_open(self.memory._locks_fd)
                 _core.locks_share(self._along, _core.CLAIM_BYTE)
             along = [_core.locks_descriptor(self._along)]
             if sys.platform == "win32":  # where memory is gone with its last handle
                 along.append(self.memory.fd)
             return Luggage(tuple(map(inheritance.sent_along, along)))
         if self._locks is None:
-            self._locks = _core.locks_open(self.memory.locks_fd)
+            self._locks = _core.locks_open(self.memory._locks_fd)
             self._number = _core.sent_open(self.memory, self._locks) or (0, 0)
         if self._number[1]:
             _core.sent_note(self.memory, *self._number)

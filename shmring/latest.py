@@ -6,17 +6,29 @@ import dataclasses
 import os
 from typing import ClassVar, Literal, Self
 
-from shmring import _core, attachment, codecs, registry
-from shmring.asynchronous import AsyncLatest
+from shmring import _core, codecs, options
+from shmring.aio.waiting import AsyncLatest
 from shmring.attachment import Attachment
-from shmring.registry import Wish
+from shmring.generic import Message
+from shmring.names import registry
+from shmring.names.registry import Wish
 
 DEFAULT_SIZE = "4 KiB"
 
 
 @dataclasses.dataclass(frozen=True)
 class LatestStats:
-    """Counters over every process that ever used it: how many values were set and got, and their bytes."""
+    """A latest value's counters, over every process that ever used it; from :meth:`Latest.stats`.
+
+    ``version`` is the newest value's, ``size`` the most bytes that a value has. ``values_set``, ``values_got`` and
+    their bytes add up over all processes.
+
+    >>> with shmring.Latest.create() as cell:
+    ...     cell.set(b"21.5")
+    ...     stats = cell.stats()
+    >>> stats.version, stats.values_set, stats.bytes_set
+    (1, 1, 4)
+    """
 
     version: int
     values_set: int
@@ -28,27 +40,37 @@ class LatestStats:
 
 def _wish(size: int | str, mode: int, persist: bool, codec: str | codecs.Codec | None, anonymous: bool = False) -> Wish:
     found = codecs.find(codec)
-    return attachment.wish("latest", size, mode=mode, persist=persist, codec=found, anonymous=anonymous, what="size")
+    return options.wish("latest", size, mode=mode, persist=persist, codec=found, anonymous=anonymous, what="size")
 
 
-class Latest(Attachment, AsyncLatest, _core.Latest):
-    """The newest value of something: one process sets it, any number get it, and nobody holds anybody up.
+class Latest(Attachment[Message], AsyncLatest[Message], _core.Latest[Message]):
+    """The newest value of something: one process sets it, any number get it, and none holds another up.
 
     ``set`` never waits and never takes more than a bounded number of steps, whatever readers do; ``get`` gives one
     whole value, never parts of two, under any schedule. A reader copies again only when three values were set during
     its copy. ``version`` counts the values that were set; :meth:`wait_newer` parks until there is a newer one.
 
-    One process has the writer's role, which it takes with its first ``set``: another is told Busy, and by whom. When
-    the writer closes, or dies, the next may set; a value that it was setting as it was killed never was.
-    Any number of processes and threads may get; one thread at a time may set (Busy otherwise).
+    One process has the writer's role, which it takes with its first ``set``: another is told Busy, and by which. When
+    the writer closes, or dies, the next may set.
 
     Made by :meth:`create`, :meth:`attach` or :meth:`open`. It can be pickled into other processes, and travels by fork.
-    A named one disappears when nobody is attached, unless it was made with ``persist=True``.
+    A named one disappears when no process is attached, unless it was made with ``persist=True``.
+
+    When a peer dies:
+        The value stays; one that the writer was setting as it was killed never was.
+    Threads:
+        Any number may get at a time, one may set (Busy otherwise).
+
+    >>> with shmring.Latest[bytes].create(size=64) as temperature:
+    ...     temperature.set(b"21.5")
+    ...     temperature.set(b"21.7")
+    ...     print(temperature.get(), temperature.version)
+    b'21.7' 2
     """
 
     _noun: ClassVar[str] = "latest value"
     _kinds: ClassVar[tuple[str, ...]] = ("latest",)
-    _undecodable_hint: ClassVar[str] = "it stays until the next value is set"
+    _undecodable_hint: str = "it stays until the next value is set"
 
     # --- making and finding ---
 
@@ -67,13 +89,19 @@ class Latest(Attachment, AsyncLatest, _core.Latest):
     ) -> Self:
         """Make a new one: named, at a path (a file-backed mapping), or with neither anonymous.
 
-        ``size`` is the most bytes that a value has, encoded ("64 KiB" or an int); the segment has room for four.
-        ``codec`` and the other arguments are as for Ring.create.
+        ``size`` is the most bytes that a value has, encoded ("64 KiB" or an int; 4 KiB by default); the segment has
+        room for four. ``codec`` and the other arguments are as for Ring.create.
 
-        Does not block. FileExistsError when one of that name is in use; NoSpace when the memory cannot be reserved;
-        ValueError for values out of range.
+        Waits:
+            Never.
+        Raises:
+            FileExistsError: One of that name is in use.
+            NoSpace: The memory cannot be reserved.
+            LayoutMismatch: What stands at that name is no latest value, but a folder or a link, say.
+            ValueError: A value is out of range; the message says which values are allowed.
+            ModuleNotFoundError: The codec's package is not installed.
         """
-        how = attachment.manner(on_dead_peer, spin, codec=codec)
+        how = options.manner(on_dead_peer, spin, codec=codec)
         place = cls._where(name, path)
         return cls._create(_wish(size, mode, persist, codec, anonymous=place is None), place, how)
 
@@ -89,11 +117,20 @@ class Latest(Attachment, AsyncLatest, _core.Latest):
         spin: float | Literal["auto"] = "auto",
         codec: str | codecs.Codec | None = None,
     ) -> Self:
-        """Attach to one that exists, waiting up to ``timeout`` seconds for it to appear (None: for ever).
+        """Attach to one that exists, by its name or path. The arguments are those of Ring.attach.
 
-        Otherwise as Ring.attach; LayoutMismatch when what is there is no latest value.
+        Waits:
+            For it to appear, up to ``timeout`` seconds. 0 (the default) does not wait, None without limit.
+        Raises:
+            FileNotFoundError: There is none, or it did not appear in time.
+            NotReady: It is there, but stays half made.
+            LayoutMismatch: It is no latest value, of another version, or of another codec.
+            Corrupt: Its memory is damaged.
+            Busy: It has 256 attachments, which is the most.
+            PermissionError: It belongs to another user.
+            ValueError: A value is out of range.
         """
-        how = attachment.manner(on_dead_peer, spin, owner, codec)
+        how = options.manner(on_dead_peer, spin, owner, codec)
         return cls._attach(registry.place_of(name, path, cls._noun), timeout, how)
 
     @classmethod
@@ -110,12 +147,22 @@ class Latest(Attachment, AsyncLatest, _core.Latest):
         spin: float | Literal["auto"] = "auto",
         codec: str | codecs.Codec | None = None,
     ) -> Self:
-        """Attach if it is there, else create it. A leftover that is nobody's is replaced.
+        """Attach if it is there, else create it. A leftover that no process has is replaced.
 
-        LayoutMismatch when the one that is there has another size or codec than asked for; what is not asked for is
-        taken as it is. Otherwise as create and attach.
+        What is not asked for is taken as it is in one that exists, and as in :meth:`create` in a new one.
+
+        Waits:
+            Never.
+        Raises:
+            LayoutMismatch: The one that is there has another size or codec than asked for.
+            NotReady: As ``attach``.
+            Corrupt: As ``attach``.
+            Busy: As ``attach``.
+            NoSpace: As ``create``.
+            PermissionError: It belongs to another user.
+            ValueError: A value is out of range.
         """
-        how = attachment.manner(on_dead_peer, spin, owner, codec)
+        how = options.manner(on_dead_peer, spin, owner, codec)
         asked = _wish(DEFAULT_SIZE if size is None else size, mode, persist, codec)
         return cls._open(asked, registry.place_of(name, path, cls._noun), how, {"size": size is not None})
 
@@ -127,7 +174,13 @@ class Latest(Attachment, AsyncLatest, _core.Latest):
         return self.capacity
 
     def stats(self) -> LatestStats:
-        """Counters of all processes together. Does not block."""
+        """Return counters of all processes together.
+
+        Waits:
+            Never.
+        Raises:
+            Closed: It is closed in this process.
+        """
         totals = self._totals()
         return LatestStats(
             version=self.version,
@@ -145,9 +198,16 @@ class Latest(Attachment, AsyncLatest, _core.Latest):
     # --- ending ---
 
     def shutdown(self, immediate: bool = False) -> None:
-        """Refuse further values, and wake every waiter in every process.
+        """Refuse further values, and wake every waiter in every process. Cannot be undone.
 
         ``get`` goes on giving the newest value, ``wait_newer`` raises ShutDown when there is no newer one; with
-        ``immediate`` both raise it at once. Cannot be undone. Any process and thread may call it; does not block.
+        ``immediate`` both raise it at once.
+
+        Waits:
+            Never.
+        Raises:
+            Closed: It is closed in this process.
+        Threads:
+            Any thread of any process may call it, and more than once.
         """
         self._shut_down(immediate)

@@ -9,7 +9,9 @@ import gc
 import io
 import itertools
 import os
+import random
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -29,9 +31,11 @@ if not any((CHECKOUT / "shmring").glob("_core*.so")):
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != CHECKOUT]
     os.environ["PYTHONSAFEPATH"] = "1"
 
-# A shell's background jobs ignore Ctrl-C, and so would every program that the tests start and interrupt.
+# A shell's background jobs ignore Ctrl-C, and what nohup starts a hangup; so would every program that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 _counter = itertools.count()
 _failed = pytest.StashKey[bool]()
@@ -54,6 +58,14 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def chance() -> random.Random:
+    """Return a source of random numbers; a failed test shows its seed, with which SHMRING_SEED repeats it."""
+    seed = os.environ.get("SHMRING_SEED") or str(secrets.randbelow(1 << 32))
+    print(f"SHMRING_SEED={seed}")
+    return random.Random(seed)
+
+
+@pytest.fixture
 def names_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a test that cleans up do it where no other has its names: under Wine they run side by side."""
     if sys.platform == "win32":
@@ -63,7 +75,7 @@ def names_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a wake that is lost be lost for good, where else a waiter looks up every 50 ms."""
-    monkeypatch.setattr("shmring.asynchronous.LOOK_UP_SECONDS", 3600)
+    monkeypatch.setattr("shmring.aio.waiting.LOOK_UP_SECONDS", 3600)
 
 
 # Ctrl-C is a signal, which one process sends to another, or a key, which a process has to press in its own console.
@@ -93,7 +105,7 @@ def press_ctrl_c(child: "subprocess.Popen[Any]") -> None:
 
 def file_of(name: str) -> Path:
     """Return the file that stands for a named ring: on Linux it is the ring."""
-    from shmring import inspection
+    from shmring.admin import inspection
 
     return Path(inspection.registry.place_of(name, None).path)
 

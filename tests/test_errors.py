@@ -52,10 +52,3 @@ def test_errors_keep_their_fields_in_a_pickle() -> None:
 
 def test_no_space_in_a_container_says_how_to_get_more() -> None:
     assert "--shm-size" in str(shmring.NoSpace(100, 7, "/dev/shm"))
-
-
-def test_the_public_names_are_these() -> None:
-    assert shmring.__all__ == sorted(shmring.__all__)
-    assert {"Ring", "Producer", "Consumer", "RingStats", "RingInfo", "list", "inspect", "unlink"} < {*shmring.__all__}
-    for name in shmring.__all__:
-        assert getattr(shmring, name) is not None

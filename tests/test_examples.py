@@ -38,7 +38,7 @@ def test_an_event_loop_takes_what_the_producer_puts(name, tmp_path):
     assert last == "10 messages"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="compiles it with os_linux.c")
+@pytest.mark.skipif(sys.platform != "linux", reason="compiles it with os/linux.c")
 def test_a_c_program_takes_what_python_put(name, tmp_path):
     source = shutil.copy(EXAMPLES / "consumer.c", tmp_path)
     command = re.search(r"gcc (?:.*\\\n)*.*", Path(source).read_text())[0].replace("\n *", "\n")  # as its comment says

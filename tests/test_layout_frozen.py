@@ -130,7 +130,7 @@ def test_layout_md_and_the_headers_agree(tmp_path: Path) -> None:
         for name, field, offset, size in rows
     )
     source = tmp_path / "layout.c"
-    source.write_text(f"#include <layout.h>\n{checks}")
+    source.write_text(f"#include <format/layout.h>\n{checks}")
     command = ["gcc", "-std=c11", "-fsyntax-only", f"-I{shmring.get_include()}", str(source)]
     outcome = subprocess.run(command, capture_output=True, text=True, check=False)
     assert outcome.returncode == 0, outcome.stderr

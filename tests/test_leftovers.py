@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 import shmring
-from shmring import leftovers, semaphores
+from shmring.admin import leftovers
+from shmring.names import semaphores
 from tests.conftest import file_of
 
 pytestmark = pytest.mark.usefixtures("names_of_its_own")
 
 SHM = Path("/dev/shm")
-POSIX_SEMAPHORES = "shmring.semaphores.posix._BEING_MADE"
+POSIX_SEMAPHORES = "shmring.names.semaphores.posix._BEING_MADE"
 WINDOWS = sys.platform == "win32"
 needs_posix = pytest.mark.skipif(WINDOWS, reason="about POSIX semaphores, which stay until they are unlinked")
 # What is to be there after a kill has to be a file on Windows.
@@ -58,6 +59,20 @@ def kill(process: "subprocess.Popen[str]") -> None:
 def reported(name: str, **options: bool) -> list[shmring.Leftover]:
     """What clean() says of one name; other tests' leftovers are theirs."""
     return [each for each in shmring.clean(**options) if each.name == name]
+
+
+@pytest.mark.skipif(WINDOWS, reason="writes into the file behind the name")
+def test_a_damaged_ring_is_told_of_and_goes_by_force_whatever_its_name_says(name: str) -> None:
+    alive = f"{name}-is-alive"
+    shmring.Ring.create(alive, persist=True).close()
+    file_of(alive).write_bytes(b"no ring".ljust(4096))
+    (kept,) = reported(alive)
+    assert not kept.removed
+    assert "no usable ring" in kept.reason
+    assert str(file_of(alive)) in kept.reason
+    assert [each.removed for each in reported(alive, force=True, dry_run=True)] == [True]
+    assert [each.removed for each in reported(alive, force=True)] == [True]
+    assert not file_of(alive).exists()
 
 
 @pytest.mark.parametrize("kind", ["spsc", "mpmc", "semaphore"])

@@ -58,8 +58,9 @@ def test_a_snippet_runs(snippet, name, tmp_path):
         check=False,
     )
     assert (ended.returncode, ended.stderr) == (0, "")
-    for promised in re.findall(r"# prints (.*)$", snippet.code, re.MULTILINE):
-        assert promised in ended.stdout
+    promised = [line.strip() for line in re.findall(r"# prints (.*)$", snippet.code, re.MULTILINE)]
+    if promised:
+        assert ended.stdout.splitlines() == promised
 
 
 @pytest.mark.parametrize("snippet", SHOWN, ids=by_line)

@@ -25,6 +25,11 @@ from shmring.errors import LayoutMismatch
 
 __all__ = ["Codec", "msgspec", "register"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 RAW = "raw"  # when attaching: the records as they are, whatever their codec
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,62}", re.ASCII)
 _BUILT_IN = {"pickle": "pickling", "numpy": "arrays", "arrow": "tables", "msgspec": "structs"}
@@ -34,8 +39,13 @@ _known: dict[str, Codec] = {}
 
 def register(codec: Codec) -> Codec:
     """Make a codec known by its name in this process, for ``codec="name"`` and for attaching to rings that use it.
+    Return it.
 
-    Returns it. TypeError when it lacks a method; ValueError for a bad name, or one that is taken.
+    Raises:
+        TypeError: It lacks a method.
+        ValueError: Its name does not fit, or is taken.
+    Threads:
+        Any thread may call it.
     """
     check(codec)
     _refuse_built_in(codec.name)
@@ -46,10 +56,14 @@ def register(codec: Codec) -> Codec:
 
 
 def msgspec(type: Any) -> NamedCodec:
-    """The codec for msgspec Structs, or anything else that msgspec can type, in MessagePack.
+    """Return the codec for msgspec Structs, or anything else that msgspec can type, in MessagePack.
 
     The name holds a fingerprint of the type's schema: a ring made with it takes attachments with the same schema only.
-    In a process that has made it, ``attach`` finds it by name. ImportError without msgspec.
+    In a process that has made it, ``attach`` finds it by name.
+
+    Raises:
+        ModuleNotFoundError: msgspec is not installed: ``pip install "shmring[msgspec]"``.
+        TypeError: msgspec knows no schema of the type.
     """
     made = _module("msgspec").typed(type)
     _known[made.name] = made

@@ -13,13 +13,27 @@ ALIGNMENT = 64  # a record of 64 bytes and more begins on such a boundary
 
 @runtime_checkable
 class Codec(Protocol):
-    """Turns objects into the bytes of one record and back. Used by every thread of a process at a time.
+    """Turns objects into the bytes of one record and back.
 
     It may also have ``runs_code = True``, when decoding runs what the sender says (as pickle does), so that rings of
     other users are refused; and ``release(view)``, called when a ``with ring.borrow()`` block ends and nothing but its
     variable refers to the view any more: to make the view let go of the record, as ``memoryview.release`` does; and
     ``guarded``, the codec for rings that users who are not trusted may write to: their messages are made to do harm,
     and change while they are read.
+
+    Threads:
+        Used by every thread of a process at a time.
+
+    >>> class Text:
+    ...     name = "text"
+    ...     def encode(self, value): return value.encode()
+    ...     def decode(self, record): return str(record, "utf-8")
+    ...     view = decode
+    >>> codec = shmring.codecs.register(Text())
+    >>> with shmring.Ring[str].create(codec="text") as ring:
+    ...     ring.put("hello")
+    ...     print(ring.get())
+    hello
     """
 
     @property

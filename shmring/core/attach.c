@@ -12,7 +12,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "wait.h"
+#include "wait/wait.h"
 
 static const int64_t PATIENCE_LEAVING_NS = INT64_C(1000000000);
 

@@ -2,8 +2,8 @@
 #ifndef SHMRING_ATTACH_H
 #define SHMRING_ATTACH_H
 
-#include "os.h"
-#include "ring.h"
+#include "os/os.h"
+#include "ring/endpoint.h"
 
 /* Gives a zeroed segment its header. The creator calls it once; the ring is born with the last store. */
 struct sr_birth {

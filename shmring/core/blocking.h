@@ -5,8 +5,8 @@
 #define SHMRING_BLOCKING_H
 
 #include "attach.h"
-#include "ring.h"
-#include "wait.h"
+#include "ring/endpoint.h"
+#include "wait/wait.h"
 
 /* Lets the host language breathe. Both may be called on any thread that called sr_claim or sr_take. */
 struct sr_hooks {

@@ -1,4 +1,4 @@
-/* result.h - what a core function can answer. One table in py_convert.c turns these into exceptions. */
+/* result.h - what a core function can answer. One table in binding/errors.c turns these into exceptions. */
 #ifndef SHMRING_RESULT_H
 #define SHMRING_RESULT_H
 

@@ -6,13 +6,14 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from types import TracebackType
-from typing import Any, Generic, Literal, Self, TypeVar, cast, overload
+from typing import Any, Generic, Literal, Self, TypeVar, TypeVarTuple, Unpack, cast, overload
 
 from shmring.pipeline.running import Run
 from shmring.pipeline.stages import OnDeath, OnError, StageSpec, StageStats
 
 T = TypeVar("T")
 U = TypeVar("U")
+Ts = TypeVarTuple("Ts")
 
 
 class Pipeline(Generic[T]):
@@ -23,6 +24,15 @@ class Pipeline(Generic[T]):
     be used for several. No stage runs further ahead than the next has room for.
 
     Leaving its ``with`` block, an error and Ctrl-C end all workers at once; nothing is left behind.
+
+    When a peer dies:
+        A killed worker is replaced, and what it was doing is done again: see :meth:`stage`.
+    Threads:
+        A pipeline is put together and run by one thread; any may call :meth:`stats` and :meth:`close`.
+
+    >>> with shmring.Pipeline().source(range(4)).stage(abs, workers=2) as pipeline:
+    ...     pipeline.run()
+    [0, 1, 2, 3]
     """
 
     def __init__(self) -> None:
@@ -39,9 +49,13 @@ class Pipeline(Generic[T]):
         return copy
 
     def source(self, *sources: Iterable[U] | Callable[[], Iterable[U]]) -> Pipeline[U]:
-        """Where items come from: an iterable, or a function that returns one. Several flow together as they come.
+        """Say where items come from: an iterable, or a function that returns one. Several flow together as they come.
 
         Each is iterated in a thread of its own, in this process.
+
+        Raises:
+            TypeError: A source is no iterable, and no function.
+            ValueError: There is a source, or a stage, already; or none is given.
         """
         if self._sources or self._stages:
             raise ValueError("a pipeline has one call of source(), its first; give it several sources at once")
@@ -54,7 +68,26 @@ class Pipeline(Generic[T]):
         return self._with(_sources=made)
 
     @overload
-    def stage(self, fn: Callable[[T], Iterable[U]], *, expand: Literal[True], **options: Any) -> Pipeline[U]: ...
+    def stage(
+        self,
+        fn: Callable[[T], Iterable[U]],
+        *,
+        workers: int = 1,
+        ordered: bool = True,
+        batch: int = 64,
+        expand: Literal[True],
+        on_error: OnError = "raise",
+        on_death: OnDeath = "retry",
+        retries: int = 3,
+        executor: Executor | None = None,
+        name: str | None = None,
+        mp_context: Any = None,
+        initializer: Callable[[Unpack[Ts]], object] | None = None,
+        initargs: tuple[*Ts] = ...,
+        max_tasks_per_child: int | None = None,
+        capacity: int | str | None = None,
+        leased: bool = False,
+    ) -> Pipeline[U]: ...
     @overload
     def stage(
         self,
@@ -69,10 +102,34 @@ class Pipeline(Generic[T]):
         retries: int = 3,
         executor: Executor | None = None,
         name: str | None = None,
-        **options: Any,
+        mp_context: Any = None,
+        initializer: Callable[[Unpack[Ts]], object] | None = None,
+        initargs: tuple[*Ts] = ...,
+        max_tasks_per_child: int | None = None,
+        capacity: int | str | None = None,
+        leased: bool = False,
     ) -> Pipeline[U]: ...
     @overload
-    def stage(self, fn: Sequence[Callable[[T], Any]], **options: Any) -> Pipeline[tuple[Any, ...]]: ...
+    def stage(
+        self,
+        fn: Sequence[Callable[[T], Any]],
+        *,
+        workers: int = 1,
+        ordered: bool = True,
+        batch: int = 64,
+        expand: Literal[False] = False,
+        on_error: OnError = "raise",
+        on_death: OnDeath = "retry",
+        retries: int = 3,
+        executor: Executor | None = None,
+        name: str | None = None,
+        mp_context: Any = None,
+        initializer: Callable[[Unpack[Ts]], object] | None = None,
+        initargs: tuple[*Ts] = ...,
+        max_tasks_per_child: int | None = None,
+        capacity: int | str | None = None,
+        leased: bool = False,
+    ) -> Pipeline[tuple[Any, ...]]: ...
     def stage(
         self,
         fn: Callable[[T], Any] | Sequence[Callable[[T], Any]],
@@ -86,7 +143,12 @@ class Pipeline(Generic[T]):
         retries: int = 3,
         executor: Executor | None = None,
         name: str | None = None,
-        **options: Any,
+        mp_context: Any = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        max_tasks_per_child: int | None = None,
+        capacity: int | str | None = None,
+        leased: bool = False,
     ) -> Pipeline[Any]:
         """Add a stage: ``fn`` is called with each item, in ``workers`` processes, and what it returns goes on.
 
@@ -96,12 +158,20 @@ class Pipeline(Generic[T]):
 
         An item on which ``fn`` raises follows ``on_error``: "raise" ends the pipeline with a StageError that has the
         item, "skip" leaves it out, a function is called with the StageError and what it returns goes on in the item's
-        place (None: nothing). A worker that is killed is replaced; what it was at is done again, up to ``retries``
-        times, and then follows ``on_error``; with ``on_death="drop"`` its batch is left out instead.
+        place (None: nothing).
 
         ``executor`` runs the stage on another concurrent.futures.Executor (Dask's ``Client.get_executor()``, say),
-        which stays open; ``workers`` is then how much to keep going there. Other options are those of
-        ProcessPoolExecutor: ``initializer``, ``initargs``, ``mp_context``, ``capacity``.
+        which stays open; ``workers`` is then how much to keep going there. ``mp_context``, ``initializer``,
+        ``initargs``, ``max_tasks_per_child``, ``capacity`` and ``leased`` are those of ProcessPoolExecutor.
+
+        Waits:
+            Never; the workers are started when the pipeline runs.
+        Raises:
+            TypeError: ``fn`` is no callable, or there is no such parameter.
+            ValueError: A value is out of range, there is no source yet, or there is a sink already.
+        When a peer dies:
+            A worker that is killed is replaced; what it was doing is done again, up to ``retries`` times, and then
+            follows ``on_error``; with ``on_death="drop"`` its batch is left out instead.
         """
         functions = (fn,) if callable(fn) else tuple(fn)
         if not self._sources:
@@ -120,6 +190,18 @@ class Pipeline(Generic[T]):
             raise ValueError(f"on_error is {on_error!r}; it is 'raise', 'skip' or a function of the StageError")
         if on_death not in ("retry", "drop"):
             raise ValueError(f"on_death is {on_death!r}; it is 'retry' or 'drop'")
+        options = {
+            option: value
+            for option, value, unless in (
+                ("mp_context", mp_context, None),
+                ("initializer", initializer, None),
+                ("initargs", initargs, ()),
+                ("max_tasks_per_child", max_tasks_per_child, None),
+                ("capacity", capacity, None),
+                ("leased", leased, False),
+            )
+            if value != unless
+        }
         if executor is not None and options:
             raise ValueError(f"{', '.join(options)}: these are options of an executor of the stage's own; drop them")
         if expand and len(functions) > 1:
@@ -141,7 +223,12 @@ class Pipeline(Generic[T]):
         return self._with(_stages=(*self._stages, spec))
 
     def sink(self, fn: Callable[[T], object]) -> Pipeline[T]:
-        """Where results go: ``run()`` calls ``fn`` with each, in the caller's thread."""
+        """Say where results go: ``run()`` calls ``fn`` with each, in the caller's thread.
+
+        Raises:
+            TypeError: ``fn`` is no callable.
+            ValueError: There is a sink already.
+        """
         if not callable(fn):
             raise TypeError(f"sink is {fn!r}; it is a function of one result")
         if self._sink is not None:
@@ -149,10 +236,19 @@ class Pipeline(Generic[T]):
         return cast("Pipeline[T]", self._with(_sink=fn))
 
     def run(self, progress: bool = False) -> list[T] | None:
-        """Run it all, and block until that is done: the list of results, or None when a sink has taken them.
+        """Run it all, and return the list of results; or None when a sink has taken them.
 
-        Raises StageError for an item that failed, what a source or the sink raises, and Closed after close().
-        ``progress=True`` shows a table of the stages on the terminal meanwhile (needs ``shmring[cli]``).
+        ``progress=True`` shows a table of the stages on the terminal as it runs (needs ``shmring[cli]``). What a source
+        or the sink raises is raised.
+
+        Waits:
+            Until the last item is done.
+        Raises:
+            StageError: An item failed, and the stage's ``on_error`` is "raise".
+            Closed: Another thread, or the sink, closed the pipeline.
+            ValueError: There is no source.
+        When a peer dies:
+            As ``stage`` says.
         """
         with contextlib.ExitStack() as stack:
             stack.enter_context(self)
@@ -168,7 +264,11 @@ class Pipeline(Generic[T]):
         return None
 
     def stats(self) -> tuple[StageStats, ...]:
-        """What each stage has done so far in the latest run, exact when it is over. Does not block."""
+        """Return what each stage has done so far in the latest run, exact when it is over.
+
+        Waits:
+            Never.
+        """
         return self._run.stats() if self._run else ()
 
     def __iter__(self) -> Iterator[T]:
@@ -185,9 +285,12 @@ class Pipeline(Generic[T]):
         return results
 
     def close(self) -> None:
-        """End a run that is under way, and all its workers; whoever takes its results gets Closed.
+        """End a run that is under way, and all its workers; the thread that takes its results gets Closed.
 
         Any thread may call it, a sink too. May be called again.
+
+        Waits:
+            For the workers to end.
         """
         if self._run is not None:
             self._run.stop()

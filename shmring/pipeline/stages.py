@@ -38,7 +38,17 @@ class StageSpec:
 
 @dataclasses.dataclass(frozen=True)
 class StageStats:
-    """What a stage has done so far. ``rate`` is items a second, ``queue`` and ``busy`` are shares from 0 to 1."""
+    """What a stage has done so far; from :meth:`Pipeline.stats`.
+
+    ``taken``, ``done``, ``failed`` and ``dropped`` count items. ``rate`` is items a second, ``queue`` (how full the
+    stage's inbox is) and ``busy`` (how much of their time its workers are at work) are shares from 0 to 1.
+
+    >>> with shmring.Pipeline().source(range(4)).stage(abs) as pipeline:
+    ...     results = pipeline.run()
+    ...     [stage] = pipeline.stats()
+    >>> stage.name, stage.taken, stage.done
+    ('abs', 4, 4)
+    """
 
     name: str
     taken: int
@@ -83,11 +93,6 @@ class Stage:
     def ended(self) -> bool:
         """Has everything that came in gone out?"""
         return self.upstream_ended and not self.inbox and not self._out and not self._outbox
-
-    @property
-    def is_full(self) -> bool:
-        """Is there no room for more items?"""
-        return len(self.inbox) >= self.room
 
     def dispatch(self) -> bool:
         """Send out what waits, as far as there is room for it; was there any?"""

@@ -7,21 +7,23 @@ import errno
 import math
 import operator
 import time
-import types
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from shmring import _core, registry, segment
+from shmring import _core, segment
 from shmring._core import NOTHING
-from shmring.attachment import CAPACITY_LIMIT, Manner
 from shmring.diagnosis import diagnose
 from shmring.errors import Closed, DecodeError, NotThere, PeerDied, ShmringError
+from shmring.generic import Message
 from shmring.handles import Luggage
-from shmring.places import Place
+from shmring.names import registry
+from shmring.names.places import Place
+from shmring.options import CAPACITY_LIMIT, Manner
 from shmring.queues.asynchronous import AsyncQueueMethods, TasksSide
 from shmring.queues.chain import Chain
 from shmring.queues.objects import QueueCodec
 from shmring.queues.opening import JOINABLE, PLAIN, checked, found
 from shmring.segment import growing
+from shmring.segment.contract import copied
 from shmring.segment.descriptors import shortage_explained
 from shmring.segment.machine import check_machine, machine
 from shmring.segment.sizes import parse_size
@@ -41,7 +43,7 @@ class ClosedEnd(Closed, OSError):
     """Closed, where multiprocessing says OSError, of its pipe."""
 
 
-class _Base(AsyncQueueMethods):
+class _Base(AsyncQueueMethods[Message]):
     """What the three kinds of queue share. Their put and get are the core's."""
 
     _stored = PLAIN  # what the first ring says that the queue is
@@ -63,19 +65,36 @@ class _Base(AsyncQueueMethods):
     ) -> None:
         """Make a queue; with a ``name``, or attach to the one that is there.
 
-        ``maxsize`` bounds the number of messages; 0 or less does not. ``capacity`` is what the first ring has; when
-        that is full, further ones are linked, until all take ``max_bytes`` (None: half of what shared memory, the
-        machine and the container have free now).
+        ``maxsize`` bounds the number of messages; 0 (the default) or less does not. ``capacity`` is the payload room of
+        the first ring ("1 MiB" or an int of bytes); when that is full, further ones are linked, until all take
+        ``max_bytes`` (None: half of what shared memory, the machine and the container have free now).
 
         A message that cannot be unpickled raises DecodeError and stays the next one, for a consumer that can; with
-        ``on_undecodable="drop"`` it is gone, as with multiprocessing. ``ctx`` is taken because
-        multiprocessing.queues.Queue takes it; one of multiprocess has dill pickle what pickle cannot.
+        ``on_undecodable="drop"`` it is gone, as with multiprocessing. ``on_dead_peer`` is "wait" or "raise" (PeerDied).
+        ``ctx`` is taken because multiprocessing.queues.Queue takes it; one of multiprocess has dill pickle what pickle
+        cannot.
+
+        Raises:
+            LayoutMismatch: What has that name is no queue, one of another kind, or one with another maxsize.
+            NoSpace: The memory cannot be reserved.
+            NotReady: What has that name stays half made.
+            Corrupt: What has that name is damaged.
+            Busy: The queue has 256 attachments, which is the most.
+            PermissionError: The queue of that name belongs to another user.
+            ValueError: A value is out of range; the message says which values are allowed.
+            TypeError: ``maxsize`` is no number.
         """
         if on_dead_peer not in ("raise", "wait"):
             raise ValueError(f"on_dead_peer is {on_dead_peer!r}; it is 'wait', as in multiprocessing, or 'raise'")
         if on_undecodable not in ("raise", "drop"):
             raise ValueError(f"on_undecodable is {on_undecodable!r}; it is 'raise', or 'drop' as in multiprocessing")
-        bound = max(0, operator.index(maxsize))
+        try:
+            bound = max(0, operator.index(maxsize))
+        except TypeError:
+            raise TypeError(
+                f"maxsize is {maxsize!r}; it is a number of objects, or 0 for no bound; a name is given as "
+                f"shmring.{type(self).__name__}(name=...)"
+            ) from None
         if bound >= 2**63:
             raise ValueError(f"maxsize is {maxsize}; it is less than 2**63, or 0 for no bound")
         first = parse_size(capacity, limit=CAPACITY_LIMIT)
@@ -106,7 +125,8 @@ class _Base(AsyncQueueMethods):
             raise
         chain._closed_as = self._closed_as
         chain._shown = self._show(place.name if place else None, " closed")
-        chain._drop_undecodable(on_undecodable == "drop")
+        if on_undecodable == "drop":
+            chain.drop_undecodable()
         self._how = how
         self._chain = chain
         self.maxsize = chain._maxsize
@@ -122,10 +142,16 @@ class _Base(AsyncQueueMethods):
     # --- the calls ---
 
     def empty(self) -> bool:
-        """True when no message waits to be got. Exact at its moment; does not block.
+        """Return True if no message waits to be received. Exact at its moment.
 
-        After close() OSError in a process that has put anything, as with multiprocessing; in another what there was.
-        A SimpleQueue's is OSError in all.
+        After close() it raises OSError in a process that has put anything, as with multiprocessing, and tells in
+        another what there was; SimpleQueue's raises in any.
+
+        Waits:
+            Never.
+        Raises:
+            Closed: The queue is closed in this process (an OSError as well); see above.
+            Corrupt: The shared memory was damaged or truncated.
         """
         if self._closed and self._closed_as is not ClosedEnd and not self._left[2]:
             return self._left[0] == 0
@@ -134,9 +160,23 @@ class _Base(AsyncQueueMethods):
         return self._chain.messages() == 0
 
     def skip(self, error: DecodeError | None = None, timeout: float | None = None) -> bytes | None:
-        """Take a message out without decoding it: the one that ``error`` is about, else the next. Its bytes.
+        """Take a message out without decoding it, the one that ``error`` is about or else the next; return its bytes.
 
-        With ``error`` it never blocks, and is None when another consumer has the message by now.
+        With ``error`` None if another consumer has received the message.
+
+        Waits:
+            With ``error`` never; without it for a message, up to ``timeout`` seconds (None: without limit).
+        Raises:
+            Empty: No message came in time, without ``error``.
+            ShutDown: As ``get``, without ``error``.
+            PeerDied: As ``get``, without ``error``.
+            Closed: As ``get``.
+            Corrupt: As ``get``.
+            TypeError: ``error`` is no DecodeError.
+        Copies:
+            Once, out of shared memory.
+        Threads:
+            Any number at a time.
         """
         if error is None:
             return self._chain._skip(0, 0, _patience(timeout))
@@ -150,6 +190,11 @@ class _Base(AsyncQueueMethods):
         As in multiprocessing, put and get raise ValueError from now on, ``empty`` OSError where this process has put
         anything (SimpleQueue's three all OSError; here each is a Closed as well), while ``qsize`` and ``full`` go on to
         say what there was.
+
+        Waits:
+            Never for messages; up to a second for another process that joins or leaves the same.
+        Threads:
+            Any thread may call it. Where others are within a call, the last of those completes it.
         """
         if not self._closed:
             # Another thread's close was first; the memory was truncated; no descriptor is left.
@@ -195,6 +240,8 @@ class _Base(AsyncQueueMethods):
 
     # --- travelling ---
 
+    __copy__ = __deepcopy__ = copied
+
     def __reduce__(self) -> tuple[Any, ...]:
         if self._closed:
             raise Closed(f"{self!r} is closed, and cannot be sent to another process")
@@ -208,7 +255,11 @@ class _Base(AsyncQueueMethods):
 
     @shortage_explained()
     def __setstate__(self, state: Any) -> None:
-        """Attach to the queue of that state. NotThere (a FileNotFoundError) when it is gone."""
+        """Attach to the queue of that state.
+
+        Raises:
+            FileNotFoundError: The queue is gone.
+        """
         memory, place, identity, how, origin, luggage = state
         assert isinstance(luggage, Luggage)
         if memory is None:
@@ -226,16 +277,15 @@ def _account(memory: segment.Segment) -> tuple[segment.Segment, int, int]:
     return memory, memory.fd, growing.file(memory)
 
 
-def _empty(cls: type[_Base]) -> _Base:
+def _empty(cls: type[_Base[Any]]) -> _Base[Any]:
     return cls.__new__(cls)
 
 
-class Queue(_Base, _core.Queue):
-    """multiprocessing.Queue on shared memory: same calls, no feeder thread, and nobody waits for a killed process.
+class Queue(_Base[Message], _core.Queue[Message]):
+    """multiprocessing.Queue on shared memory: same calls, no feeder thread, and no process waits for a killed one.
 
-    Any thread of any process may put and get. When ``put`` returns, the message is in shared memory, and is not lost
-    while a process has the queue; an object that cannot be pickled raises at ``put``. A message whose consumer died
-    before ``get`` returned is got by another. It goes to children by inheritance or as an argument, under every start
+    When ``put`` returns, the message is in shared memory, and is not lost while a process has the queue; an object that
+    cannot be pickled raises at ``put``. The queue goes to children by inheritance or as an argument, under every start
     method of multiprocessing and of multiprocess, and anywhere else in a pickle.
 
     With ``maxsize=0`` it grows as it must, up to ``max_bytes``: past that ``put`` blocks, and NoSpace says that a
@@ -245,47 +295,84 @@ class Queue(_Base, _core.Queue):
     ``on_undecodable``), but stays until :meth:`skip` takes it out. And sockets, connections and other handles, of which
     multiprocessing sends an address, are refused at ``put``.
 
-    As in multiprocessing, a call waits on when every counterpart has died; ``on_dead_peer="raise"`` has it raise
-    PeerDied.
+    When a peer dies:
+        A message whose consumer died before ``get`` returned is delivered to another. As in multiprocessing, a call
+        waits on when every counterpart has died; with ``on_dead_peer="raise"`` it raises PeerDied.
+    Threads:
+        Any thread of any process may put and get.
+
+    >>> with shmring.Queue[dict]() as queue:
+    ...     queue.put({"job": 1})
+    ...     print(queue.get(timeout=1))
+    {'job': 1}
     """
 
     def qsize(self) -> int:
-        """How many messages wait to be got. Exact at its moment; does not block; takes time with their number.
+        """Return how many messages wait to be received. Exact at its moment. After close(), how many waited then.
 
-        After close(), how many waited then.
+        Waits:
+            Never; takes time in proportion to their number.
+        Raises:
+            Corrupt: The shared memory was damaged or truncated.
         """
         return self._left[0] if self._closed else self._chain.messages()
 
     def full(self) -> bool:
-        """True when put_nowait of a small object would raise Full now; after close(), when it would have then."""
+        """Return True if put_nowait of a small object would raise Full now; after close(), if it would have then.
+
+        Waits:
+            Never.
+        Raises:
+            Corrupt: The shared memory was damaged or truncated.
+        """
         return self._left[1] if self._closed else self._chain._is_full()
 
     def shutdown(self, immediate: bool = False) -> None:
-        """As queue.Queue's: put raises ShutDown from now on, and get once the queue is empty; all who wait are told.
+        """Refuse further puts, and wake every waiter in every process: as queue.Queue's. Cannot be undone.
 
-        With ``immediate`` get raises it at once, and what was in the queue is gone, for ``join`` too.
+        Gets go on until the queue is empty, then raise ShutDown. With ``immediate`` they raise it at once, and what was
+        in the queue is gone, for ``join`` too.
+
+        Waits:
+            Never.
+        Raises:
+            Closed: The queue is closed in this process.
+        Threads:
+            Any thread of any process may call it, and more than once.
         """
         self._chain._shut_down(immediate)
 
     @property
     def is_shutdown(self) -> bool:
-        """Whether somebody has shut it down."""
+        """True if any process has shut it down."""
         return self._chain._is_shut_down
 
     def join_thread(self) -> None:
-        """Does nothing after close(): there is no thread, and everything was in shared memory when put() returned."""
+        """Do nothing, after close(): there is no thread, and everything was in shared memory when put() returned.
+
+        Raises:
+            AssertionError: The queue is not closed, as with multiprocessing.
+        """
         if not self._closed:
             raise AssertionError(f"Queue {self!r} not closed")
 
     def cancel_join_thread(self) -> None:
-        """Does nothing: there is no thread."""
+        """Do nothing: there is no thread."""
 
 
-class JoinableQueue(Queue):
-    """multiprocessing.JoinableQueue: a Queue whose consumers say when they have done what they got.
+class JoinableQueue(Queue[Message]):
+    """multiprocessing.JoinableQueue: a Queue whose consumers say when they have done what they received.
 
-    A task whose consumer died before ``get`` returned is got by another. One that died after it, and had not called
-    ``task_done``, keeps ``join`` waiting, as in multiprocessing; with ``on_dead_peer="raise"`` that is PeerDied.
+    When a peer dies:
+        A task whose consumer died before ``get`` returned is delivered to another. One that died after it, and had not
+        called ``task_done``, keeps ``join`` waiting, as in multiprocessing; with ``on_dead_peer="raise"`` that is
+        PeerDied.
+
+    >>> with shmring.JoinableQueue[str]() as queue:
+    ...     queue.put("task")
+    ...     task = queue.get(timeout=1)
+    ...     queue.task_done()
+    ...     queue.join()
     """
 
     _stored = JOINABLE
@@ -296,24 +383,50 @@ class JoinableQueue(Queue):
 
     @property
     def unfinished_tasks(self) -> int:
-        """How many objects were put and not said to be done, as of queue.Queue. After close() too; does not block."""
+        """How many objects were put and not said to be done, as of queue.Queue. After close() too."""
         after = self._after
         return self._chain._unfinished() if after is None else _core.queue_unfinished(*_account(after))
 
     def task_done(self) -> None:
-        """Say that one task that was got is done. ValueError when there is none."""
+        """Say that one task that was received is done. After close() too.
+
+        Waits:
+            Never.
+        Raises:
+            ValueError: It was called more often than tasks were received.
+            Corrupt: The shared memory was damaged or truncated.
+        """
         after = self._after
         if not (self._chain._task_done() if after is None else _core.queue_task_done(*_account(after))):
             raise ValueError("task_done() called too many times")
 
     def join(self) -> None:
-        """Wait until every object that was put was got, and said to be done. After close() too, as task_done."""
+        """Wait until every object that was put was received, and said to be done. After close() too.
+
+        Waits:
+            Without limit.
+        Raises:
+            PeerDied: With ``on_dead_peer="raise"``: only processes that died have tasks that are not done.
+            Corrupt: The shared memory was damaged or truncated.
+        Threads:
+            Any number at a time.
+        """
         while not self._are_tasks_done(_LOOK_UP):
             self._look_after_workers()
 
     async def ajoin(self, timeout: float | None = None) -> None:
-        """The same in an event loop; TimeoutError after ``timeout`` seconds."""
-        from shmring.asynchronous import until
+        """Wait until every task is done, in an event loop.
+
+        Waits:
+            Up to ``timeout`` seconds (None: without limit), while other tasks run.
+        Raises:
+            TimeoutError: Some tasks were not done in time.
+            PeerDied: As ``join``.
+            Corrupt: The shared memory was damaged or truncated.
+        When cancelled:
+            Nothing has happened.
+        """
+        from shmring.aio.waiting import until
 
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._are_tasks_done(0):
@@ -353,18 +466,44 @@ class JoinableQueue(Queue):
             raise PeerDied(f"{pending} task(s) were got and never done, by processes that died", peers)
 
 
-class SimpleQueue(_Base, _core.SimpleQueue):
-    """multiprocessing.SimpleQueue: put, get, empty and close, no bounds and no timeouts. Otherwise as Queue."""
+class SimpleQueue(_Base[Message], _core.SimpleQueue[Message]):
+    """multiprocessing.SimpleQueue: put, get, empty and close, no bounds and no timeouts. Otherwise as Queue.
 
-    def __class_getitem__(cls, item: Any) -> types.GenericAlias:
-        """``SimpleQueue[int]``, for annotations."""
-        return types.GenericAlias(cls, item)
+    >>> with shmring.SimpleQueue[int]() as queue:
+    ...     queue.put(1)
+    ...     print(queue.get())
+    1
+    """
 
     _closed_as = ClosedEnd
 
-    def __init__(self, *, ctx: Any = None, **options: Any) -> None:
-        """Options as Queue's, but no maxsize."""
-        super().__init__(0, ctx=ctx, **options)
+    def __init__(
+        self,
+        *,
+        capacity: int | str = DEFAULT_CAPACITY,
+        name: str | None = None,
+        max_bytes: int | str | None = None,
+        on_dead_peer: _OnDeadPeer = "wait",
+        on_undecodable: _OnUndecodable = "raise",
+        ctx: Any = None,
+    ) -> None:
+        """Make a queue; with a ``name``, or attach to the one that is there. Options as Queue's, but no maxsize.
+
+        Raises:
+            LayoutMismatch: As ``Queue``.
+            NoSpace: As ``Queue``.
+            Busy: As ``Queue``.
+            ValueError: As ``Queue``.
+        """
+        super().__init__(
+            0,
+            capacity=capacity,
+            name=name,
+            max_bytes=max_bytes,
+            on_dead_peer=on_dead_peer,
+            on_undecodable=on_undecodable,
+            ctx=ctx,
+        )
 
 
 def _patience(timeout: float | None) -> float | None:
@@ -372,7 +511,7 @@ def _patience(timeout: float | None) -> float | None:
         return None
     try:
         if math.isnan(timeout):
-            raise ValueError("timeout is nan; give seconds as a number, or None to wait for ever")
+            raise ValueError("timeout is nan; give seconds as a number, or None to wait forever")
     except TypeError:
-        raise TypeError(f"timeout is {timeout!r}; give seconds as a number, or None to wait for ever") from None
+        raise TypeError(f"timeout is {timeout!r}; give seconds as a number, or None to wait forever") from None
     return max(0.0, timeout)

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self
 
 from shmring import _core
 from shmring._core import NOTHING
-from shmring.asynchronous import let_the_loop_run, until
+from shmring.aio.waiting import let_the_loop_run, until
 from shmring.diagnosis import CONSUMING, PRODUCING, diagnose
 from shmring.errors import Closed, ShutDown
+from shmring.generic import Message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from shmring.parking import Lots
+    from shmring.aio.parking import Lots
     from shmring.queues.chain import Chain
 
 _MOVED = object()
@@ -60,18 +61,34 @@ class _Side:
         return diagnose(self.chain, verdict, "put" if self.side == PRODUCING else "get", self._length, waited)
 
 
-class AsyncQueueMethods:
-    """The methods of a queue for the tasks of an event loop. They lose nothing when they are cancelled: see Ring's."""
+class AsyncQueueMethods(Generic[Message]):
+    """The methods of a queue for the tasks of an event loop. A cancelled one has lost nothing: see Ring's."""
 
     if TYPE_CHECKING:
         _chain: Chain
         _try_get: Callable[[bool], Any]
         close: Callable[[], None]
 
-    async def aput(self, obj: Any, timeout: float | None = None) -> None:
-        """Put an object; waits for room, up to ``timeout`` seconds. Full when there is none; what pickle raises.
+    async def aput(self, obj: Message, timeout: float | None = None) -> None:
+        """Put an object into the queue, in an event loop. It is pickled now, once.
 
-        When it is cancelled while it waits, nothing was put.
+        Waits:
+            For room, up to ``timeout`` seconds (None: without limit; 0: not at all), while other tasks run.
+        Raises:
+            Full: There was no room in time.
+            ShutDown: As ``put``.
+            NoSpace: As ``put``.
+            PeerDied: As ``put``.
+            Closed: As ``put``.
+            Corrupt: As ``put``.
+            TypeError: As ``put``.
+            OSError: This process gets no descriptor or thread to wait with.
+        When cancelled:
+            Nothing was put.
+        Copies:
+            As ``put``.
+        Threads:
+            Tasks of any number of loops, beside blocked threads.
         """
         deadline = _deadline(timeout)
         chain = self._chain
@@ -89,15 +106,30 @@ class AsyncQueueMethods:
 
         await _wherever(chain, PRODUCING, length, attempt, deadline)
 
-    async def aget(self, timeout: float | None = None) -> Any:
-        """Take the next object; waits for it, up to ``timeout`` seconds. Empty when none comes; DecodeError: see skip.
+    async def aget(self, timeout: float | None = None) -> Message:
+        """Take the next object out of the queue, in an event loop.
 
-        When it is cancelled while it waits, no message was taken.
+        Waits:
+            For an object, up to ``timeout`` seconds (None: without limit; 0: not at all), while other tasks run.
+        Raises:
+            Empty: No object came in time.
+            ShutDown: As ``get``.
+            DecodeError: As ``get``.
+            PeerDied: As ``get``.
+            Closed: As ``get``.
+            Corrupt: As ``get``.
+            OSError: This process gets no descriptor or thread to wait with.
+        When cancelled:
+            No object was taken: the task that returns an object has taken it in that very step.
+        Copies:
+            As ``get``.
+        Threads:
+            Tasks of any number of loops, beside blocked threads.
         """
         deadline = _deadline(timeout)
-        found = self._try_get(True)
-        if found is not NOTHING:
-            return found
+        taken: Message = self._try_get(True)
+        if taken is not NOTHING:
+            return taken
         chain = self._chain
         if chain._turn_is_over:
             await let_the_loop_run()
@@ -106,13 +138,13 @@ class AsyncQueueMethods:
             found = chain._try_get(False)
             return _MOVED if found is NOTHING and side.has_moved() else found
 
-        return await _wherever(chain, CONSUMING, 0, attempt, deadline)
+        return await _wherever(chain, CONSUMING, 0, attempt, deadline)  # type: ignore[no-any-return]
 
     def __aiter__(self) -> Self:
         """``async for obj in queue``: until it is shut down and empty, or closed in this process."""
         return self
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> Message:
         try:
             return await self.aget()
         except (Closed, ShutDown):

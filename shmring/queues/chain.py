@@ -1,6 +1,6 @@
 """A process's attachment to a queue, whose ring is the queue's first link. What happens in the links is the core's.
 
-The protocol, and what a death in the middle of it leaves, is in core/queue.h.
+The protocol, and what a death in the middle of it leaves, is in core/queue/queue.h.
 """
 
 from __future__ import annotations
@@ -8,18 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shmring import _core, codecs, segment
-from shmring.attachment import Attachment, Manner
+from shmring.attachment import Attachment
 from shmring.diagnosis import title
 from shmring.errors import Closed, Empty, Full, NoSpace, ShutDown
+from shmring.options import Manner
 from shmring.queues.control import Control
 from shmring.segment import growing
 
 if TYPE_CHECKING:
-    from shmring.parking import Lots
-    from shmring.places import Place
+    from shmring.aio.parking import Lots
+    from shmring.names.places import Place
 
 
-class Chain(_core.Chain, Attachment):
+class Chain(_core.Chain, Attachment[Any]):
     """One process's way into a queue. Any thread may use it; a forked child's copy is its own."""
 
     _noun = "queue"
@@ -33,9 +34,8 @@ class Chain(_core.Chain, Attachment):
     _shown = ""  # how the queue shows itself
     _closed_as: type[Closed] = Closed
 
-    def __init__(self, memory: segment.Segment, *arguments: Any, **options: Any) -> None:
-        options["file"] = growing.file(memory)
-        super().__init__(memory, *arguments, **options)
+    def _join(self, memory: segment.Segment, *arguments: Any, **options: Any) -> None:
+        super()._join(memory, *arguments, **options, file=growing.file(memory))
         self._lots_of: dict[int, Lots] = {}
 
     @classmethod
@@ -56,6 +56,11 @@ class Chain(_core.Chain, Attachment):
     def control(self) -> Control:
         """A look at what its processes share beside the links."""
         return Control(self)
+
+    def drop_undecodable(self) -> None:
+        """From now on what cannot be decoded is gone once it was met."""
+        self._drop_undecodable(True)
+        self._undecodable_hint = "it is gone, as {noun}s made with on_undecodable='drop' have it"
 
     def _afford(self, needed: int) -> bool:
         """Called by the core before it takes memory: may it, of what the machine or a container has?"""
@@ -125,5 +130,5 @@ def _no_memory(error: NoSpace) -> str:
 
 
 def _single_bytes(length: int) -> int:
-    """What a link for one message takes, at most: core/queue_growth.c."""
+    """What a link for one message takes, at most: core/queue/growth.c."""
     return -(-length // 4096) * 4096 + 4 * 4096

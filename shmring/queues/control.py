@@ -1,4 +1,4 @@
-"""A look at what the processes of a queue share beside its links; core/queue.h says what it means."""
+"""A look at what the processes of a queue share beside its links; core/queue/queue.h says what it means."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Control:
         chain = self._chain
         byte = _core.segment_size("mpmc", chain.capacity, chain.slots or 0)
         give_up = None if patience is None else time.monotonic() + patience
-        locks = _core.locks_open(chain._segment.locks_fd)
+        locks = _core.locks_open(chain._segment._locks_fd)
         try:
             while not (held := _core.locks_take(locks, byte)):
                 if give_up is not None and time.monotonic() >= give_up:

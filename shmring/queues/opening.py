@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from shmring import _core, registry, segment
+from shmring import _core, segment
 from shmring.errors import Corrupt, LayoutMismatch, NotThere
-from shmring.places import Place, trust
-from shmring.registry import FLAG_QUEUE, Wish
+from shmring.names import registry
+from shmring.names.places import Place, trust
+from shmring.names.registry import FLAG_QUEUE, Wish
 from shmring.ring import QUEUE, SLOTS_LIMIT
 from shmring.segment import growing
 

@@ -12,8 +12,15 @@ pickle), and files; shared or private copy-on-write, writable or read-only.
 import sys
 
 if sys.platform == "win32":
-    from shmring.segment.windows import Segment, anonymous, attach, create, file, unlink
+    from shmring.segment.windows.mapping import Segment, anonymous, attach, create, file, unlink
 else:
-    from shmring.segment.posix import Segment, anonymous, attach, create, file, unlink
+    from shmring.segment.posix.mapping import Segment, anonymous, attach, create, file, unlink
 
 __all__ = ["Segment", "anonymous", "attach", "create", "file", "unlink"]
+
+
+del sys
+
+
+def __dir__() -> list[str]:
+    return __all__

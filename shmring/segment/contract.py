@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pickle
+from typing import TYPE_CHECKING, Any
 
 from shmring.segment.sizes import parse_size
 
@@ -58,6 +59,11 @@ def check_view(offset: int, length: int, *, size: int) -> None:
     """ValueError for a view of nothing."""
     if not length:
         raise ValueError(f"length is 0; a view has 1 to {size - offset} bytes from offset {offset}")
+
+
+def copied(itself: Any, memo: object = None) -> Any:
+    """For copy.copy and copy.deepcopy: a handle of its own on the same memory, as another process gets one."""
+    return pickle.loads(pickle.dumps(itself))
 
 
 def described(memory: Segment) -> str:

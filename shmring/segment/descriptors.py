@@ -12,9 +12,9 @@ import sys
 from collections.abc import Iterator
 
 if sys.platform != "win32":
-    from shmring.segment import refusals
+    from shmring.segment.posix import refusals
 if sys.platform == "linux":
-    from shmring.segment import locks
+    from shmring.segment.posix import locks
 
 _WHOSE = {
     errno.EMFILE: "this process has {open} open and may have {limit}: close what is not used any more, or allow more "
@@ -22,6 +22,10 @@ _WHOSE = {
     errno.ENFILE: "the whole machine has as many open as it may: close some, or allow more with `sysctl fs.file-max`",
 }
 _MY_DESCRIPTORS = "/proc/self/fd"
+CLOSED_UNDER_US = (
+    "somebody in this process closed the descriptors of {of} (os.closerange, the start of a daemon); what needs none "
+    "goes on, for the rest close it and attach again"
+)
 NO_PROC = (
     f"there is no {_MY_DESCRIPTORS}, through which a ring opens its memory again for the locks that tell who lives; "
     "mount /proc of this process's pid namespace (mount -t proc proc /proc, in a chroot too)"
@@ -45,6 +49,18 @@ class Descriptor:
     def __init__(self, fd: int) -> None:
         found = os.fstat(fd)
         self._fd, self._file = fd, (found.st_dev, found.st_ino)
+
+    def number(self, of: str) -> int:
+        """It, to be used at once. EBADF for one that somebody has closed, whatever has its number now."""
+        try:
+            found = os.fstat(self._fd)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+        else:
+            if (found.st_dev, found.st_ino) == self._file:
+                return self._fd
+        raise OSError(errno.EBADF, f"{os.strerror(errno.EBADF)}: {CLOSED_UNDER_US.format(of=of)}")
 
     def close(self) -> None:
         """Close it unless that has happened; may be called again."""
@@ -73,7 +89,7 @@ def no_proc() -> Shortage:
 
 def is_shortage(error: OSError) -> bool:
     """Is it a want of this machine or process, and so nothing that is wrong with what was to be opened?"""
-    return _explained(error) is not None
+    return explained(error) is not None
 
 
 @contextlib.contextmanager
@@ -82,7 +98,7 @@ def shortage_explained() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        told = _explained(error)
+        told = explained(error)
         if told is None or told is error:
             raise
         try:
@@ -97,7 +113,7 @@ def watch_explained() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        told = _explained(error)
+        told = explained(error)
         if told is None:
             told = Shortage(
                 error.errno,
@@ -110,8 +126,8 @@ def watch_explained() -> Iterator[None]:
             del told  # as above
 
 
-def _explained(error: OSError) -> Shortage | None:
-    """Itself if it has words already; None for what has another reason."""
+def explained(error: OSError) -> Shortage | None:
+    """A shortage in words: itself if it has them already; None for what has another reason."""
     if isinstance(error, Shortage):
         return error
     number = error.errno
@@ -151,7 +167,7 @@ def _counts() -> dict[str, object]:
     assert sys.platform != "win32"
     import resource
 
-    from shmring.segment import limits
+    from shmring.segment.posix import limits
 
     limit = limits.of(resource.RLIMIT_NOFILE)
     try:

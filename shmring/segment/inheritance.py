@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 if sys.platform == "win32":
-    from shmring.segment import win32
+    from shmring.segment.windows import win32
 
 
 def _starting() -> tuple[str, Any] | None:

@@ -52,7 +52,7 @@ if sys.platform == "win32":
         return memoryview(memory)
 
 else:
-    from shmring.segment.transfer import Descriptor
+    from shmring.segment.posix.transfer import Descriptor
 
     def _handle(memory: segment.Segment) -> tuple[Any, ...]:
         return Descriptor(memory.fd), len(memory)

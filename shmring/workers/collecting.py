@@ -28,6 +28,7 @@ from shmring.workers.beginning import Beginning
 from shmring.workers.child import RUNNING
 from shmring.workers.crew import Crew, Member
 from shmring.workers.failures import KILL, SentError, how_it_ended
+from shmring.workers.mains import NEEDS_GUARD, NO_GUARD
 from shmring.workers.parcels import Parcel
 from shmring.workers.pickles import Names
 from shmring.workers.shelf import Raw
@@ -163,12 +164,14 @@ class Collector:
         except BaseException as error:
             self._fail(error)
         finally:
-            if crew is not None:
-                crew.join()
-            else:
-                self._watch()
-            self._take_in_late()  # to be told that the pool has broken
-            self._close()
+            try:
+                if crew is not None:
+                    crew.join()
+                else:
+                    self._watch()
+                self._take_in_late()  # to be told that the pool has broken
+            finally:
+                self._close()
 
     def _watch(self) -> None:
         try:
@@ -190,12 +193,11 @@ class Collector:
                 self._close()
 
     def _close(self) -> None:
-        with self.lock:
+        with self.lock, contextlib.ExitStack() as parts:  # one that is refused keeps none of the others
             if not self._closed:
                 self._closed = self._dismissed = True
-                self.crew.close()
-                self.tasks.close()
-                self.results.close()
+                for part in (self.results, self.tasks, self.crew):
+                    parts.callback(part.close)
 
     def _receive(self) -> bool:
         """Deal with what has come, at least one message; False for the last of all."""
@@ -327,11 +329,12 @@ class Collector:
         if not member.ready and not self._dismissed:
             killed = member.exitcode is not None and member.exitcode < 0
             self._failed_starts += 1 if killed else _PATIENCE_FOR_EXITS
-            if self._failed_starts >= _PATIENCE:
+            if member.exitcode == NO_GUARD:
+                self._break(NEEDS_GUARD, None)
+            elif self._failed_starts >= _PATIENCE:
                 self._break(
                     "one worker after the other ended while it started; the last one "
-                    f"{how_it_ended(member.exitcode)}; see their output. "
-                    'A program that starts workers needs `if __name__ == "__main__":` around its main part',
+                    f"{how_it_ended(member.exitcode)}; see their output",
                     None,
                 )
         self._replace()

@@ -19,7 +19,7 @@ from shmring.segment.descriptors import shortage_explained
 from shmring.workers import child, parcels
 from shmring.workers.beginning import Beginning
 from shmring.workers.failures import KILL
-from shmring.workers.mains import ready_to_start
+from shmring.workers.mains import check_guard, ready_to_start
 from shmring.workers.parcels import Packed
 from shmring.workers.waker import Waker
 
@@ -104,8 +104,10 @@ class Crew:
     def hire(self, most: int) -> None:
         """Start a worker, unless there are as many. Not to be interrupted: a process is started, and then registered.
 
-        Raises what starting a process raises, and Closed when all have left and none may come.
+        Raises what starting a process raises, RuntimeError where no worker may be started, and Closed when all have
+        left and none may come.
         """
+        check_guard()
         with self._lock:
             if self._over:
                 raise Closed("this pool has ended")
@@ -231,9 +233,11 @@ class Crew:
         with self._lock:
             waker, self._waker = self._waker, None
             assert waker is not None
-            waker.close()
-            self.words.release()
-            self._board.close()
+            try:
+                waker.close()
+            finally:
+                self.words.release()
+                self._board.close()
 
 
 def _ready(signs: list[Any], timeout: float | None) -> set[Any]:

@@ -15,7 +15,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar, TypeVarTuple
 
 from shmring.segment.descriptors import shortage_explained
 from shmring.workers import parcels
@@ -26,7 +26,9 @@ from shmring.workers.pickles import PACKAGES, Names
 from shmring.workers.pool import Pool
 from shmring.workers.tasks import Task
 
+P = ParamSpec("P")
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 DEFAULT_CAPACITY = "16 MiB"
 _BUNDLE = 64
@@ -45,25 +47,36 @@ _interpreter_ends = False
 class ProcessPoolExecutor(Executor):
     """A pool of worker processes; ``concurrent.futures.ProcessPoolExecutor``'s calls, through shared memory.
 
-    A worker that is killed or crashes takes nothing but its own task with it: that future raises WorkerDied, or with
-    ``retries=n`` the task is run again elsewhere, up to n times; the pool starts another worker and goes on. A result
-    that cannot be taken in fails its own future as well.
+    ``max_workers`` is one for each CPU by default. ``mp_context`` is a context of multiprocessing or multiprocess; by
+    default workers come from multiprocessing's fork server, because a fork of this process, which has threads, could
+    inherit a lock that no thread will release; only where ``initargs`` hold locks that the program made to be inherited
+    by a fork are they forked. A forked child, which its parent's fork server does not serve, spawns them.
+    ``capacity`` is the room for tasks, and for results ("16 MiB" or an int of bytes); what is longer than a quarter of
+    it travels in memory of its own. ``leased=True`` returns large arrays in the shared memory itself, without a copy;
+    the memory is freed when the last array that uses it is deleted. ``progress=True`` shows how far each ``map`` is
+    (needs ``shmring[cli]``).
 
-    ``mp_context`` is a context of multiprocessing or multiprocess; by default workers come from multiprocessing's fork
-    server, because a fork of this process, which has threads, could inherit a lock that no thread will release; only
-    where ``initargs`` hold locks that the program made to be inherited by a fork are they forked. A forked child, which
-    its parent's fork server does not serve, spawns them.
-    ``capacity`` is the room for tasks, and for results; what is longer than a quarter of it travels in memory of its
-    own. ``leased=True`` returns large arrays in the shared memory itself, without a copy; it is freed with the last of
-    them. ``progress=True`` shows how far each ``map`` is (needs ``shmring[cli]``).
+    A task is one pickle. Functions and classes that a worker cannot import go by value (lambdas, closures, what is
+    defined in a notebook), and a class is one in each worker; what else pickle refuses is refused.
 
-    A task is one pickle. Functions and classes that a worker cannot import go by value (lambdas, closures, what stands
-    in a notebook), and a class is one in each worker; what else pickle refuses is refused.
+    Waits:
+        For results, in ``shutdown`` and, with ``buffersize``, in the iteration of ``map``.
+    When a peer dies:
+        A worker that is killed or crashes takes nothing but its own task with it: that future raises WorkerDied, or
+        with ``retries=n`` the task is run again elsewhere, up to n times; the pool starts another worker and goes on.
+    Copies:
+        A task and its result each once into shared memory and once out of it; with ``leased`` large arrays are not
+        copied out.
+    Threads:
+        Any thread may use it, and a signal handler too; one that interrupts a call of the same executor cannot wait for
+        its end, so ``shutdown`` returns at once there. In a forked child its calls, and the futures that are pending,
+        raise
+        RuntimeError: it stays the parent's, and goes on there. Under gevent's or eventlet's threads it raises
+        RuntimeError.
 
-    Threads: any thread may use it, and a signal handler too; one that interrupts a call of the same executor cannot
-    wait for its end, so ``shutdown`` returns at once there. Nothing blocks but the results, ``shutdown`` and, with
-    ``buffersize``, iteration. In a forked child its calls, and the futures that are pending, raise RuntimeError: it
-    stays the parent's, and goes on there. Under gevent's or eventlet's threads it raises RuntimeError.
+    >>> with shmring.ProcessPoolExecutor(max_workers=2) as pool:
+    ...     print(pool.submit(pow, 2, 10).result(), list(pool.map(abs, [-1, -2])))
+    1024 [1, 2]
     """
 
     @shortage_explained()
@@ -71,8 +84,8 @@ class ProcessPoolExecutor(Executor):
         self,
         max_workers: int | None = None,
         mp_context: Any = None,
-        initializer: Callable[..., object] | None = None,
-        initargs: tuple[Any, ...] = (),
+        initializer: Callable[[*Ts], object] | None = None,
+        initargs: tuple[*Ts] = (),  # type: ignore[assignment]
         *,
         max_tasks_per_child: int | None = None,
         retries: int = 0,
@@ -97,11 +110,16 @@ class ProcessPoolExecutor(Executor):
         self._finalizer = weakref.finalize(self, _end, self._pool, os.getpid())
         self._finalizer.atexit = False
 
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Schedule a call and return its future. Does not block.
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Schedule a call and return its future.
 
-        BrokenProcessPool when the pool is broken, RuntimeError after shutdown. What cannot be pickled is raised by the
-        future.
+        What cannot be pickled is raised by the future.
+
+        Waits:
+            Never.
+        Raises:
+            BrokenProcessPool: The pool is broken.
+            RuntimeError: The executor was shut down, or is the parent's in a forked child.
         """
         task = Task(fn, args, kwargs, self._retries, flags=self._flags(None))
         self._pool.submit((task,), self._refusal)
@@ -117,18 +135,28 @@ class ProcessPoolExecutor(Executor):
         progress: bool | str | None = None,
         leased: bool | None = None,
     ) -> Iterator[T]:
-        """Call ``fn`` with the items of the iterables, in workers; the results in order.
+        """Call ``fn`` with the items of the iterables, in workers, and return an iterator of the results, in order.
 
-        All is submitted at once, unless ``buffersize`` bounds how many results wait to be taken. TimeoutError when the
-        next result is not there ``timeout`` seconds after this call. ``progress`` and ``leased`` override the
-        executor's. TypeError for a ``buffersize`` that is no integer, ValueError for one below 1.
+        All is submitted at once, unless ``buffersize`` bounds how many results wait to be taken. ``chunksize`` items
+        travel in one task. ``progress`` and ``leased`` override the executor's.
+
+        Waits:
+            Never here; the iterator waits for the next result, until ``timeout`` seconds after this call (None: without
+            limit).
+        Raises:
+            TimeoutError: The next result is not there in time, as the iterator is used.
+            WorkerDied: As the future of a task, as the iterator is used.
+            BrokenProcessPool: The pool is broken.
+            RuntimeError: The executor was shut down.
+            ValueError: ``chunksize`` or ``buffersize`` is less than 1.
+            TypeError: ``buffersize`` is no integer.
         """
         if chunksize < 1:
             raise ValueError(f"chunksize is {chunksize}; it must be >= 1")
         if buffersize is not None and not isinstance(buffersize, int):
             raise TypeError(f"buffersize must be an integer or None; it is {buffersize!r}")
         if buffersize is not None and buffersize < 1:
-            raise ValueError(f"buffersize is {buffersize}; it must be >= 1, or None to submit all at once")
+            raise ValueError(f"buffersize must be None or > 0; it is {buffersize} (None submits all at once)")
         give_up = None if timeout is None else time.monotonic() + timeout
         calls: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
         kind = parcels.CALL
@@ -178,20 +206,35 @@ class ProcessPoolExecutor(Executor):
             yield from (each.future for each in bundle)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls, and leave when those pending are done; ``cancel_futures`` drops what has not begun.
+        """Take no more calls, and end when those pending are done; ``cancel_futures`` drops what has not begun.
 
-        Blocks until all workers have ended, with ``wait``. May be called again.
+        May be called again.
+
+        Waits:
+            With ``wait`` until all workers have ended.
         """
         self._pool.end(cancel_futures)
         if wait:
             self._pool.join()
 
     def terminate_workers(self) -> None:
-        """End the workers with SIGTERM; what was pending raises BrokenProcessPool. Does not block."""
+        """End the workers with SIGTERM; what was pending raises BrokenProcessPool.
+
+        Waits:
+            Never.
+        Raises:
+            RuntimeError: The executor is the parent's in a forked child.
+        """
         self._pool.kill(signal.SIGTERM)
 
     def kill_workers(self) -> None:
-        """The same with SIGKILL."""
+        """End the workers with SIGKILL; what was pending raises BrokenProcessPool.
+
+        Waits:
+            Never.
+        Raises:
+            RuntimeError: The executor is the parent's in a forked child.
+        """
         self._pool.kill(KILL)
 
     @property

@@ -10,13 +10,24 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from shmring.workers.forks import nothing_left_by_a_failed_fork
+
 _ABSENT = object()
 _lock = threading.Lock()  # __main__ is one for all threads
 
-# What a worker of a fork server does first, before it has the caller's sys.path and can import anything of ours.
+# What a worker does first, before it has the caller's sys.path and can import anything of ours: note that it is one,
+# and, of a fork server, take the caller's environment.
+_BEGIN = "(setattr(__import__('sys'), mark, True), name)[1]"
 _TAKE_ENVIRONMENT = (
-    "(lambda here: ([here.pop(key) for key in [*here] if key not in environment], here.update(environment), name)[2])"
-    "(__import__('os').environ)"
+    "(lambda here: ([here.pop(key) for key in [*here] if key not in environment], here.update(environment)))"
+    "(__import__('os').environ) and " + _BEGIN
+)
+_MARK = "_is_shmring_worker"
+
+NO_GUARD = 97  # exit code of a worker that was about to run the program's main part again
+NEEDS_GUARD = (
+    "a worker imports the program's main module, which starts workers as it is imported; put the part that does under "
+    '`if __name__ == "__main__":`'
 )
 
 
@@ -32,13 +43,29 @@ def workers_have_main() -> bool:
 
 
 class _Name(str):
-    """The name of a process that is about to start. As it is unpickled, the process takes our environment."""
+    """The name of a process that is about to start. As it is unpickled, the process notes that it is a worker, and
+    takes our environment where it has not got it.
+    """
 
     __slots__ = ("environment",)
-    environment: dict[str, str]
+    environment: dict[str, str] | None
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return eval, (_TAKE_ENVIRONMENT, {"name": str(self), "environment": self.environment})
+        what = _BEGIN if self.environment is None else _TAKE_ENVIRONMENT
+        return eval, (what, {"name": str(self), "mark": _MARK, "environment": self.environment})
+
+
+def check_guard() -> None:
+    """End a worker that still imports the program's ``__main__``, and so runs a main part that is under no guard: its
+    pool says so, once. RuntimeError in a process that is no worker of ours.
+    """
+    for package in ("multiprocessing", "multiprocess"):
+        module = sys.modules.get(f"{package}.process")
+        if module is None or not getattr(module.current_process(), "_inheriting", False):
+            continue
+        if hasattr(sys, _MARK):
+            os._exit(NO_GUARD)
+        raise RuntimeError(f"cannot start workers here: {NEEDS_GUARD}")
 
 
 @contextlib.contextmanager
@@ -51,14 +78,14 @@ def ready_to_start(process: Any, method: str) -> Iterator[None]:
     if method == "fork":
         if not workers_have_main():
             _number_classes()
-        yield
+        with nothing_left_by_a_failed_fork(process):
+            yield
         return
     name = process._name
-    if method == "forkserver":
-        process._name = _Name(name)
-        process._name.environment = {**os.environ}
+    process._name = _Name(name)
+    process._name.environment = {**os.environ} if method == "forkserver" else None
     try:
-        with _lock, _main_as_workers_find_it():
+        with _lock, _main_as_workers_find_it(), _start_method_that_workers_know(process, method):
             yield
     finally:
         process._name = name
@@ -71,6 +98,23 @@ def _number_classes() -> None:
     for value in [*sys.modules["__main__"].__dict__.values()]:
         if isinstance(value, type) and value.__module__ == "__main__":
             number_class(value)
+
+
+@contextlib.contextmanager
+def _start_method_that_workers_know(process: Any, method: str) -> Iterator[None]:
+    """A new process takes its parent's default start method; it has none that a library has added, as loky does."""
+    package = type(process).__module__.partition(".")[0]
+    known = sys.modules[f"{package}.context"]
+    default: Any = known._default_context
+    chosen = default._actual_context
+    if chosen is None or chosen.get_start_method() in default.get_all_start_methods():
+        yield
+        return
+    default._actual_context = known._concrete_contexts[method]
+    try:
+        yield
+    finally:
+        default._actual_context = chosen
 
 
 @contextlib.contextmanager

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 
 if sys.platform == "win32":
-    from shmring.segment import win32
+    from shmring.segment.windows import win32
 
     class Waker:
         """An event of the kernel."""
@@ -28,18 +29,18 @@ if sys.platform == "win32":
             win32.close(self.sign)
 
 else:
+    _ONE = (1).to_bytes(8, sys.byteorder)
 
     class Waker:
-        """A pipe."""
+        """An event of the kernel, which takes a wake where no memory is left; a pipe where there is none."""
 
         def __init__(self) -> None:
-            self.sign, self._waker = os.pipe()
-            os.set_blocking(self._waker, False)
+            self.sign, self._waker = _ends()
 
         def wake(self) -> None:
             """Does not block; safe in a finalizer."""
             with contextlib.suppress(OSError):  # full: it will wake anyway
-                os.write(self._waker, b".")
+                os.write(self._waker, _ONE)
 
         def clear(self) -> None:
             """What comes from now on is a wake of its own."""
@@ -47,5 +48,18 @@ else:
 
         def close(self) -> None:
             """Once nobody waits any more."""
-            os.close(self._waker)
-            os.close(self.sign)
+            for end in {self._waker, self.sign}:
+                os.close(end)
+
+    def _ends() -> tuple[int, int]:
+        if sys.platform == "linux":
+            try:
+                event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            except OSError as error:
+                if error.errno not in (errno.ENOSYS, errno.EPERM):  # a kernel or a filter without it
+                    raise
+            else:
+                return event, event
+        sign, waker = os.pipe()
+        os.set_blocking(waker, False)
+        return sign, waker

@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 
 #include "blocking.h"
-#include "os_semaphore.h"
+#include "os/semaphore.h"
 
 /* Not every clang comes with <sanitizer/asan_interface.h>. */
 void __asan_poison_memory_region(const volatile void *address, size_t size);

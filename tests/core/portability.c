@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ring.h"
+#include "ring/endpoint.h"
 
 bool sr_fences_are_asymmetric;
 void sr_heavy_fence(void) { atomic_thread_fence(memory_order_seq_cst); }

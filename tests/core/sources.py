@@ -14,6 +14,12 @@ ALGORITHMS = ("geometry.c", "spsc.c", "mpmc.c", "line.c", "repair.c", "semaphore
 WAITING = ("wait.c", "blocking.c")
 
 
+def source(name: str, core: Path = CORE) -> Path:
+    """Where the core has the file of this name, which no other of its folders has."""
+    [found] = core.rglob(name)
+    return found
+
+
 def compiled(sources: list[Path], target: Path, *flags: str, compiler: str = "gcc", core: Path = CORE) -> Path:
     """Compile C sources against the core's headers; the path of the program."""
     if not shutil.which(compiler):
@@ -25,12 +31,12 @@ def compiled(sources: list[Path], target: Path, *flags: str, compiler: str = "gc
 
 
 @dataclass(frozen=True)
-class Weakening:
-    """One ordering of the sources made weaker, at one place."""
+class Change:
+    """One place of the sources made another."""
 
     file: str
     function: str
-    statement: str  # where the ordering stands, on one line; whoever edits it makes a new name of it
+    statement: str  # where it stands, on one line; whoever edits it makes a new name of it
     before: str
     after: str
     start: int
@@ -41,7 +47,7 @@ class Weakening:
         return f"{self.file} {self.function} {change}: {self.statement}"
 
     def applied(self, text: str) -> str:
-        """The source with this place weakened."""
+        """The source with this place changed."""
         return text[: self.start] + self.after + text[self.start + len(self.before) :]
 
 
@@ -57,9 +63,9 @@ _ORDERING = re.compile(r"\b(?:acquire|release|acq_rel)(?=\))|\bsr_(?:light|heavy
 _FUNCTION = re.compile(r"^[a-z].*?\b(\w+)\([^;]*$", re.MULTILINE)
 
 
-def weakenings(file: str) -> Iterator[Weakening]:
+def weakenings(file: str) -> Iterator[Change]:
     """Every acquire, release and fence of a source file, each with what it can be weakened to."""
-    text = (CORE / file).read_text()
+    text = source(file).read_text()
     bare = _COMMENT.sub(lambda found: " " * len(found[0]), text)  # places stay where they are
     for found in _ORDERING.finditer(bare):
         function = [match[1] for match in _FUNCTION.finditer(bare, 0, found.start())][-1]
@@ -67,4 +73,27 @@ def weakenings(file: str) -> Iterator[Weakening]:
         last = min(place for mark in ";{" if (place := bare.find(mark, found.start())) >= 0)
         statement = " ".join(bare[first : last + (bare[last] == ";")].split())
         for after in WEAKER[found[0]]:
-            yield Weakening(file, function, statement, found[0], after, found.start())
+            yield Change(file, function, statement, found[0], after, found.start())
+
+
+_NOTICED_BY = re.compile(r"noticed by (\S+) within (\d+) executions")
+
+
+def listed(file: str) -> tuple[dict[str, tuple[str, int]], dict[str, str]]:
+    """What one configuration alone notices, with its executions, and what none does, with the reason."""
+    alone: dict[str, tuple[str, int]] = {}
+    unnoticed: dict[str, str] = {}
+    heading = ""
+    for line in (Path(__file__).parent / file).read_text().splitlines():
+        entry = line.strip()
+        if not entry or entry.startswith("#"):
+            continue
+        if not line.startswith(" "):
+            heading = entry
+            continue
+        assert entry not in alone.keys() | unnoticed.keys(), f"twice in {file}: {entry}"
+        if found := _NOTICED_BY.fullmatch(heading):
+            alone[entry] = found[1], int(found[2])
+        else:
+            unnoticed[entry] = heading
+    return alone, unnoticed

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import exploring
 from exploring import ENDLESS, SLOW
-from sources import CORE, Weakening, compiled
+from sources import compiled, source
 
 pytestmark = [pytest.mark.verify, pytest.mark.timeout(1800)]
 
@@ -41,9 +41,10 @@ kill 9 6 6 6 6 -
 
 
 @pytest.fixture(scope="module")
-def rings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the program of all configurations, over the core as it is."""
-    return exploring.build(tmp_path_factory.mktemp("explorer"))
+def programs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Return the programs of all configurations, over the core as it is."""
+    folder = tmp_path_factory.mktemp("explorer")
+    return [exploring.build(folder, program=program) for program in exploring.PROGRAMS]
 
 
 def test_the_explorer_finds_what_naive_enumeration_finds(tmp_path: Path) -> None:
@@ -52,14 +53,15 @@ def test_the_explorer_finds_what_naive_enumeration_finds(tmp_path: Path) -> None
     assert subprocess.run([program], capture_output=True, text=True, check=True).stdout == LITMUS
 
 
-def test_no_execution_breaks_a_promise(rings: Path, effort: float, figure: Callable[[str], None]) -> None:
-    names = exploring.names(rings)
-    assert set(ENDLESS) | SLOW <= set(names)
+def test_no_execution_breaks_a_promise(programs: list[Path], effort: float, figure: Callable[[str], None]) -> None:
+    where = {name: program for program in programs for name in exploring.names(program)}
+    assert set(ENDLESS) | SLOW <= set(where)
+
+    def explored(name: str) -> exploring.Exploration:
+        return exploring.run(where[name], name, int(ENDLESS.get(name, 0) * effort))
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        limits = [int(ENDLESS.get(name, 0) * effort) for name in names]
-        found = dict(
-            zip(names, pool.map(lambda name, limit: exploring.run(rings, name, limit), names, limits), strict=True)
-        )
+        found = dict(zip(where, pool.map(explored, where), strict=True))
     for name, result in found.items():
         assert result.failure is None, f"{name}: {result.failure}"
         assert result.finished or name in ENDLESS, f"{name} did not end"
@@ -117,18 +119,29 @@ PLANTED = {
         "false &&",
         {"line-stands-still": 0},
     ),
+    "a comer who does not check that it got the lock of its entry": (
+        "attach.c",
+        "        if (lock == SR_OS_LOCK_HELD)\n            continue;\n",
+        "",
+        {"come-beside-reaper": 0, "kill-comer": 0},
+    ),
+    "a repairer that does not free the role of a dead side": (
+        "attach.c",
+        "SR_CAS(&self->header->role_owner[side], &holder, 0, acq_rel);",
+        ";",
+        {"role-beside-reaper": 0, "kill-producer": 0},
+    ),
 }
 
 
 @pytest.mark.parametrize("what", PLANTED)
 def test_a_planted_bug_is_found(what: str, tmp_path: Path) -> None:
     file, before, after, noticed_by = PLANTED[what]
-    source = (CORE / file).read_text()
-    assert source.count(before) == 1
-    planted = source.replace(before, after)
+    text = source(file).read_text()
+    assert text.count(before) == 1
+    planted = text.replace(before, after)
     if "look again" in what:  # it looks twice: each look makes up for the other
         planted = planted.replace("while (passed(self, place.position));", "while (false);")
-    bug = Weakening(file, what, "all of it", source, planted, 0)
-    program = exploring.build(tmp_path, bug)
+    program = exploring.build(tmp_path, file, planted, exploring.COMINGS if file == "attach.c" else exploring.RINGS)
     for name, limit in noticed_by.items():
         assert exploring.run(program, name, limit).failure, f"{name} does not notice"

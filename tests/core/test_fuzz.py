@@ -8,16 +8,20 @@ import random
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from sources import CORE, source
+
 pytestmark = pytest.mark.verify
 
 HERE = Path(__file__).resolve().parent
-CORE = HERE.parents[1] / "shmring" / "core"
 PARTS = ("attach", "blocking", "geometry", "latest", "line", "mpmc", "repair", "semaphore", "spsc", "topic", "wait")
 # What the two processes run, and how often. One also learns from what is compared with what, which takes half its time.
 UNLEARNED = "-fno-sanitize-coverage=trace-cmp"
@@ -35,7 +39,7 @@ def built(tmp_path: Path, *flags: str) -> Path:
         [
             clang, "-std=gnu11", "-O2", "-g", "-w", *sanitizers, *flags,
             f"-I{CORE}", HERE / "fuzz_segment.c",
-            *(CORE / f"{part}.c" for part in PARTS), "-o", program,
+            *(source(f"{part}.c") for part in PARTS), "-o", program,
         ],
         capture_output=True, text=True,
     )  # fmt: skip
@@ -64,10 +68,10 @@ def log_of(folder: Path, seed: int) -> str:
 
 @pytest.mark.timeout(0)  # the number of runs bounds it, and the fuzzer itself ends one that hangs
 def test_no_header_and_no_word_of_a_live_ring_takes_a_process_down(
-    tmp_path: Path, effort: float, figure: Callable[[str], None]
+    tmp_path: Path, effort: float, chance: random.Random, figure: Callable[[str], None]
 ) -> None:
     programs = [built(tmp_path, *flags) for flags in RUNS]
-    seeds = random.sample(range(1, 2**31), len(programs))
+    seeds = chance.sample(range(1, 2**31), len(programs))
     began = time.monotonic()
     fuzzers = [
         start(program, int(runs * effort), seed)

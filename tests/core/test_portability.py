@@ -9,6 +9,7 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -16,10 +17,13 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from sources import CORE, source
+
 pytestmark = pytest.mark.verify
 
 HERE = Path(__file__).resolve().parent
-CORE = HERE.parent.parent / "shmring" / "core"
 ALGORITHMS = ("geometry.c", "spsc.c", "mpmc.c", "line.c", "repair.c", "topic.c", "latest.c")
 COMMON = ("-O2", "-std=gnu11", f"-I{CORE}")
 
@@ -40,8 +44,8 @@ PINNED = {
     # no explorer looks at these
     "attach.c": {"ldar": 15, "ldaxr": 8, "stlr": 9, "stlxr": 8, "dmb": 1},
     "queue.c": {"ldar": 17, "stlxr": 1, "dmb": 1},
-    "queue_links.c": {"ldar": 14, "stlr": 2, "dmb": 1},
-    "queue_growth.c": {"ldar": 3, "stlr": 3, "dmb": 1},
+    "links.c": {"ldar": 14, "stlr": 2, "dmb": 1},
+    "growth.c": {"ldar": 3, "stlr": 3, "dmb": 1},
 }
 OF_HEADERS = {"queue.c": 1}  # ldar: in blocking.h, whose functions are in every file that uses them
 # What an access is ordered by, and what it loses when somebody weakens it by one step.
@@ -71,7 +75,7 @@ def run(command: list[str], **options: float) -> subprocess.CompletedProcess[str
 
 
 def build(compiler: str, program: Path, *flags: str) -> None:
-    sources = [str(HERE / "portability.c"), *(str(CORE / name) for name in ALGORITHMS)]
+    sources = [str(HERE / "portability.c"), *(str(source(name)) for name in ALGORITHMS)]
     made = run([compiler, *COMMON, *flags, "-Wall", "-Werror", "-pthread", "-o", str(program), *sources])
     assert made.returncode == 0, made.stderr
 
@@ -109,23 +113,23 @@ def test_the_algorithms_do_on_another_machine_what_they_do_here(
 
 def test_a_machine_without_lock_free_8_byte_atomics_is_refused(figure: Callable[[str], None]) -> None:
     compiler = cross_compiler("powerpc-linux-gnu-gcc")
-    outcome = run([compiler, *COMMON, "-fsyntax-only", str(CORE / "spsc.c")])
+    outcome = run([compiler, *COMMON, "-fsyntax-only", str(source("spsc.c"))])
     assert outcome.returncode != 0
     assert "lock-free 8-byte atomics" in outcome.stderr
     assert outcome.stderr.count("error:") == 1, outcome.stderr  # and for no other reason
     figure("powerpc (32 bits): refused by the compiler")
 
 
-def ordered_instructions(source: Path) -> dict[str, int]:
+def ordered_instructions(path: Path) -> dict[str, int]:
     """How often each ordered instruction occurs in a source file's aarch64 assembly."""
-    made = run([cross_compiler("aarch64-linux-gnu-gcc"), *ASSEMBLE, "-o", "-", str(source)])
+    made = run([cross_compiler("aarch64-linux-gnu-gcc"), *ASSEMBLE, "-o", "-", str(path)])
     assert made.returncode == 0, made.stderr
     return dict(Counter(ORDERED.findall(made.stdout)))
 
 
 @pytest.mark.parametrize("name", PINNED)
 def test_every_ordering_reaches_the_instructions_of_aarch64(name: str, figure: Callable[[str], None]) -> None:
-    found = ordered_instructions(CORE / name)
+    found = ordered_instructions(source(name))
     assert found == PINNED[name]
     figure(f"aarch64 {name}: " + ", ".join(f"{count} {instruction}" for instruction, count in found.items()))
 
@@ -134,15 +138,15 @@ def test_every_ordering_reaches_the_instructions_of_aarch64(name: str, figure: C
 def test_any_ordering_made_weaker_shows_in_these_counts(
     name: str, tmp_path: Path, figure: Callable[[str], None]
 ) -> None:
-    source = (CORE / name).read_text()
+    text = source(name).read_text()
     weakened = tmp_path / name
     unnoticed, tried = [], Counter[str]()
-    for access in ORDER.finditer(source):
+    for access in ORDER.finditer(text):
         for weaker in WEAKER[access[0]]:
-            weakened.write_text(source[: access.start()] + weaker + source[access.end() :])
+            weakened.write_text(text[: access.start()] + weaker + text[access.end() :])
             tried[access[0]] += 1
             if ordered_instructions(weakened) == PINNED[name]:
-                unnoticed.append(f"{name}:{source.count(chr(10), 0, access.start()) + 1}: {access[0]} to {weaker}")
+                unnoticed.append(f"{name}:{text.count(chr(10), 0, access.start()) + 1}: {access[0]} to {weaker}")
     assert not unnoticed
     assert tried["acquire"] == PINNED[name]["ldar"] - OF_HEADERS.get(name, 0)
     assert tried["release"] + tried["acq_rel"] > 0

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +16,13 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from sources import CORE, source
+
 pytestmark = pytest.mark.verify
 
 HERE = Path(__file__).resolve().parent / "relacy"
-CORE = HERE.parents[2] / "shmring" / "core"
 RELACY = Path("/usr/include/relacy/relacy.hpp")
 
 # Random interleavings, and where it ends all of them: with at most two preemptions (bound), or with any number (full).
@@ -65,7 +69,7 @@ def built(directory: Path, core: Path, optimization: str) -> Path:
     flags = ["-w", optimization, f"-I{core}"]
     program, geometry = directory / "rings", directory / "geometry.o"
     for command in (
-        ["gcc", "-std=c11", *flags, "-c", core / "geometry.c", "-o", geometry],
+        ["gcc", "-std=c11", *flags, "-c", source("geometry.c", core), "-o", geometry],
         ["g++", "-std=c++17", *flags, f"-I{HERE}", '-DSR_ATOMICS_REPLACED="replaced.h"', HERE / "rings.cpp", geometry,
          "-o", program],
     ):  # fmt: skip
@@ -123,9 +127,10 @@ def test_a_weaker_ordering_is_found(name: str, tmp_path: Path, figure: Callable[
     file, ordering, weaker, (suite, report) = WEAKER[name]
     core = tmp_path / "core"
     shutil.copytree(CORE, core)
-    source = (core / file).read_text()
-    assert source.count(ordering) == 1
-    (core / file).write_text(source.replace(ordering, weaker))
+    changed = source(file, core)
+    text = changed.read_text()
+    assert text.count(ordering) == 1
+    changed.write_text(text.replace(ordering, weaker))
     code, text = simulate(built(tmp_path, core, "-O0"), suite, "random", 20_000)
     assert code == 1
     assert report in text, text

@@ -19,7 +19,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from sources import CORE, compiled
+from sources import CORE, compiled, source
 
 pytestmark = [pytest.mark.verify, pytest.mark.timeout(1800)]
 
@@ -33,7 +33,9 @@ PLAINLY = ["setarch", platform.machine(), "-R"] if shutil.which("setarch") else 
 def driver(folder: Path, sanitizer: str, core: Path = CORE) -> Path:
     """Compile the C driver of the rings, in turn and in threads, with a sanitizer."""
     flags = (f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all", "-g", "-pthread")
-    return compiled([HERE / "portability.c", *(core / name for name in SOURCES)], folder / "driver", *flags, core=core)
+    return compiled(
+        [HERE / "portability.c", *(source(name, core) for name in SOURCES)], folder / "driver", *flags, core=core
+    )
 
 
 @pytest.mark.parametrize("sanitizer", ["thread", "address,undefined"])
@@ -55,9 +57,10 @@ def test_the_c_driver_runs_without_a_report(sanitizer: str, tmp_path: Path, figu
 def test_tsan_sees_a_lost_release(file: str, before: str, after: str, tmp_path: Path) -> None:
     core = tmp_path / "core"
     shutil.copytree(CORE, core)
-    text = (core / file).read_text()
+    changed = source(file, core)
+    text = changed.read_text()
     assert text.count(before) == 1
-    (core / file).write_text(text.replace(before, after))
+    changed.write_text(text.replace(before, after))
     first = {**os.environ, "TSAN_OPTIONS": "halt_on_error=1"}
     done = subprocess.run([*PLAINLY, driver(tmp_path, "thread", core)], capture_output=True, text=True, env=first)
     assert "data race" in done.stderr

@@ -7,7 +7,6 @@ there with its name. An entry that matches nothing fails, and so does one that i
 from __future__ import annotations
 
 import os
-import re
 import sys
 import tempfile
 from collections import Counter
@@ -21,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import exploring
 from exploring import ENDLESS, SLOW
-from sources import Weakening, weakenings
+from sources import Change, listed, source, weakenings
 
 pytestmark = [pytest.mark.verify, pytest.mark.timeout(1800)]
 
@@ -35,33 +34,10 @@ NOTICED_IN = {"topic.c": "topics.c", "latest.c": "latests.c", "line.c": "lines.c
 # tried with as many of each first, as most are noticed early by one configuration or another.
 FEW = 3_000
 
-NOTICED_BY = re.compile(r"noticed by (\S+) within (\d+) executions")
+ALONE, REDUNDANT = listed("orderings.txt")
 
 
-def known() -> tuple[dict[str, tuple[str, int]], dict[str, str]]:
-    """What one configuration alone notices, with its executions, and what is redundant, with the reason."""
-    alone: dict[str, tuple[str, int]] = {}
-    redundant: dict[str, str] = {}
-    heading = ""
-    for line in (Path(__file__).parent / "orderings.txt").read_text().splitlines():
-        entry = line.strip()
-        if not entry or entry.startswith("#"):
-            continue
-        if not line.startswith(" "):
-            heading = entry
-            continue
-        assert entry not in alone.keys() | redundant.keys(), f"twice in orderings.txt: {entry}"
-        if found := NOTICED_BY.fullmatch(heading):
-            alone[entry] = found[1], int(found[2])
-        else:
-            redundant[entry] = heading
-    return alone, redundant
-
-
-ALONE, REDUNDANT = known()
-
-
-def limits_of(weakening: Weakening, names: list[str], effort: float) -> Iterator[tuple[str, int]]:
+def limits_of(weakening: Change, names: list[str], effort: float) -> Iterator[tuple[str, int]]:
     """The configurations to try, in turn, each with so many executions; 0 is all."""
     ending = [name for name in names if name not in ENDLESS and name not in SLOW]
     if weakening.name in ALONE:
@@ -73,11 +49,12 @@ def limits_of(weakening: Weakening, names: list[str], effort: float) -> Iterator
         yield from ((name, 0) for name in ending)
 
 
-def notice(weakening: Weakening, objects: Path, effort: float) -> str | None:
+def notice(weakening: Change, objects: Path, effort: float) -> str | None:
     """The first configuration that fails with this weakening, or nothing."""
     with tempfile.TemporaryDirectory() as folder:
         files = (NOTICED_IN.get(weakening.file, "rings.c"),)
-        program = exploring.build_weakened(Path(folder), objects, weakening, files)
+        text = weakening.applied(source(weakening.file).read_text())
+        program = exploring.build_changed(Path(folder), objects, weakening.file, text, files=files)
         for name, limit in limits_of(weakening, exploring.names(program), effort):
             if exploring.run(program, name, limit, patience=120).failure is not None:
                 return name
@@ -91,12 +68,11 @@ def test_every_entry_stands_for_one_ordering_that_is_there() -> None:
 
 
 def test_every_weaker_ordering_is_noticed_or_known_to_be_redundant(
-    tmp_path: Path, effort: float, figure: Callable[[str], None]
+    objects: Path, effort: float, figure: Callable[[str], None]
 ) -> None:
     everything = [each for file in FILES for each in weakenings(file)]
-    exploring.build_objects(tmp_path)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(pool.map(lambda each: notice(each, tmp_path, effort), everything))
+        found = list(pool.map(lambda each: notice(each, objects, effort), everything))
     noticed_by = {each.name: by for each, by in zip(everything, found, strict=True)}
     unnoticed = [name for name, by in noticed_by.items() if not by and name not in REDUNDANT]
     assert not unnoticed, "nobody notices these:\n" + "\n".join(unnoticed)

@@ -96,3 +96,49 @@ print("all" if got == count else f"{got} of {count}")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "closed the descriptors of the anonymous queue" in done.stdout
     assert done.stdout.endswith("all\n")
+
+
+STRANGERS = """
+import os, pickle, sys
+import shmring
+from shmring import segment
+folder = sys.argv[1]
+made = {
+    "anonymous ring": shmring.Ring.create(capacity=65536),
+    "anonymous topic": shmring.Topic.create(capacity=65536),
+    "anonymous queue": shmring.Queue(),
+    "memory": segment.anonymous(65536, transferable=True),
+    "a.segment": segment.file(f"{folder}/a.segment", 65536, create=True),
+}
+calls = {
+    "pickle": pickle.dumps,
+    "view": lambda it: it.view(),
+    "grow": lambda it: it.grow(1 << 20),
+    "fileno": lambda it: it.fileno(),
+    "fill": lambda it: it.fill([b"ours"]),
+}
+os.closerange(3, 256)
+files = [os.open(f"{folder}/{number}", os.O_CREAT | os.O_RDWR) for number in range(64)]
+for file in files:
+    os.write(file, b"a stranger's")
+for title, each in made.items():
+    for label, call in calls.items() if isinstance(each, segment.Segment) else [("pickle", pickle.dumps)]:
+        if label == "pickle" and title == "a.segment":
+            continue  # which goes by its path
+        try:
+            call(each)
+        except OSError as error:
+            assert f"closed the descriptors of " in str(error) and title in str(error), (title, label, error)
+        else:
+            print(title, label, "did something")
+    if isinstance(each, segment.Segment):
+        each.close()
+assert all(os.pread(file, 100, 0) == b"a stranger's" for file in files)
+print("done")
+"""
+
+
+def test_what_a_stranger_has_opened_under_the_same_numbers_is_not_taken_for_ours(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", STRANGERS, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == "done\n", done.stdout + done.stderr

@@ -9,7 +9,7 @@ import pytest
 from tests.odd_machines.conftest import REFUSE, needs_linux, needs_namespaces, needs_seccomp, run
 
 if sys.platform == "linux":
-    from shmring.segment import reserve
+    from shmring.segment.posix import reserve
 
 pytestmark = [needs_linux, needs_namespaces]
 

@@ -106,7 +106,7 @@ def test_a_process_that_is_moved_into_a_container_finds_its_limit(group) -> None
 def test_all_that_is_left_can_be_filled_and_emptied_by_others(group) -> None:
     program = """
         import os, shmring
-        from shmring.segment import reserve
+        from shmring.segment.posix import reserve
         size, ring = reserve.least_room(None, "memory").free, None
         while ring is None:
             try:
@@ -155,7 +155,7 @@ def test_a_queue_that_nobody_drains_is_full_before_the_container_is(group, bound
 def test_a_file_on_a_disk_is_not_bounded_by_the_memory_of_the_container(group, tmp_path: Path) -> None:
     program = f"""
         import os, shmring
-        from shmring.segment import reserve
+        from shmring.segment.posix import reserve
         if not reserve.in_memory(os.open({str(tmp_path)!r}, os.O_TMPFILE | os.O_RDWR)):
             shmring.Ring.create(path={str(tmp_path / "ring")!r}, capacity="200 MiB").close()
         print("fine")
@@ -230,7 +230,7 @@ def test_version_2_is_read_as_the_kernel_writes_it(own, root, groups, free, wher
         for name, text in ("cgroup", "0::{own}\\n"), ("mountinfo", {MOUNTED.format(root=root)!r}):
             pathlib.Path("/mnt", name).write_text(text)
             subprocess.run(["mount", "--bind", f"/mnt/{{name}}", f"/proc/{{os.getpid()}}/{{name}}"], check=True)
-        from shmring.segment import groups
+        from shmring.segment.posix import groups
         groups.machine_memory = dict  # no swap
         found = groups.least_left(math.inf)
         print(None if found is None else found[0], None if found is None else found[1].folder)

@@ -25,7 +25,7 @@ LARGE = {
 }
 ADDRESS_SPACE = """
 import resource
-from shmring.segment import limits
+from shmring.segment.posix import limits
 resource.setrlimit(resource.RLIMIT_AS, (limits.used("VmSize") + (200 << 20),) * 2)
 """
 
@@ -60,7 +60,7 @@ with shmring.Ring.create("odd", capacity="64 MiB", persist=True), shmring.segmen
 def test_too_little_private_memory_is_no_space_that_names_the_limit(ask) -> None:
     prepare = """
 import resource
-from shmring.segment import limits
+from shmring.segment.posix import limits
 shmring.segment.create("odd", "256 MiB", reserve=False).close()
 resource.setrlimit(resource.RLIMIT_DATA, (limits.used("VmData") + (64 << 20),) * 2)
 """
@@ -98,6 +98,28 @@ with shmring.Queue(capacity="64 KiB") as queue:
     first, second = run(program).splitlines()
     assert first.startswith("True True the anonymous queue")
     assert second == "True"
+
+
+def test_a_queue_that_may_not_map_what_it_grows_by_says_so_and_loses_nothing() -> None:
+    program = """
+import resource, shmring
+from shmring.segment.posix import limits
+queue, put = shmring.Queue(), 0
+resource.setrlimit(resource.RLIMIT_AS, (limits.used("VmSize") + (3 << 20),) * 2)
+try:
+    while put < 1_000_000:
+        queue.put(put.to_bytes(4, "little") * 250)
+        put += 1
+except OSError as error:
+    print(error)
+print(put, all(queue.get(timeout=0)[:4] == each.to_bytes(4, "little") for each in range(put)), queue.empty())
+"""
+    refusal, account = run(program).splitlines()
+    assert "the anonymous queue" in refusal
+    assert "ulimit -v" in refusal
+    put, *rest = account.split()
+    assert int(put) > 0
+    assert rest == ["True", "True"]
 
 
 def test_no_descriptor_is_told_by_every_call_that_needs_one(ask) -> None:

@@ -29,7 +29,7 @@ def queue() -> Iterator[shmring.Queue]:
 def memory_of() -> Callable[[shmring.Queue], int]:
     """Return a function that says how many bytes a queue takes from the system."""
     if sys.platform == "win32":
-        from shmring.segment import win32
+        from shmring.segment.windows import win32
 
         return lambda queue: win32.file_size(queue._chain.root._segment._file)
     return lambda queue: os.fstat(queue._chain.root._segment.fd).st_blocks * 512

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import shmring
-from shmring import queues, registry
+from shmring import queues
+from shmring.names import registry
 
 ROUNDS = 200
 

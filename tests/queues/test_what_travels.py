@@ -131,7 +131,7 @@ def test_what_cannot_be_unpickled_is_gone_where_that_was_asked_for(make: type[An
     with make(on_undecodable="drop") as queue:
         queue.put(Fragile())
         queue.put("next")
-        with pytest.raises(shmring.DecodeError, match="broken"):
+        with pytest.raises(shmring.DecodeError, match="broken; it is gone, as queues made with on_undecodable='drop'"):
             queue.get()
         assert queue.get() == "next"
         if make is shmring.JoinableQueue:
@@ -140,6 +140,23 @@ def test_what_cannot_be_unpickled_is_gone_where_that_was_asked_for(make: type[An
             queue.join()
     with pytest.raises(ValueError, match="on_undecodable is 'ignore'; it is 'raise', or 'drop'"):
         make(on_undecodable="ignore")
+
+
+@pytest.mark.parametrize("make", [shmring.Queue, shmring.JoinableQueue])
+def test_a_batch_drops_it_too_after_what_came_before(make: type[Any]) -> None:
+    with make(on_undecodable="drop") as queue:
+        for each in ("first", Fragile(), Fragile(), "next", "last"):
+            queue.put(each)
+        assert queue.get_many(timeout=0) == ["first"]
+        for _ in range(2):
+            with pytest.raises(shmring.DecodeError, match="broken; it is gone"):
+                queue.get_many(timeout=0)
+        assert queue.get_many(timeout=0) == ["next", "last"]
+        assert queue.qsize() == 0
+        if make is shmring.JoinableQueue:
+            for _ in range(5):
+                queue.task_done()
+            queue.join()
 
 
 COUNTED = """

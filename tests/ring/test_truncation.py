@@ -7,12 +7,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import shmring
-from shmring import _core, registry
+from shmring import _core
+from shmring.names import registry
 from shmring.segment import Segment
 from tests.conftest import file_of
 
@@ -179,20 +181,44 @@ def test_checking_and_retiring_a_segment_that_is_truncated_meanwhile(
         shmring.unlink(name)
 
 
-def test_a_file_truncated_just_before_it_is_mapped_is_not_ready(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("left", [0, 100, 4096])
+def test_a_file_truncated_while_it_is_being_mapped_is_found_damaged_or_not_ready(
+    name: str, left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fstat = os.fstat
 
     def then_truncate(fd: int) -> os.stat_result:
         status = fstat(fd)
-        os.truncate(f"/dev/shm/shmring.{name}", 0)
+        os.truncate(f"/dev/shm/shmring.{name}", left)
         return status
 
     with shmring.Ring.create(name), monkeypatch.context() as patch:
         patch.setattr(os, "fstat", then_truncate)
-        with pytest.raises(shmring.NotReady, match="truncated"):
-            registry.open_segment(registry.place_of(name, None))
+        with pytest.raises((shmring.Corrupt, shmring.NotReady, shmring.LayoutMismatch)):
+            shmring.Ring.attach(name)
         patch.undo()
         shmring.unlink(name)
+
+
+def test_a_queue_whose_file_shrinks_at_this_moment_is_found(name: str) -> None:
+    """Its size is asked for once: what it was just before is no reason to call it half made."""
+    with shmring.Queue(name=name, capacity="64 KiB") as queue:
+        over = threading.Event()
+
+        def grow_and_shrink() -> None:
+            while not over.is_set():
+                queue.put_many([bytes(30_000)] * 10)
+                queue.get_many(10)
+
+        with ThreadPoolExecutor(1) as pool:
+            done = pool.submit(grow_and_shrink)
+            try:
+                for _ in range(500):
+                    shmring.Queue(name=name).close()
+                    shmring.inspect(name)
+            finally:
+                over.set()
+            done.result()
 
 
 def _send_behind_the_end(topic: shmring.Topic) -> None:

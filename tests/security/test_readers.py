@@ -12,7 +12,8 @@ import pytest
 from two_users import STRANGER, VICTIM, AsUser
 
 import shmring
-from shmring import _core, registry
+from shmring import _core
+from shmring.names import registry
 
 LOCKS = """
 import fcntl, os, struct, sys

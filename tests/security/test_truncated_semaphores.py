@@ -75,7 +75,7 @@ def test_another_user_truncates_a_semaphore(as_user: AsUser, name: str, path: Pa
 def test_a_peer_who_locks_a_semaphore_for_himself_is_told(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import fcntl
 
-    monkeypatch.setattr("shmring.semaphores.posix._PATIENCE", 0.05)
+    monkeypatch.setattr("shmring.names.semaphores.posix._PATIENCE", 0.05)
     with shmring.Ring.create(name, kind="semaphore", mode=0o666) as ring:
         with open(f"/dev/shm/sem.shmring-{ring._identity:016x}.mutex", "rb") as file:
             fcntl.flock(file, fcntl.LOCK_UN)

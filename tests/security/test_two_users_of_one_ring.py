@@ -45,7 +45,8 @@ def test_a_ring_that_is_over_and_stays_says_whose_it_is(as_user: AsUser, name: s
     assert as_user(VICTIM, f"import shmring; shmring.Ring.create({name!r}, mode=0o666, persist=True).close()") == ""
     try:
         retires = f"""
-            from shmring import _core, registry
+            from shmring import _core
+            from shmring.names import registry
             with registry.mapped(registry.place_of({name!r}, None)) as memory: _core.retire(memory)
             """
         assert as_user(STRANGER, retires) == ""

@@ -14,7 +14,7 @@ COUNT = 3000
 @pytest.fixture
 def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a wake that is lost be lost for good, where else a waiter looks up every 50 ms."""
-    monkeypatch.setattr("shmring.asynchronous.LOOK_UP_SECONDS", 3600)
+    monkeypatch.setattr("shmring.aio.waiting.LOOK_UP_SECONDS", 3600)
 
 
 @pytest.mark.usefixtures("no_second_look")

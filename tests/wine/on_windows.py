@@ -21,7 +21,7 @@ import pytest
 
 import shmring
 from shmring import _core, segment
-from shmring.segment import entries, win32, windows
+from shmring.segment.windows import entries, mapping, win32
 from tests.conftest import file_of
 from tests.ring.spawned import interpreter
 
@@ -417,7 +417,7 @@ def test_a_memory_that_moves_into_a_file_while_it_is_opened_is_found_there(
 
 
 def test_a_draft_that_somebody_has_mapped_is_left_without_a_word_and_without_its_handle(tmp_path) -> None:
-    with windows.file(tmp_path / "draft", 4096, create=True, draft=True) as draft:
+    with mapping.file(tmp_path / "draft", 4096, create=True, draft=True) as draft:
         handle, reader = draft._file, segment.file(tmp_path / "draft")
     with pytest.raises(OSError, match=r"."):
         win32.file_size(handle)

@@ -3,14 +3,23 @@
 Prints a line of JSON: the tests that passed, and those that did not with the last line of why.
 """
 
+import faulthandler
 import importlib
 import json
-import os
 import sys
 import unittest
 
 LEFT_OUT = {
     "test_killed_child": "the pool is expected to be broken by one death; ours goes on",
+    "test_broken_process_pool_traceback": "the same; the tasks of the others would wait forever",
+    "test_shutdown_no_wait_max_tasks_gh119592": "what is pending is expected to fail with the executor; ours does it",
+    "test_gc_during_max_tasks_worker_exit_gh152967": "the same",
+    "test_force_shutdown_during_max_tasks_worker_exit": "sets a private attribute",
+    "test_failed_worker_replacement_breaks_pool": "replaces a private function",
+    "test_terminate_workers": "replaces a private method",
+    "test_kill_workers": "the same",
+    "test_force_shutdown_workers_invalid_op": "calls it",
+    "test_force_shutdown_workers": "expects Process.kill() to be called; ours are sent signals by pidfd",
     "test_max_tasks_per_child_defaults_to_spawn_context": "ours come from a fork server",
     "test_saturation": "its tasks cannot be pickled; we start no worker for such a task",
     "test_processes_terminate": "its tasks cannot be pickled; we start no worker for such a task",
@@ -22,6 +31,7 @@ LEFT_OUT = {
     "test_exit_during_result_unpickle_in_result_handler": "the same",
     "test_shutdown_deadlock_pickle": "asks the private manager thread for its own waker",
 }
+_TOO_LONG = 450  # seconds for a module; which test hangs is then the last line but the threads
 
 
 class CallQueue:
@@ -62,7 +72,8 @@ def main() -> None:
                     if test._testMethodName not in LEFT_OUT:
                         suite.addTest(test)
     count = suite.countTestCases()
-    result = unittest.TextTestRunner(stream=open(os.devnull, "w"), verbosity=0).run(suite)  # noqa: SIM115
+    faulthandler.dump_traceback_later(_TOO_LONG, exit=True)
+    result = unittest.TextTestRunner(verbosity=2).run(suite)
     failed = {test.id().rpartition(".")[2]: text.splitlines()[-1] for test, text in result.failures + result.errors}
     print("\n" + json.dumps({"run": count - len(result.skipped), "failed": failed}), flush=True)
 

@@ -140,10 +140,39 @@ def test_locks_that_were_made_to_be_inherited_are():
     assert (done.stdout, done.stderr) == ("1\n", "")
 
 
-def test_a_program_without_main_guard_is_told_so(tmp_path):
+UNGUARDED = {
+    "a pool": "print(shmring.ProcessPoolExecutor(4).submit(abs, -1).result())",
+    "a pool of spawned workers": (
+        "import multiprocessing\n"
+        "with shmring.ProcessPoolExecutor(4, multiprocessing.get_context('spawn')) as pool:\n"
+        "    print([*pool.map(abs, range(100))])"
+    ),
+    "a pipeline": "print(shmring.Pipeline().source(range(100)).stage(abs, workers=4).run())",
+}
+
+
+@pytest.mark.parametrize("what", UNGUARDED)
+def test_a_program_without_main_guard_is_told_so_once_in_a_few_lines(tmp_path, what):
     program = tmp_path / "program.py"
-    program.write_text("import shmring\nprint(shmring.ProcessPoolExecutor(1).submit(abs, -1).result())\n")
+    program.write_text(f"import shmring\n{UNGUARDED[what]}\n")
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("Traceback") == 1
+    last = done.stderr.splitlines()[-1]
+    assert 'put the part that does under `if __name__ == "__main__":`' in last
+
+
+def test_another_librarys_worker_without_main_guard_is_told_so(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import multiprocessing, shmring\n"
+        "if __name__ == '__main__':\n"
+        "    child = multiprocessing.get_context('spawn').Process(target=print)\n"
+        "    child.start()\n"
+        "    child.join()\n"
+        "    raise SystemExit(child.exitcode)\n"
+        "shmring.ProcessPoolExecutor(1).submit(abs, -1)\n"
+    )
     done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "BrokenProcessPool" in done.stderr
-    assert "__main__" in done.stderr.splitlines()[-1]
+    assert done.stderr.splitlines()[-1].startswith("RuntimeError: cannot start workers here")

@@ -271,29 +271,22 @@ def test_under_gevent_it_is_refused_in_words(tmp_path):
     assert "gevent.monkey.patch_all(thread=False)" in run_program(tmp_path, program)
 
 
-@pytest.mark.slow
-def test_a_frozen_program_starts_its_workers(tmp_path):
-    pytest.importorskip("PyInstaller")
-    program = tmp_path / "frozen.py"
-    program.write_text(
-        textwrap.dedent("""
-            import multiprocessing, os
-            depth = int(os.environ.get("DEPTH", "0"))
-            os.environ["DEPTH"] = str(depth + 1)
-            if depth == 3:
-                os._exit(1)
-            import shmring
+ADDED = """
+    import multiprocessing, multiprocessing.context, sys
+    import shmring
 
-            def next_of(x):
-                return x + 1
+    class Added(multiprocessing.context.SpawnContext):
+        _name = "added"
 
-            if __name__ == "__main__":
-                multiprocessing.freeze_support()
-                with shmring.ProcessPoolExecutor(2) as pool:
-                    print(list(pool.map(next_of, range(3))))
-        """)
-    )
-    build = [sys.executable, "-m", "PyInstaller", "--onedir", "--distpath", tmp_path / "dist", program]
-    subprocess.run(build, check=True, capture_output=True, cwd=tmp_path)
-    done = subprocess.run([tmp_path / "dist/frozen/frozen"], capture_output=True, text=True, check=False, timeout=60)
-    assert (done.stdout, done.stderr) == ("[1, 2, 3]\n", "")
+    if __name__ == "__main__":
+        multiprocessing.context._concrete_contexts["added"] = Added()
+        multiprocessing.set_start_method("added")
+        for context in (None, multiprocessing.get_context("spawn")):
+            with shmring.ProcessPoolExecutor(1, context) as pool:
+                print(pool.submit(abs, -3).result(60), multiprocessing.get_start_method(), flush=True)
+"""
+
+
+def test_a_start_method_that_a_library_has_added_is_no_hindrance(tmp_path):
+    """As in a worker of loky, and so of joblib."""
+    assert run_program(tmp_path, ADDED).splitlines() == ["3 added", "3 added"]

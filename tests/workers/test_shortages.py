@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import importlib
 import os
 import weakref
 
@@ -137,3 +138,25 @@ def test_a_handle_in_a_closures_arguments_is_counted_once(pool):
     name = ring.name
     del ring
     assert name is None
+
+
+@pytest.mark.parametrize("package", ["multiprocessing", "multiprocess"])
+def test_forks_that_fail_leave_no_descriptor(monkeypatch, package):
+    """multiprocessing leaves four of each, and a pool tries many times."""
+    context = importlib.import_module(package).get_context("fork")
+    tries, fork = [], os.fork
+
+    def refuse():
+        tries.append(len(os.listdir("/proc/self/fd")))
+        if len(tries) < 10:
+            raise BlockingIOError(errno.EAGAIN, "no process can be made")
+        return fork()
+
+    with shmring.ProcessPoolExecutor(1, context) as pool:
+        pool.submit(same, 1).result(60)
+        monkeypatch.setattr(os, "fork", refuse)
+        dies, goes_on = pool.submit(os._exit, 3), pool.submit(same, 5)
+        assert isinstance(dies.exception(60), shmring.WorkerDied)
+        assert goes_on.result(60) == 5
+    assert len(tries) == 10
+    assert len({*tries}) == 1

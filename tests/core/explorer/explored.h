@@ -25,8 +25,16 @@ void explore_half_fence(enum explore_order order);
 /* Plain memory, one access for all of it. Two that nothing orders, one of them a write, are an error. */
 void explore_data(void *p, bool is_write);
 /* A futex. */
-void explore_park(void *p, uint32_t expected);
+void explore_park(void *p, uint64_t expected);
 int explore_unpark(void *p, int count);
+/* A word of the kernel's own, looked at and changed in one step: its value, which is always the last one; then, before any
+ * other access, perhaps a new one, which wakes those who are parked on it. The kernel's locks order what they guard. */
+uint64_t explore_kernel(uint64_t *p);
+void explore_kernel_set(uint64_t *p, uint64_t value);
+int explore_thread(void); /* that runs now; EXPLORE_THREADS in before() and after() */
+
+/* Where no atomic access may go, in before() and after(). */
+void explore_forbid(const void *begin, size_t length);
 
 void explore_fail(const char *what);
 #define EXPECT(condition)                                                                                              \
@@ -48,6 +56,11 @@ struct configuration {
 };
 
 bool explore_is_asleep(int thread); /* in after() */
+
+/* For a program with a kernel that has locks: the words that a dead thread has something in, and letting go of that. Each is
+ * a step of its own, in any order: the kernel takes a process apart piece by piece. */
+int kernel_words_of(int thread, uint64_t *words[], int most) __attribute__((weak));
+void kernel_let_go(int thread, uint64_t *word) __attribute__((weak));
 
 typedef uint64_t sr_atomic_u64;
 typedef uint32_t sr_atomic_u32;

@@ -17,7 +17,7 @@
 
 enum { STEPS_MOST = 4096, STACK_BYTES = 65536 };
 
-enum kind { LOAD, STORE, MODIFY, FENCE, PARK, RESUME, UNPARK, KILL, ENDED };
+enum kind { LOAD, STORE, MODIFY, FENCE, PARK, RESUME, UNPARK, KERNEL, KILL, ENDED };
 struct step {
     enum kind kind;
     int location; /* -1: none */
@@ -56,6 +56,10 @@ static jmp_buf scheduler;
 void explore_fail(const char *what) {
     if (!failure)
         failure = what;
+    if (!running) { /* before the threads or after them: what goes on from here may go round in circles */
+        printf("0 0 0 stopped %s\n", what);
+        exit(1);
+    }
 }
 
 bool explore_is_asleep(int thread) { return threads[thread].asleep; }
@@ -112,7 +116,22 @@ static int choose_value(int count) {
 }
 
 /* --- what the core calls --- */
+static const unsigned char *forbidden;
+static size_t forbidden_length;
+
+void explore_forbid(const void *begin, size_t length) {
+    forbidden = begin;
+    forbidden_length = length;
+}
+
+static void is_allowed(const void *p) {
+    const unsigned char *at = p;
+    if (forbidden_length && at >= forbidden && at < forbidden + forbidden_length)
+        explore_fail("an access to where no word is");
+}
+
 static uint64_t plain(const void *p, unsigned width) {
+    is_allowed(p);
     uint64_t bits = 0;
     memcpy(&bits, p, width);
     return bits;
@@ -130,6 +149,7 @@ uint64_t explore_load(void *p, unsigned width, enum explore_order order) {
 
 void explore_store(void *p, unsigned width, uint64_t value, enum explore_order order) {
     if (!running) {
+        is_allowed(p);
         memcpy(p, &value, width);
         return;
     }
@@ -189,7 +209,7 @@ void explore_data(void *p, bool is_write) {
         memory_data(current, memory_location(p, 64), is_write);
 }
 
-void explore_park(void *p, uint32_t expected) {
+void explore_park(void *p, uint64_t expected) {
     int location = memory_location(p, sizeof(uint32_t));
     stop_before(PARK, location);
     if (memory_bits(location, memory_last(location)) != expected) {
@@ -219,6 +239,31 @@ int explore_unpark(void *p, int count) {
         woken++;
     }
     return woken;
+}
+
+int explore_thread(void) { return running ? current : EXPLORE_THREADS; }
+
+uint64_t explore_kernel(uint64_t *p) {
+    if (!running)
+        return *p;
+    int location = memory_location(p, sizeof *p);
+    stop_before(KERNEL, location);
+    return memory_read(current, location, memory_last(location), ORDER_acquire);
+}
+
+static void kernel_set(int thread, uint64_t *p, uint64_t value) {
+    int location = memory_location(p, sizeof *p);
+    memory_modify(thread, location, value, ORDER_acq_rel);
+    for (int i = 0; i < thread_count; i++)
+        if (threads[i].asleep && threads[i].next.location == location)
+            threads[i].asleep = false;
+}
+
+void explore_kernel_set(uint64_t *p, uint64_t value) {
+    if (running)
+        kernel_set(current, p, value);
+    else
+        *p = value;
 }
 
 /* --- which orders matter --- */
@@ -287,9 +332,28 @@ static void record(int thread, struct step step, int choice) {
     memcpy(trace[traced++].order, order, sizeof trace[0].order);
 }
 
+static uint64_t *dropped; /* what the kernel takes from the dead next */
+
+static void drop_next(void) {
+    uint64_t *words[8];
+    int count = kernel_words_of ? kernel_words_of(0, words, 8) : 0;
+    threads[killer].dead = !count;
+    if (!count)
+        return;
+    dropped = words[choose_value(count)];
+    threads[killer].next = (struct step){KERNEL, memory_location(dropped, sizeof *dropped)};
+}
+
+/* The killer's first step, and those that the kernel does after it. */
 static void kill_victim(void) {
-    threads[0].dead = threads[killer].dead = true;
-    memory_death(killer, 0, memory_location(configuration->alive, sizeof *configuration->alive));
+    if (!threads[0].dead) {
+        threads[0].dead = true;
+        memory_death(killer, 0, memory_location(configuration->alive, sizeof *configuration->alive));
+    } else {
+        current = killer;
+        kernel_let_go(0, dropped);
+    }
+    drop_next();
 }
 
 static void begin(void) {

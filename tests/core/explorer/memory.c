@@ -11,7 +11,8 @@ struct location {
     unsigned width;
     int count;
     struct value values[VALUES];
-    int storer; /* the only thread that has stored, NOBODY */
+    int storer; /* the last thread that has stored, NOBODY */
+    int stored; /* what that was: read-modify-writes that came after it stay behind it */
     uint8_t data_writer;
     uint16_t data_written;
     uint16_t data_read[WITNESSES];
@@ -80,6 +81,7 @@ int memory_location(void *p, unsigned width) {
     fresh->count = 1;
     fresh->values[0] = (struct value){.bits = width <= 8 ? fetch(p, width) : 0};
     fresh->storer = NOBODY;
+    fresh->stored = 0;
     fresh->data_writer = NOBODY;
     memset(fresh->data_read, 0, sizeof fresh->data_read);
     return location_count++;
@@ -123,10 +125,11 @@ static void write(int thread, int location, uint64_t bits, enum explore_order or
 void memory_store(int thread, int location, uint64_t bits, enum explore_order order) {
     struct location *place = &locations[location];
     bool alone = place->storer == NOBODY || place->storer == thread;
-    if (!alone && memory_oldest(thread, location) != memory_last(location))
+    if (!alone && memory_oldest(thread, location) < place->stored)
         explore_fail("two threads store to one location, and nothing orders them: outside of this memory model");
     place->storer = thread;
     write(thread, location, bits, order, NULL);
+    place->stored = memory_last(location);
 }
 
 uint64_t memory_modify(int thread, int location, uint64_t bits, enum explore_order order) {

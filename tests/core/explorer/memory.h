@@ -12,7 +12,10 @@
 
 #include "explored.h"
 
-enum { LOCATIONS = 48, VALUES = 96, WITNESSES = EXPLORE_THREADS + 1 /* the killer */ };
+#ifndef EXPLORE_LOCATIONS
+#define EXPLORE_LOCATIONS 48 /* every value has a view of all of them: no more than a program needs */
+#endif
+enum { LOCATIONS = EXPLORE_LOCATIONS, VALUES = 96, WITNESSES = EXPLORE_THREADS + 1 /* the killer */ };
 
 struct view {
     uint8_t seen[LOCATIONS];   /* index of the oldest value that may be read */

@@ -186,7 +186,8 @@ static void drain(void) {
 
 static void drained_and_usable(void) {
     drain();
-    for (int i = 0; i < 5; i++) { /* the ring goes on, right round */
+    EXPECT(semaphores[0] == 1 && !header->mutex_holder); /* nobody is inside, and one may enter */
+    for (int i = 0; i < 5; i++) {                        /* the ring goes on, right round */
         memset(told.seen, 0, sizeof told.seen);
         EXPECT(put(OTHER, 7));
         EXPECT(get(OTHER) == 7);
@@ -355,6 +356,29 @@ static void left_many(void) {
     for (int i = 0; i < 3; i++)
         EXPECT(sr_try_take(&ends[i == 1 ? 4 : 3], UINT64_MAX, &more[i]) == SR_OK);
 }
+/* Room of a short record and a long one before what the dead one claimed. A new long one over it ends inside the old one,
+ * where the word is of no record: whoever is overtaken there finds no way on from it. */
+static void left_behind_room(void) {
+    make(SR_KIND_MPMC, 6, 0);
+    EXPECT(put(OTHER, 1) && put_long(OTHER, 2, 128));
+    EXPECT(sr_try_claim(&ends[3], 64, &left) == SR_OK);
+    EXPECT(put(OTHER, 3) && put(OTHER, 4));
+    EXPECT(get(OTHER) == 1 && get(OTHER) == 2);
+}
+static void put_long_1(void) { EXPECT(put_long(1, 5, 128)); }
+static void dead_claim_is_aborted(void) {
+    EXPECT(sr_state_of(ends[0].words[3]) == SR_ABORTED);
+    drained_and_usable();
+}
+static void returned_behind_room(void) {
+    make(SR_KIND_MPMC, 6, 0);
+    EXPECT(put(OTHER, 1) && put_long(OTHER, 2, 128) && put(OTHER, 3));
+    EXPECT(put(OTHER, 4) && put(OTHER, 9));
+    EXPECT(get(OTHER) == 1 && get(OTHER) == 2);
+    EXPECT(sr_try_take(&ends[OTHER], UINT64_MAX, &left) == SR_OK);
+    EXPECT(sr_mpmc_hand_back(&ends[OTHER], &left) == SR_OK);
+}
+static void take_3_0(void) { EXPECT(get(0) == 3); }
 static void repair_many(int thread) {
     repair(thread, 3);
     repair(thread, 4);
@@ -377,6 +401,18 @@ static void repairer_1(void) {
 static void mended_3(void) {
     repair(OTHER, 3);
     mended_and_usable();
+}
+
+/* One died inside the mutex; the lock of its entry sees to it that one repairs at a time. */
+static void semaphore_left(void) {
+    semaphore2();
+    header->mutex_holder = ends[3].owner | SR_HELD;
+    semaphores[0] = 0;
+}
+static void repair_3_by_1(void) { repair(1, 3); }
+static void repair_3_and_0_by_1(void) {
+    repair(1, 3);
+    repair_if_dead(1);
 }
 
 static void two_claims(void) {
@@ -410,6 +446,7 @@ static void churner_wrapping(void) { /* comes by the first place once more */
 static void contents_0(void) {
     struct sr_contents contents;
     EXPECT(sr_contents_read(&ends[0], &contents) == SR_OK);
+    EXPECT(contents.ready <= 3 && contents.used_granules <= 3); /* of two instants, but not of many */
 }
 /* Of a ring whose both sides are busy. */
 static void contents_2(void) {
@@ -519,6 +556,11 @@ static void stand_in_2(void) {
 static void only_the_stand_in_sleeps(void) {
     EXPECT(!explore_is_asleep(0) && !explore_is_asleep(1));
     drain();
+}
+/* The sequence is about to come round: marks are compared by their distance. */
+static void one_claim_late(void) {
+    one_claim();
+    event->sequence = UINT32_C(0x90000000);
 }
 /* A full ring: its producer parks until the consumer has made room. */
 static void full_spsc(void) {
@@ -649,6 +691,8 @@ const struct configuration RINGS[] = {
     {C("churn-room", all_released, mixed_after, 2, put_for_sure_0, churner_1x1), SAFETY},
     {C("churn-repair", left_taken, mended_3, 2, repairer_of_3, churner_1x2), SAFETY},
     {C("repair-many", left_many, drained_and_usable, 2, repair_many_0, put_6_1), SAFETY},
+    {C("repair-spans", left_behind_room, dead_claim_is_aborted, 2, repairer_of_3, put_long_1), SAFETY},
+    {C("returned-spans", returned_behind_room, drained_and_usable, 2, take_3_0, put_long_1), SAFETY},
     {C("repair-many-kill-repairer", left_many, mended_many, 2, repair_many_0, repair_many_1), .alive = &alive, SAFETY},
     {C("repair-beside-taker", left_taken, drained_and_usable, 2, repairer_of_3, c1x2), SAFETY},
     {C("repair-beside-producer", left_claimed, drained_and_usable, 2, repairer_of_3, p1x2), SAFETY},
@@ -657,8 +701,11 @@ const struct configuration RINGS[] = {
     {C("room-long-2", long_taken, mixed_after, 3, mixed_p1, p0x1, acknowledge_2), SAFETY},
     {C("semaphore-1p1c", semaphore2, drained_and_usable, 2, p0x2, c1x2), SAFETY},
     {C("semaphore-kill-producer", semaphore2, mended_and_usable, 2, p0x1, repairing_c1), .alive = &alive, SAFETY},
+    {C("semaphore-repair", semaphore2, drained_and_usable, 2, p0x1, repair_3_by_1), SAFETY},
+    {C("semaphore-repair-2", semaphore_left, mended_3, 2, p0x1, repair_3_and_0_by_1), .alive = &alive, SAFETY},
     {C("park-spsc", one_claim_spsc, nobody_sleeps, 2, tell_1, wait_1)},
     {C("park-mpmc-1", one_claim, nobody_sleeps, 2, tell_1, wait_1)},
+    {C("park-mpmc-round", one_claim_late, nobody_sleeps, 2, tell_1, wait_1)},
     {C("park-mpmc-2", two_claims, nobody_sleeps, 2, tell_2, wait_1)},
     {C("park-mpmc", two_claims, nobody_sleeps, 2, tell_2, wait_1_twice)},
     {C("park-mpmc-2c", two_claims, nobody_sleeps, 3, tell_2, wait_1, wait_2)},

@@ -10,11 +10,11 @@
 #include "replaced.h"
 
 extern "C" {
-#include "ring.h"
-#include "spsc.c"
-#include "mpmc.c"
-#include "topic.c"
-#include "wait.c"
+#include "ring/endpoint.h"
+#include "ring/spsc.c"
+#include "ring/mpmc.c"
+#include "ring/topic.c"
+#include "wait/wait.c"
 }
 
 /* What a suite is run with beside its shape. */

@@ -1,0 +1,1 @@
+"""Waiting in event loops, for asyncio and for whatever runs on it."""

@@ -1,0 +1,1 @@
+"""Names of rings, and where they lead: through these, unrelated processes find each other."""

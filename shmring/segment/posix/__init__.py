@@ -1,0 +1,1 @@
+"""Segments on Linux and other POSIX systems."""
