@@ -31,7 +31,9 @@ RINGS = Program(
 )
 # Coming and going, beside a kernel with locks, and queues, beside a file with storage as well.
 MANY_LOCATIONS = ("-DEXPLORE_LOCATIONS=160",)
-COMINGS = Program("comings", ("coming_stories.c", "comings.c", "comers.c", "kernel.c", "few_attachments.c"), flags=MANY_LOCATIONS)
+COMINGS = Program(
+    "comings", ("coming_stories.c", "comings.c", "comers.c", "kernel.c", "few_attachments.c"), flags=MANY_LOCATIONS
+)
 QUEUES = Program(
     "queues",
     ("queue_models.c", "kernel.c", "memory_file.c", "few_attachments.c", "few_links.c"),
