@@ -232,11 +232,27 @@ def test_locks_that_were_removed_or_replaced_are_told(as_user: AsUser, name: str
     with pytest.raises(shmring.Corrupt, match=r"somebody has removed it"):
         shmring.Ring.attach(name)
     assert as_user(STRANGER, f"open({locks!r}, 'w').close()") == ""
-    with pytest.raises(shmring.Corrupt, match=r"not its owner's file"):
+    with pytest.raises(shmring.Corrupt, match=r"is not its own"):
         shmring.Ring.attach(name)
     assert shmring.inspect(name).state == "corrupt"
     shmring.unlink(name)
     os.unlink(locks)
+
+
+def test_a_header_does_not_lead_to_the_locks_of_another_ring(name: str, path: Path) -> None:
+    other = path.with_name(path.name + "-other")
+    shmring.Ring.create(name, mode=0o666, persist=True).close()
+    with shmring.Ring.create(name + "-other", mode=0o644):
+        with other.open("rb") as file:
+            start = file.read(96)
+        with path.open("r+b") as file:  # a peer's: flags and identity of the other
+            file.seek(24)
+            file.write(bytes([start[24] | 1]))
+            file.seek(88)
+            file.write(start[88:96])
+        with pytest.raises(shmring.Corrupt, match="is not its own"):
+            shmring.Ring.attach(name)
+    shmring.unlink(name)
 
 
 def test_only_modes_that_let_somebody_read_alone_have_a_file_of_locks(name: str, path: Path) -> None:

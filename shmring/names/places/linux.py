@@ -54,7 +54,7 @@ def keep_locks_apart(memory: mapping.Segment, where: Place, identity: int, mode:
     """Give it a file for its locks where the mode lets others read alone; False where it needs none."""
     if not lock_files.are_apart(mode):
         return False
-    memory.locks = lock_files.LockFile.make(lock_files.path_of(where.path, identity), mode, where.title)
+    memory.locks = lock_files.LockFile.make(lock_files.path_of(where.path, identity), mode, memory.fd, where.title)
     return True
 
 
@@ -102,7 +102,7 @@ def _open_locks(memory: mapping.Segment, where: Place) -> None:
         return
     try:
         path = lock_files.path_of(where.path, identity)
-        memory.locks = lock_files.LockFile.open(path, owner_of(memory), where.title)
+        memory.locks = lock_files.LockFile.open(path, memory.fd, where.title)
     except NotThere as error:
         if not still_there(memory, where):  # removed meanwhile, and then its locks
             raise NotThere(errno.ENOENT, f"there is no {where.title}") from None
@@ -219,9 +219,9 @@ def remove_lock_file(identity: int, *, only_look: bool) -> bool:
     """Remove the file of locks of a ring that is gone, unless a process has locks on it, or it is another user's."""
     path = lock_files.path_of(_SHARED_MEMORY / _PREFIX, identity)
     with contextlib.suppress(NotThere, PermissionError, Corrupt):  # gone meanwhile, or those of others
-        found = lock_files.LockFile.open(path, None if os.geteuid() == 0 else os.geteuid(), "a ring")
+        found = lock_files.LockFile.open(path, None, "a ring")
         try:
-            if locks.are_held(found.fd):
+            if os.geteuid() not in (0, os.fstat(found.fd).st_uid) or locks.are_held(found.fd):
                 return False
             if not only_look:
                 found.remove_name()
