@@ -196,7 +196,10 @@ def one_pool(rng, until, ends, wrong):
         thread.start()
     for thread in threads:
         thread.join()
-    pending = [pool.submit(spin, number) for number in range(5)] if not wrong else []
+    pending = []
+    for number in range(5):
+        with contextlib.suppress(REFUSED):
+            pending.append((number, pool.submit(spin, number)))
     way = rng.choice(["shutdown", "shutdown, cancelling", "kill_workers", "dropped"])
     if way == "kill_workers":
         pool.kill_workers()
@@ -205,7 +208,7 @@ def one_pool(rng, until, ends, wrong):
     disturber.stopped.set()
     disturber.join()
     disturber.pool = pool = None
-    for number, future in enumerate(pending):
+    for number, future in pending:
         with contextlib.suppress(CancelledError):
             error = future.exception(PATIENCE)
             if way == "kill_workers" and isinstance(error, BrokenExecutor):
