@@ -1,6 +1,7 @@
 /* coming_stories.c - coming and going, one process after the other: each of these is a story that ends well. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "comers.h"
 
@@ -575,7 +576,19 @@ static void forsaken_semaphore(void) {
     EXPECT(sr_reap(&ends[0]) == 1);
 }
 
+/* The file beside a ring that has its locks. */
+static void path_of_locks(void) {
+    char path[64];
+    sr_locks_path(path, sizeof path, "/dev/shm/shmring.jobs", 0xabc);
+    EXPECT(strcmp(path, "/dev/shm/shmring-0000000000000abc.locks") == 0);
+    sr_locks_path(path, sizeof path, "/jobs", UINT64_MAX);
+    EXPECT(strcmp(path, "/shmring-ffffffffffffffff.locks") == 0);
+    sr_locks_path(path, sizeof path, "jobs", 1);
+    EXPECT(strcmp(path, "shmring-0000000000000001.locks") == 0);
+}
+
 const struct configuration COMING_STORIES[] = {
+    {C("path-of-locks", path_of_locks, nothing_else, 1, nothing_else)},
     {C("peers", peers, whole, 1, nothing_else)},
     {C("peers-topic", peers_of_a_topic, nothing_else, 1, nothing_else)},
     {C("contents", contents_after_a_death, whole, 1, nothing_else)},
