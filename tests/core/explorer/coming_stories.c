@@ -416,6 +416,11 @@ static void born(void) {
     EXPECT(header->write_position == first && header->read_position == first && header->reclaim_position == first);
     make(SR_KIND_LATEST, 1, 0);
     EXPECT(header->write_position == 0);
+    char path[64];
+    sr_locks_path(path, sizeof path, "/some/where/ring", 0x12);
+    EXPECT(!strcmp(path, "/some/where/shmring-0000000000000012.locks"));
+    sr_locks_path(path, sizeof path, "ring", 0x12);
+    EXPECT(!strcmp(path, "shmring-0000000000000012.locks"));
 }
 /* An entry is its new owner's alone, but for the counters, which go on. */
 static void entry_taken(void) {

@@ -179,6 +179,22 @@ static void end_claim(bool commits) {
     if (!item)
         return;
     open_claims--;
+    if (commits && item->length && random_below(3) == 0) { /* less of it than was claimed */
+        uint64_t length = random_below(item->length + 1);
+        uint64_t rest = sr_granules_for(item->length) - sr_granules_for(length);
+        EXPECT(sr_commit_part(&ends[item->end], &item->record, length) == SR_OK && item->record.length == length);
+        sr_announce(&ends[item->end], 1);
+        item->phase = READY;
+        item->length = length;
+        item->granules -= rest;
+        if (is_spsc) {
+            place = (place + plan.granules - rest) % plan.granules;
+        } else if (rest) {
+            memmove(item + 2, item + 1, (size_t)(items + count++ - item - 1) * sizeof *items);
+            item[1] = (struct item){.phase = DONE, .granules = rest};
+        }
+        return;
+    }
     if (commits) {
         EXPECT(sr_commit(&ends[item->end], &item->record) == SR_OK);
         sr_announce(&ends[item->end], 1);

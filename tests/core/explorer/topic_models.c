@@ -400,7 +400,11 @@ static void latest(void) {
                 EXPECT(sr_abort(&ends[0], &record) == SR_OK);
                 continue;
             }
-            EXPECT(sr_commit(&ends[0], &record) == SR_OK);
+            if (random_below(3) == 0) {
+                length = random_below(length + 1);
+                EXPECT(sr_commit_part(&ends[0], &record, length) == SR_OK && record.length == length);
+            } else
+                EXPECT(sr_commit(&ends[0], &record) == SR_OK);
             sr_announce(&ends[0], 1);
             lengths[++version % 8] = length;
         } else if (!stays) {
