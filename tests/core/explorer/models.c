@@ -174,6 +174,22 @@ static void claim(void) {
     open_claims++;
 }
 
+/* What is left over is free at once where the record is the newest that there can be, and else padding behind it. */
+static void commit_part(struct item *item, uint64_t length) {
+    uint64_t rest = sr_granules_for(item->length) - sr_granules_for(length);
+    EXPECT(sr_commit_part(&ends[item->end], &item->record, length) == SR_OK);
+    EXPECT(item->record.length == length && sr_length_of(&plan, item->record.word) == length);
+    item->length = length;
+    item->granules -= rest;
+    if (is_spsc) {
+        place = (place + plan.granules - rest) % plan.granules;
+    } else if (rest) {
+        memmove(item + 2, item + 1, (size_t)(items + count - item - 1) * sizeof *items);
+        item[1] = (struct item){.granules = rest, .phase = DONE};
+        count++;
+    }
+}
+
 static void end_claim(bool commits) {
     struct item *item = any(CLAIMED);
     if (!item)
@@ -196,7 +212,10 @@ static void end_claim(bool commits) {
         return;
     }
     if (commits) {
-        EXPECT(sr_commit(&ends[item->end], &item->record) == SR_OK);
+        if (random_below(2))
+            EXPECT(sr_commit(&ends[item->end], &item->record) == SR_OK);
+        else
+            commit_part(item, random_below(item->length + 1));
         sr_announce(&ends[item->end], 1);
         item->phase = READY;
         return;
