@@ -167,7 +167,16 @@ def remove_name(memory: mapping.Segment, where: Place) -> None:
 
 def may_remove(memory: mapping.Segment, where: Place) -> bool:
     """May this user take its name away? In a folder with the sticky bit only the owners of both may, and root."""
-    if os.geteuid() in (0, owner_of(memory)):
+    return _may_remove(owner_of(memory), where)
+
+
+def may_remove_file(where: Place) -> bool:
+    """The same for what stands at a place and cannot be mapped. NotThere."""
+    return _may_remove(status_of(where).owner_uid, where)
+
+
+def _may_remove(owner: int, where: Place) -> bool:
+    if os.geteuid() in (0, owner):
         return True
     folder = where.path.parent
     found = os.stat(folder)
