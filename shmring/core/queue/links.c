@@ -154,7 +154,7 @@ static enum sr_result open_link(struct sr_queue *self, struct sr_link *link) {
 }
 
 /* Out of the list, and of memory. */
-static void drop(struct sr_queue *self, struct sr_link *link) {
+static void drop_link(struct sr_queue *self, struct sr_link *link) {
     for (struct sr_link **at = &self->links; *at; at = &(*at)->next)
         if (*at == link) {
             *at = link->next;
@@ -173,7 +173,7 @@ void sr_queue_drop_links(struct sr_queue *self) {
     for (struct sr_link *link = self->links, *next; link; link = next) {
         next = link->next;
         if (link->index < first && !link->users && !link->kept)
-            drop(self, link);
+            drop_link(self, link);
     }
 }
 
@@ -184,7 +184,7 @@ static struct sr_link *known(const struct sr_queue *self, uint64_t index) {
     return link;
 }
 
-static struct sr_link *add(struct sr_queue *self, uint64_t index) {
+static struct sr_link *add_link(struct sr_queue *self, uint64_t index) {
     struct sr_link *link = calloc(1, sizeof *link);
     if (!link) {
         errno = ENOMEM;
@@ -198,7 +198,7 @@ static struct sr_link *add(struct sr_queue *self, uint64_t index) {
 
 enum sr_result sr_queue_open_link(struct sr_queue *self, uint64_t index, struct sr_link **found) {
     struct sr_link *link = known(self, index);
-    if (!link && !(link = add(self, index)))
+    if (!link && !(link = add_link(self, index)))
         return SR_SYSTEM_ERROR;
     enum sr_result result = sr_queue_try_enter(self, link);
     if (result == SR_OK && !link->base && (result = open_link(self, link)) != SR_OK) {
@@ -209,7 +209,7 @@ enum sr_result sr_queue_open_link(struct sr_queue *self, uint64_t index, struct 
     }
     if (result != SR_OK) {
         if (!link->base)
-            drop(self, link);
+            drop_link(self, link);
         return result;
     }
     if (SR_UNLIKELY(link->forks != self->forks))
@@ -219,7 +219,7 @@ enum sr_result sr_queue_open_link(struct sr_queue *self, uint64_t index, struct 
 }
 
 enum sr_result sr_queue_new_link(struct sr_queue *self, const struct sr_link *wanted, struct sr_link **found) {
-    struct sr_link *link = add(self, wanted->index);
+    struct sr_link *link = add_link(self, wanted->index);
     if (!link)
         return SR_SYSTEM_ERROR;
     link->offset = wanted->offset;
@@ -238,7 +238,7 @@ enum sr_result sr_queue_bind_new(struct sr_queue *self, struct sr_link *link) { 
 
 void sr_queue_forget_link(struct sr_queue *self, struct sr_link *link) {
     sr_queue_leave(self, link);
-    drop(self, link);
+    drop_link(self, link);
 }
 
 enum sr_result sr_queue_each_link(struct sr_queue *self, sr_link_visit visit, void *context) {
@@ -259,7 +259,7 @@ enum sr_result sr_queue_each_link(struct sr_queue *self, sr_link_visit visit, vo
         result = visit(self, link, context);
         sr_queue_leave(self, link);
         if (!was_known && !link->users && link != self->put && link != self->get)
-            drop(self, link); /* many links take much of an address space */
+            drop_link(self, link); /* many links take much of an address space */
     }
     return result;
 }
@@ -277,7 +277,7 @@ static enum sr_result repair_link(struct sr_queue *self, struct sr_link *link, v
     return SR_OK;
 }
 
-static bool repair(struct sr_further *further, uint64_t dead_owner) {
+static bool repair_links(struct sr_further *further, uint64_t dead_owner) {
     struct sr_queue *self = (struct sr_queue *)further;
     /* One who comes has no entry yet, and can tell nobody which links he is in: so nothing may be buried meanwhile. */
     bool unpinned = !self->root->self;
@@ -322,7 +322,7 @@ enum sr_result sr_queue_open(struct sr_queue *self, struct sr_endpoint *root, vo
     struct sr_control *control = (struct sr_control *)(void *)((unsigned char *)base + at);
     if (mapped < at + sizeof *control || SR_LOAD(&control->magic, acquire) != SR_QUEUE_MAGIC)
         return SR_CORRUPT;
-    *self = (struct sr_queue){.further = {repair, contents},
+    *self = (struct sr_queue){.further = {repair_links, contents},
                               .root = root,
                               .control = control,
                               .control_at = at,
@@ -355,7 +355,7 @@ void sr_queue_arrive(struct sr_queue *self) {
 
 void sr_queue_close(struct sr_queue *self) {
     while (self->links)
-        drop(self, self->links);
+        drop_link(self, self->links);
     if (self->root)
         self->root->further = NULL;
 }

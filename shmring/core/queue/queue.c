@@ -403,7 +403,7 @@ static enum sr_result enter_oldest(struct sr_queue *self, struct sr_link **link)
 }
 
 /* This link has no more, for ever. SR_OK: there is a further one. SR_EMPTY: not yet, and time has passed. */
-static enum sr_result go_on(struct sr_queue *self, struct sr_link *link, const struct sr_wait *wait) {
+static enum sr_result go_on_to_next(struct sr_queue *self, struct sr_link *link, const struct sr_wait *wait) {
     struct sr_control *control = self->control;
     struct sr_event *items = &link->endpoint.header->items;
     if (SR_LOAD(&control->shutdown, acquire) == SR_STOPPED)
@@ -432,7 +432,7 @@ static enum sr_result take_in(struct sr_queue *self, struct sr_link *link, const
     placed->link = link;
     enum sr_result result = sr_take(&link->endpoint, UINT64_MAX, &part, &placed->record);
     if (result == SR_SHUT_DOWN) {
-        result = go_on(self, link, wait);
+        result = go_on_to_next(self, link, wait);
         return result == SR_OK ? SR_STALE : result;
     }
     if (result == SR_TIMED_OUT)
