@@ -105,7 +105,7 @@ class Lease(Generic[View_co]):
     ``with ring.claim(5) as buffer:`` or ``with ring.borrow() as view:``; a lease is entered once.
 
     Threads:
-        The block is left by the thread that entered it, or by any other while that one does nothing with it.
+        One at a time.
     """
 
     @property
@@ -214,7 +214,7 @@ class Ring(Attachment[Message]):
             A consumer that is killed gives back the room of what it had received; the wait goes on while any
             consumer lives or none was ever there, and with ``on_dead_peer="wait"`` in any case.
         Copies:
-            Once, into the ring. From 256 KiB on other threads run meanwhile.
+            Once, into the ring. From 256 KiB on other threads run during the copy.
         Threads:
             Any number at a time; one at a time for an ``"spsc"`` ring.
         """
@@ -391,9 +391,9 @@ class Topic(Attachment[Message]):
             TypeError: ``data`` is no bytes-like object and the topic has no codec. What a codec raises is raised as is.
             ValueError: ``timeout`` is negative or not finite.
         When a peer dies:
-            A killed subscriber is dropped, and holds nobody up.
+            A killed subscriber is dropped, and holds no publisher up.
         Copies:
-            Once, into the topic. From 256 KiB on other threads run meanwhile.
+            Once, into the topic. From 256 KiB on other threads run during the copy.
         Threads:
             Any number at a time.
         """
@@ -465,7 +465,7 @@ class Subscription(Attachment[Message]):
     def get(self, timeout: float | None = None) -> Message:
         """Receive the next message: bytes, or with a codec the object.
 
-        Messages that were overwritten meanwhile are passed over, and counted in ``lost``.
+        Messages that were overwritten before are passed over, and counted in ``lost``.
 
         Waits:
             For a message, up to ``timeout`` seconds. None (the default) waits without limit, 0 not at all.
@@ -584,7 +584,7 @@ class Latest(Attachment[Message]):
         When a peer dies:
             The role of a killed writer is free at once; a value that it was setting never was.
         Copies:
-            Once, into shared memory. From 256 KiB on other threads run meanwhile.
+            Once, into shared memory. From 256 KiB on other threads run during the copy.
         Threads:
             One at a time.
         """
@@ -605,7 +605,7 @@ class Latest(Attachment[Message]):
         When a peer dies:
             The value of a killed writer stays.
         Copies:
-            Once, out of shared memory; again if three values were set meanwhile.
+            Once, out of shared memory; again if three values were set during the copy.
         Threads:
             Any number at a time.
         """

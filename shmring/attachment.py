@@ -56,9 +56,9 @@ class Attachment(_core.Attachment[Message]):
 
     # --- making and finding ---
 
-    def __init__(self, *arguments: Never, **options: Never) -> None:
+    def __init__(self, *use_create_attach_or_open: Never, **options: Never) -> None:
         """Refuse, with the call that was probably meant."""
-        raise TypeError(self._refusal(arguments, options))
+        raise TypeError(self._refusal(use_create_attach_or_open, options))
 
     @classmethod
     def _refusal(cls, arguments: tuple[object, ...], options: Mapping[str, object]) -> str:
@@ -103,7 +103,7 @@ class Attachment(_core.Attachment[Message]):
     @shortage_explained()
     def _attach(cls, place: Place, timeout: float | None, how: Manner) -> Self:
         if timeout is not None and not (isinstance(timeout, (int, float)) and 0 <= timeout < float("inf")):
-            raise ValueError(f"timeout is {timeout!r}; it is a number of seconds from 0, or None to wait for ever")
+            raise ValueError(f"timeout is {timeout!r}; it is a number of seconds from 0, or None to wait forever")
         return registry.attach(place, timeout, how.owner, lambda memory: cls._on(memory, place, how))
 
     @classmethod

@@ -230,7 +230,7 @@ def _not_a_ring(ring: Any, verb: str, length: int, waited: bool) -> BaseExceptio
 
 
 def _not_ready(ring: Any, verb: str, length: int, waited: bool) -> BaseException:
-    return errors.NotReady("this ring is half made: whoever creates it has not finished; wait, or remove it")
+    return errors.NotReady("this ring is half made: its creator has not finished; wait, or remove it")
 
 
 def held_up_at_the_door(what: str) -> str:

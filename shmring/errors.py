@@ -180,7 +180,7 @@ class Corrupt(ShmringError, ValueError):
 
 
 class DecodeError(ShmringError, ValueError):
-    """The codec cannot read a message, which was handed back: it is still first in line, for whoever can.
+    """The codec cannot read a message, which was handed back: it is still the next one, for a process that can read it.
 
     ``ring.skip(error)`` takes it out of the ring, as bytes. ``__cause__`` is what the codec raised; ``position``,
     ``length`` (in bytes) and ``identity`` (of the ring) tell which message it is.

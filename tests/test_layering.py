@@ -212,3 +212,14 @@ def test_waiting_and_the_platform_do_not_know_the_blocking_loop(path: Path) -> N
 @pytest.mark.parametrize("path", [source(name) for name in ("blocking.c", "attach.c", "watch.c")], ids=by_name)
 def test_the_machinery_reaches_the_system_through_os_h_only(path: Path) -> None:
     assert not reaches(path) & PLATFORM_HEADERS
+
+
+def test_no_static_function_has_a_name_in_two_files() -> None:
+    """So that a search finds it once, and a drawing of the house shows no circle that is none."""
+    where: dict[str, set[str]] = {}
+    for path in c_files("*.[ch]"):
+        text = re.sub(r"/\*.*?\*/", "", path.read_text(), flags=re.DOTALL)
+        for found in re.finditer(r"^static (?!inline|const|assert)[^;={(]*?\b(\w+)\(", text, re.MULTILINE):
+            where.setdefault(found[1], set()).add(path.relative_to(PACKAGE).as_posix())
+    assert len(where) > 300
+    assert {name: files for name, files in where.items() if len(files) > 1} == {}

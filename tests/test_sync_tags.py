@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-CORE = Path(__file__).resolve().parent.parent / "shmring" / "core"
+PACKAGE = Path(__file__).resolve().parent.parent / "shmring"
+CORE = PACKAGE / "core"
 TAG = re.compile(r"SYNC:\s*([a-z0-9]+(?:-[a-z0-9]+)*)\s*(?:\(([^)]*)\))?")
 
 
@@ -49,3 +50,41 @@ def test_a_tag_stands_at_both_ends(tag: str) -> None:
 @pytest.mark.parametrize("tag", ALL_TAGS)
 def test_a_tag_is_explained_in_the_layout(tag: str) -> None:
     assert tag in tags_in_layout(), f"`SYNC: {tag}` is missing from {CORE.name}/LAYOUT.md"
+
+
+FILES = {path: path.read_text() for part in ("core", "binding") for path in sorted((PACKAGE / part).rglob("*.[ch]"))}
+# "pairs with the release in change and in sr_reap"; or, of two fences, "other side: sr_after_empty in blocking.c"
+PAIR = re.compile(r"pairs with the (\w+) in (\w+)(?: and in (\w+))?|other side: (\w+) in \w+\.c")
+HALF = {"acquire": r"\bacquire\b|\bacq_rel\b", "release": r"\brelease\b|\bacq_rel\b", "fence": r"fence|FENCE"}
+
+
+def bodies(function: str) -> list[str]:
+    """Each definition of a function of this name: its text to the last brace."""
+    found = []
+    for text in FILES.values():
+        for start in re.finditer(rf"^[a-z][^;{{}}=]*\b{function}\([^;{{]*\)\s*\{{", text, re.MULTILINE):
+            line, end = text.find("\n", start.end() - 1), text.find("\n}", start.end())
+            found.append(text[start.start() : line if text[start.end() : line].rstrip().endswith("}") else end])
+    return found
+
+
+def pairs() -> list[tuple[str, str, str]]:
+    """What comments say of the other half: the file, which half it is, and in which function."""
+    found = []
+    for path, text in FILES.items():
+        for said in PAIR.finditer(re.sub(r"\n\s*\*(?!/)\s?", " ", text)):
+            named = [name for name in said.group(2, 3, 4) if name]
+            found += [(path.name, said[1] or "fence", name) for name in named]
+    return found
+
+
+def test_every_comment_that_names_the_other_half_is_read() -> None:
+    said = sum(
+        len(re.findall(r"pairs with|other side:", re.sub(r"\n\s*\*(?!/)\s?", " ", text))) for text in FILES.values()
+    )
+    assert said == sum(len([*PAIR.finditer(re.sub(r"\n\s*\*(?!/)\s?", " ", text))]) for text in FILES.values()) > 20
+
+
+@pytest.mark.parametrize(("file", "half", "function"), sorted({*pairs()}))
+def test_the_function_that_a_comment_names_has_the_other_half(file: str, half: str, function: str) -> None:
+    assert any(re.search(HALF[half], body) for body in bodies(function)), f"{file} names {function}: no {half} there"

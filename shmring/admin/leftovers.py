@@ -40,13 +40,25 @@ def _ring(place: places.Place, force: bool, dry_run: bool) -> Leftover | None:
             return None
     kept = registry.reclaim(place, only_look=dry_run)
     if kept is None:
-        return Leftover(name, "ring", True, "nobody is attached, and nothing is undelivered")
+        return Leftover(name, "ring", True, "no process is attached, and nothing is undelivered")
     if kept.is_in_use:  # somebody has come meanwhile
         return None
     if force:
         gone = dry_run or registry.remove_by_force(place)
         return Leftover(name, "ring", True, f"by force, though {kept}") if gone else None
     return Leftover(name, "ring", False, str(kept))
+
+
+def _no_ring(place: places.Place, force: bool, dry_run: bool, why: str) -> Leftover | None:
+    """What has the name of a ring and is none, if it is this user's to remove."""
+    try:
+        if not places.may_remove_file(place):
+            return None
+        if force and not dry_run:
+            registry.remove_by_force(place)
+    except (NotThere, PermissionError):
+        return None
+    return Leftover(place.name or "", "ring", force, why)
 
 
 def _rings(force: bool, dry_run: bool) -> Iterator[Leftover]:
@@ -56,13 +68,9 @@ def _rings(force: bool, dry_run: bool) -> Iterator[Leftover]:
         except (NotThere, PermissionError):  # gone meanwhile, or somebody else's
             continue
         except NotReady:  # an empty file
-            if force and not dry_run:
-                registry.remove_by_force(place)
-            found = Leftover(place.name or "", "ring", force, "it is empty: whoever created it did not finish")
+            found = _no_ring(place, force, dry_run, "it is empty: whoever created it did not finish")
         except Corrupt as error:  # an entry that leads to less than it says
-            if force and not dry_run:
-                registry.remove_by_force(place)
-            found = Leftover(place.name or "", "ring", force, str(error))
+            found = _no_ring(place, force, dry_run, str(error))
         except OSError as error:  # the others are looked at all the same
             if is_shortage(error):
                 raise

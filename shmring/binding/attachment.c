@@ -29,7 +29,7 @@ static void suspend(void *context) {
 
 static void resume(void *context) {
     struct call *call = context;
-    SR_ADD(&call->ring->endpoint.abroad, (uint32_t)-1, release); /* pairs with the acquire in leaving.c */
+    SR_ADD(&call->ring->endpoint.abroad, (uint32_t)-1, release); /* pairs with the acquire in are_all_back */
     PyEval_RestoreThread(call->thread);
     call->ring->calls--;
     call->ring->gate[call->side] &= ~(unsigned)GATE_BUSY;
@@ -208,7 +208,7 @@ static bool open_semaphores(struct sr_endpoint *endpoint, PyObject *names, char 
 }
 
 /* `last`: nobody else in this process uses the mapping, and it goes. */
-static void unmap(struct ring *self, bool last) {
+static void unmap_segment(struct ring *self, bool last) {
     close_semaphores(&self->endpoint);
     if (self->queue)
         sr_queue_close(self->queue);
@@ -299,7 +299,7 @@ static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
     self->spin_ns = spin_ns;
     self->outlive_peers = outlive_peers;
     if (!sr_os_memory_guard(self->mapping.buf, (size_t)self->mapping.len, &self->endpoint.damaged)) {
-        unmap(self, true);
+        unmap_segment(self, true);
         PyErr_NoMemory();
         return -1;
     }
@@ -315,7 +315,7 @@ static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
     }
     if (result == SR_OK) {
         if (semaphores != Py_None && !open_semaphores(&self->endpoint, semaphores, self->semaphore_names)) {
-            unmap(self, true);
+            unmap_segment(self, true);
             return -1;
         }
         /* Whoever has the lifecycle lock may be a thread of ours that waits for the interpreter. */
@@ -325,7 +325,7 @@ static int ring_init(PyObject *object, PyObject *args, PyObject *kwargs) {
         Py_END_ALLOW_THREADS
     }
     if (result != SR_OK) {
-        unmap(self, true);
+        unmap_segment(self, true);
         sr_raise(self, result, PRODUCING, 0, 0);
         return -1;
     }
@@ -412,7 +412,7 @@ static PyObject *ring_clear_claims(PyObject *object, PyObject *unused) {
 static PyObject *ring_finish_close(PyObject *object, PyObject *last) {
     struct ring *self = (struct ring *)object;
     sr_detach_finish(&self->endpoint);
-    unmap(self, last == Py_True);
+    unmap_segment(self, last == Py_True);
     Py_CLEAR(self->scratch);
     Py_RETURN_NONE;
 }
@@ -470,7 +470,7 @@ void sr_attachment_dealloc(PyObject *object) {
     else
         sr_forget(&self->endpoint); /* the parent's locks are not ours to drop */
     sr_os_let_go(&self->endpoint.claim);
-    unmap(self, true);
+    unmap_segment(self, true);
     free(self->path);
     free(self->locks_path);
     for (int i = 0; i < 3; i++)

@@ -42,7 +42,7 @@ static void tell_how_many(struct batch *batch, PyObject *unsent) {
     PyErr_Restore(type, error, traceback);
 }
 
-static enum sr_result put_in_ring(struct batch *batch, const struct message *message) {
+static enum sr_result put_one_in_ring(struct batch *batch, const struct message *message) {
     struct ring *self = batch->ring;
     struct sr_record record;
     enum sr_result result = sr_try_claim(&self->endpoint, message->length, &record);
@@ -57,7 +57,7 @@ static enum sr_result put_in_ring(struct batch *batch, const struct message *mes
 }
 
 /* Each is announced at once, in the link where it is. */
-static enum sr_result put_in_queue(struct batch *batch, const struct message *message) {
+static enum sr_result put_one_in_queue(struct batch *batch, const struct message *message) {
     struct ring *self = batch->ring;
     struct placed placed;
     struct sr_queue_standing standing = {0};
@@ -78,7 +78,7 @@ static int put_item(struct batch *batch, PyObject *item) {
     struct message message;
     if (!sr_message_open(self, item, &message))
         return -1;
-    enum sr_result result = (self->queue ? put_in_queue : put_in_ring)(batch, &message);
+    enum sr_result result = (self->queue ? put_one_in_queue : put_one_in_ring)(batch, &message);
     batch->done += result == SR_OK;
     if (SR_UNLIKELY(result != SR_OK && result != SR_TIMED_OUT))
         sr_raise(self, result, PRODUCING, message.length, batch->timeout_ns);

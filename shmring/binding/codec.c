@@ -21,7 +21,7 @@ static bool hold_part(struct parts *parts, PyObject *part) {
     return true;
 }
 
-static bool hold(struct parts *parts, PyObject *made) {
+static bool hold_parts(struct parts *parts, PyObject *made) {
     bool is_list = PyList_Check(made), is_tuple = PyTuple_Check(made);
     parts->each = parts->few;
     parts->count = 0;
@@ -85,7 +85,7 @@ static void refuse_made(struct ring *self, PyObject *made) {
 
 bool sr_hold_parts(struct ring *self, PyObject *made, struct parts *parts) {
     /* A codec, or somebody's buffer, is code: it may have closed this ring, or another thread meanwhile. */
-    bool held = hold(parts, made);
+    bool held = hold_parts(parts, made);
     if (!held && PyErr_ExceptionMatches(PyExc_TypeError))
         refuse_made(self, made);
     bool fine = held && (sr_gate_open(self, PRODUCING) || sr_pass_gate(self, PRODUCING));
@@ -278,7 +278,7 @@ static void keep_scratch(struct ring *self, PyObject *scratch) { /* steals it */
         Py_DECREF(scratch);
 }
 
-static PyObject *view_of(PyObject *scratch, size_t length) {
+static PyObject *view_of_copy(PyObject *scratch, size_t length) {
     PyObject *whole = PyMemoryView_FromObject(scratch);
     PyObject *view = whole ? PySequence_GetSlice(whole, 0, (Py_ssize_t)length) : NULL;
     Py_XDECREF(whole);
@@ -295,7 +295,7 @@ PyObject *sr_decode_copy(struct ring *self, const struct sr_record *record, bool
     sr_copy(self, CONSUMING, is_long ? PyByteArray_AsString(copy) : PyBytes_AsString(copy), record->payload,
             record->length);
     *again = !sr_still_whole(&self->endpoint, record);
-    PyObject *view = *again ? NULL : is_long ? view_of(copy, record->length) : PyMemoryView_FromObject(copy);
+    PyObject *view = *again ? NULL : is_long ? view_of_copy(copy, record->length) : PyMemoryView_FromObject(copy);
     PyObject *object = view ? read_copy(self, &self->endpoint, record, self->decode, view) : NULL;
     Py_XDECREF(view);
     if (is_long)
@@ -331,7 +331,7 @@ PyObject *sr_read_taken(struct ring *self, struct sr_endpoint *at, struct sr_rec
 }
 
 /* It was got, as far as anybody else is concerned. */
-static void drop(struct ring *self, struct sr_endpoint *at, struct sr_record *record) {
+static void drop_undecodable(struct ring *self, struct sr_endpoint *at, struct sr_record *record) {
     sr_count_task(self, 1);
     if (sr_acknowledge(at, record) != SR_OK) {
         sr_count_task(self, -1);
@@ -348,7 +348,7 @@ PyObject *sr_receive(struct ring *self, struct sr_endpoint *at, struct sr_record
         return object;
     if (!object) {
         if (SR_UNLIKELY(self->drops_undecodable) && sr_is_decode_error())
-            drop(self, at, record);
+            drop_undecodable(self, at, record);
         else
             (void)sr_hand_back(at, record); /* stale: it was handed back for us */
         return NULL;

@@ -14,14 +14,14 @@ bool sr_parse_timeout(PyObject *timeout, int64_t *timeout_ns) {
     if (seconds == -1.0 && PyErr_Occurred()) {
         if (PyErr_ExceptionMatches(PyExc_TypeError)) {
             PyErr_Clear();
-            PyErr_Format(PyExc_TypeError, "timeout is %R; give seconds as a number, 0 to never wait, or None for ever",
-                         timeout);
+            PyErr_Format(PyExc_TypeError,
+                         "timeout is %R; give seconds as a number, 0 to never wait, or None for no limit", timeout);
         }
         return false;
     }
     if (!isfinite(seconds) || seconds < 0) {
         PyErr_Format(PyExc_ValueError,
-                     "timeout is %R; it must be a finite number of seconds, at least 0, or None to wait for ever",
+                     "timeout is %R; it must be a finite number of seconds, at least 0, or None to wait forever",
                      timeout);
         return false;
     }
@@ -90,8 +90,8 @@ bool sr_contiguous_bytes(PyObject *object, Py_buffer *buffer) {
     } else if (PyErr_ExceptionMatches(PyExc_TypeError)) {
         PyErr_Clear();
         PyErr_Format(PyExc_TypeError,
-                     "a message is bytes, bytearray, memoryview or any other buffer, not %R; %sto put objects, make it "
-                     "with codec=\"pickle\"",
+                     "a message is bytes, bytearray, memoryview or any other buffer, not %R; %sto put objects, create "
+                     "it with codec=\"pickle\"",
                      (PyObject *)Py_TYPE(object),
                      PyUnicode_Check(object) ? "encode text first: text.encode(); or " : "");
     }

@@ -42,8 +42,8 @@ struct standing {
     struct sr_queue_standing in_queue;
 };
 
-static enum sr_result put_in_queue(struct ring *self, const struct message *message,
-                                   struct sr_queue_standing *standing) {
+static enum sr_result try_put_in_queue(struct ring *self, const struct message *message,
+                                       struct sr_queue_standing *standing) {
     struct call call;
     struct placed placed;
     sr_call_begin(&call, self, PRODUCING, 0);
@@ -58,7 +58,7 @@ static enum sr_result put_in_queue(struct ring *self, const struct message *mess
     return result;
 }
 
-static enum sr_result put_in_ring(struct ring *self, const struct message *message, struct sr_standing *standing) {
+static enum sr_result try_put_in_ring(struct ring *self, const struct message *message, struct sr_standing *standing) {
     struct sr_record record;
     enum sr_result result = sr_try_claim_again(&self->endpoint, message->length, standing, &record);
     if (SR_UNLIKELY(result != SR_OK && result != SR_TOO_LONG))
@@ -73,8 +73,8 @@ static enum sr_result put_in_ring(struct ring *self, const struct message *messa
 }
 
 static enum sr_result put_now(struct ring *self, const struct message *message, struct standing *standing) {
-    return self->queue ? put_in_queue(self, message, &standing->in_queue)
-                       : put_in_ring(self, message, &standing->in_line);
+    return self->queue ? try_put_in_queue(self, message, &standing->in_queue)
+                       : try_put_in_ring(self, message, &standing->in_line);
 }
 
 static void give_up(struct ring *self, struct standing *standing) {
@@ -102,7 +102,7 @@ static void free_held(PyObject *capsule) {
     PyMem_Free(held);
 }
 
-static PyObject *hold(struct ring *self, PyObject *data) {
+static PyObject *hold_data(struct ring *self, PyObject *data) {
     struct held *held = PyMem_Calloc(1, sizeof *held); /* it has pointers into itself: it cannot move */
     if (!held)
         return PyErr_NoMemory();
@@ -133,7 +133,7 @@ PyObject *sr_ring_put_or_hold(PyObject *object, PyObject *data) {
     struct standing none = {0};
     struct standing *standing = &none;
     if (self->encode) {
-        held = hold(self, data);
+        held = hold_data(self, data);
         struct held *found = held ? PyCapsule_GetPointer(held, HELD) : NULL;
         message = found ? &found->message : NULL;
         standing = found ? &found->standing : NULL;
@@ -153,7 +153,7 @@ PyObject *sr_ring_put_or_hold(PyObject *object, PyObject *data) {
         answer = Py_NewRef(Py_None);
     else if (result != SR_TIMED_OUT)
         sr_raise(self, result, PRODUCING, length, 0);
-    else if (held || (held = hold(self, data)))
+    else if (held || (held = hold_data(self, data)))
         answer = Py_BuildValue("(On)", held, (Py_ssize_t)length);
     Py_XDECREF(held);
     return sr_answer(self, PRODUCING, answer);

@@ -9,7 +9,7 @@ PyObject *sr_chain_type;
 PyObject *sr_nothing;
 PyObject *sr_decode_error;
 
-static void after_fork_in_child(void) {
+static void note_fork_in_child(void) {
     sr_fork_generation++;
     sr_watch_after_fork();
 }
@@ -67,7 +67,7 @@ static bool add_attachments(PyObject *module) {
 
 PyMODINIT_FUNC PyInit__core(void) {
     sr_os_start();
-    if (!sr_os_at_fork(after_fork_in_child))
+    if (!sr_os_at_fork(note_fork_in_child))
         return PyErr_NoMemory();
     PyObject *module = PyModule_Create(&definition);
     if (!module)

@@ -38,7 +38,7 @@ void sr_queue_handed_back_to(struct ring *self, struct sr_endpoint *at) {
 }
 
 /* May so much be taken of what a container has? queues/chain.py knows. */
-static enum sr_result afford(void *context, uint64_t bytes) {
+static enum sr_result may_afford(void *context, uint64_t bytes) {
     struct ring *self = context;
     self->calls++; /* other threads run meanwhile, and may close it: not under us */
     PyObject *answer = PyObject_CallMethod(context, "_afford", "K", (unsigned long long)bytes);
@@ -136,7 +136,7 @@ static PyObject *chain_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     struct chain *self = (struct chain *)object;
     if (self) {
         self->ring.queue = &self->queue;
-        self->queue.afford = afford;
+        self->queue.afford = may_afford;
         self->queue.context = self;
     }
     return object;

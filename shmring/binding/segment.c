@@ -91,7 +91,7 @@ static PyObject *arena_offset(PyObject *module, PyObject *args) {
     return parse_plan(args, &geometry) ? PyLong_FromUnsignedLongLong(geometry.arena_offset) : NULL;
 }
 
-static PyObject *format(PyObject *module, PyObject *args, PyObject *kwargs) {
+static PyObject *format_segment(PyObject *module, PyObject *args, PyObject *kwargs) {
     (void)module;
     static char *keywords[] = {"segment", "kind",  "capacity", "slots",    "name",
                                "codec",   "flags", "mode",     "identity", NULL};
@@ -413,7 +413,7 @@ PyMethodDef sr_segment_methods[] = {
     {"segment_size", segment_size, METH_VARARGS,
      PyDoc_STR("Bytes that a ring of this kind, capacity and slots takes.")},
     {"arena_offset", arena_offset, METH_VARARGS, PyDoc_STR("Where the messages of such a ring begin.")},
-    {"format", (PyCFunction)(void (*)(void))format, METH_VARARGS | METH_KEYWORDS,
+    {"format", (PyCFunction)(void (*)(void))format_segment, METH_VARARGS | METH_KEYWORDS,
      PyDoc_STR("Write a header into a zeroed segment; the ring is born with its last store.")},
     {"check", check, METH_O, PyDoc_STR("'ready', 'retired', 'incomplete', 'not_a_ring', 'other_layout' or 'corrupt'.")},
     {"describe", describe, METH_O, PyDoc_STR("(kind, slots, identity, flags, codec as bytes), from the header alone.")},

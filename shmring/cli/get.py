@@ -27,7 +27,7 @@ _LOOK_UP = 0.5  # seconds
     "--timeout",
     type=options.seconds,
     metavar="SECONDS",
-    help="End when no message comes for so long; 0 takes what is there [default: wait for ever].",
+    help="End when no message comes for so long; 0 takes what is there [default: wait forever].",
 )
 @click.option("--follow", is_flag=True, help="Go on when every writer has died: wait for the next one.")
 def command(

@@ -34,7 +34,7 @@ wait = click.option(
     type=seconds,
     default="0",
     metavar="SECONDS",
-    help="Wait so long for the ring to appear [default: not at all]; inf waits for ever.",
+    help="Wait so long for the ring to appear [default: not at all]; inf waits forever.",
 )
 
 

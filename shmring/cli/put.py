@@ -26,7 +26,7 @@ _KINDS = ("mpmc", "spsc", "semaphore")
     "--timeout",
     type=options.seconds,
     metavar="SECONDS",
-    help="Give up when the ring stays full for so long [default: wait for ever].",
+    help="Give up when the ring stays full for so long [default: wait forever].",
 )
 @click.option("--shutdown", is_flag=True, help="At the end, shut the ring down: readers end when it is drained.")
 def command(

@@ -36,7 +36,7 @@ def _start(context: click.Context, parameter: click.Parameter, value: str) -> Li
     "--timeout",
     type=options.seconds,
     metavar="SECONDS",
-    help="End when no message comes for so long; 0 takes what is there [default: wait for ever].",
+    help="End when no message comes for so long; 0 takes what is there [default: wait forever].",
 )
 @click.option("--follow", is_flag=True, help="Go on when every publisher has died: wait for the next one.")
 def command(

@@ -23,7 +23,7 @@ struct sr_arrival {
     int64_t patience_ns; /* for another that comes or goes at this moment */
 };
 
-/* With SR_FLAG_LOCKS_APART the locks are on an empty file in the folder of the ring at `ring`, which only those may open who
+/* With SR_FLAG_LOCKS_APART the locks are on a file in the folder of the ring at `ring`, which only those may open who
  * may write to the ring: whoever may only read a file can lock its bytes, too. Its path; `size` of 4096 is enough. */
 void sr_locks_path(char *path, size_t size, const char *ring, uint64_t identity);
 

@@ -416,7 +416,7 @@ def missing(place: Place, problem: Exception, timeout: float | None) -> Exceptio
     waited = f" within {timeout} s" if timeout else ""
     if isinstance(problem, NotReady):
         return NotReady(
-            f"{place.title} ({place.path}) is half made and did not become ready{waited}; whoever creates it has not "
+            f"{place.title} ({place.path}) is half made and did not become ready{waited}; its creator has not "
             "finished, or it is no ring: wait longer, or remove it"
         )
     if isinstance(problem, NotThere):

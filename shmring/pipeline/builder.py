@@ -238,7 +238,7 @@ class Pipeline(Generic[T]):
     def run(self, progress: bool = False) -> list[T] | None:
         """Run it all, and return the list of results; or None when a sink has taken them.
 
-        ``progress=True`` shows a table of the stages on the terminal meanwhile (needs ``shmring[cli]``). What a source
+        ``progress=True`` shows a table of the stages on the terminal as it runs (needs ``shmring[cli]``). What a source
         or the sink raises is raised.
 
         Waits:

@@ -511,7 +511,7 @@ def _patience(timeout: float | None) -> float | None:
         return None
     try:
         if math.isnan(timeout):
-            raise ValueError("timeout is nan; give seconds as a number, or None to wait for ever")
+            raise ValueError("timeout is nan; give seconds as a number, or None to wait forever")
     except TypeError:
-        raise TypeError(f"timeout is {timeout!r}; give seconds as a number, or None to wait for ever") from None
+        raise TypeError(f"timeout is {timeout!r}; give seconds as a number, or None to wait forever") from None
     return max(0.0, timeout)

@@ -15,7 +15,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, TypeVarTuple
 
 from shmring.segment.descriptors import shortage_explained
 from shmring.workers import parcels
@@ -28,6 +28,7 @@ from shmring.workers.tasks import Task
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 DEFAULT_CAPACITY = "16 MiB"
 _BUNDLE = 64
@@ -83,8 +84,8 @@ class ProcessPoolExecutor(Executor):
         self,
         max_workers: int | None = None,
         mp_context: Any = None,
-        initializer: Callable[..., object] | None = None,
-        initargs: tuple[Any, ...] = (),
+        initializer: Callable[[*Ts], object] | None = None,
+        initargs: tuple[*Ts] = (),  # type: ignore[assignment]
         *,
         max_tasks_per_child: int | None = None,
         retries: int = 0,

@@ -29,3 +29,22 @@ def test_a_file_larger_than_any_ring_is_told_and_listed_and_can_be_removed(
         assert not path.exists()
     finally:
         path.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("size", [0, 100, 2**50])
+def test_what_a_stranger_planted_is_left_out_by_clean_and_stops_nothing(
+    as_user: AsUser, name: str, path: Path, size: int
+) -> None:
+    plants = f"import os; open({str(path)!r}, 'w').close(); os.chmod({str(path)!r}, 0o666); "
+    assert as_user(STRANGER, plants + f"os.truncate({str(path)!r}, {size})") == ""
+    mine = f"import shmring; shmring.Ring.create('{name}-mine', persist=True).close()"
+    assert as_user(VICTIM, mine) == ""
+    try:
+        for call in ("clean(dry_run=True)", "clean(force=True, dry_run=True)", "clean(force=True)"):
+            assert as_user(VICTIM, f"import shmring; print({name!r} in [x.name for x in shmring.{call}])") == "False\n"
+        assert path.exists()
+        assert not path.with_name(path.name + "-mine").exists()
+        assert name in [each.name for each in shmring.clean(dry_run=True)], "root may"
+    finally:
+        path.unlink(missing_ok=True)
+        path.with_name(path.name + "-mine").unlink(missing_ok=True)

@@ -232,11 +232,27 @@ def test_locks_that_were_removed_or_replaced_are_told(as_user: AsUser, name: str
     with pytest.raises(shmring.Corrupt, match=r"somebody has removed it"):
         shmring.Ring.attach(name)
     assert as_user(STRANGER, f"open({locks!r}, 'w').close()") == ""
-    with pytest.raises(shmring.Corrupt, match=r"not its owner's file"):
+    with pytest.raises(shmring.Corrupt, match=r"is not its own"):
         shmring.Ring.attach(name)
     assert shmring.inspect(name).state == "corrupt"
     shmring.unlink(name)
     os.unlink(locks)
+
+
+def test_a_header_does_not_lead_to_the_locks_of_another_ring(name: str, path: Path) -> None:
+    other = path.with_name(path.name + "-other")
+    shmring.Ring.create(name, mode=0o666, persist=True).close()
+    with shmring.Ring.create(name + "-other", mode=0o644):
+        with other.open("rb") as file:
+            start = file.read(96)
+        with path.open("r+b") as file:  # a peer's: flags and identity of the other
+            file.seek(24)
+            file.write(bytes([start[24] | 1]))
+            file.seek(88)
+            file.write(start[88:96])
+        with pytest.raises(shmring.Corrupt, match="is not its own"):
+            shmring.Ring.attach(name)
+    shmring.unlink(name)
 
 
 def test_only_modes_that_let_somebody_read_alone_have_a_file_of_locks(name: str, path: Path) -> None:
@@ -245,3 +261,53 @@ def test_only_modes_that_let_somebody_read_alone_have_a_file_of_locks(name: str,
             assert lock_files(path) == []
             with registry.mapped(registry.place_of(name, None)) as memory:
                 assert not _core.describe(memory)[3] & _core.FLAG_LOCKS_APART
+
+
+STEALS_WAKE_UPS = """
+import ctypes, mmap, os, sys, threading
+libc, FUTEX_WAIT, SYS_futex = ctypes.CDLL(None, use_errno=True), 0, 202
+path, address_of = sys.argv[1], {}
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+base = libc.mmap(None, 4096, mmap.PROT_READ, mmap.MAP_SHARED, os.open(path, os.O_RDONLY), 0)
+stolen = []
+def steal():
+    word = ctypes.c_uint32.from_address(base + 1024)
+    while True:
+        if libc.syscall(SYS_futex, ctypes.c_void_p(base + 1024), FUTEX_WAIT, word.value, None, None, 0) == 0:
+            stolen.append(1)
+for _ in range(20): threading.Thread(target=steal, daemon=True).start()
+print("steals", flush=True)
+sys.stdin.read()
+print(len(stolen) > 0, flush=True)
+os._exit(0)
+"""
+ANSWERS = """
+import shmring, sys
+with shmring.Ring.attach(sys.argv[1], on_dead_peer="wait", spin=0) as ring:
+    print("ready", flush=True)
+    for _ in range(20): print(ring.get(timeout=20), flush=True)
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="calls futex by its number")
+def test_a_reader_who_takes_wake_ups_delays_a_wait_by_a_look(as_user: AsUser, name: str, path: Path) -> None:
+    made = f"import shmring; shmring.Ring.create({name!r}, mode=0o644, persist=True).close()"
+    assert as_user(VICTIM, made) == ""
+    thief = program(STRANGER, STRANGER, STEALS_WAKE_UPS, str(path))
+    consumer = program(VICTIM, VICTIM, ANSWERS, name)
+    try:
+        assert thief.stdout is not None
+        assert consumer.stdout is not None
+        assert thief.stdout.readline() == "steals\n"
+        assert consumer.stdout.readline() == "ready\n"
+        with shmring.Ring.attach(name, owner=VICTIM, on_dead_peer="wait") as ring:
+            for number in range(20):
+                while not int.from_bytes(path.read_bytes()[1028:1032], sys.byteorder):  # until it waits
+                    pass
+                ring.put(b"%d" % number)
+                assert consumer.stdout.readline() == f"b'{number}'\n"
+    finally:
+        consumer.communicate("")
+        assert thief.communicate("")[0] == "True\n", "no wake-up was taken"
+        shmring.unlink(name)

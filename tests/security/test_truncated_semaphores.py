@@ -70,3 +70,20 @@ def test_another_user_truncates_a_semaphore(as_user: AsUser, name: str, path: Pa
             path.unlink(missing_ok=True)
             for file in glob.glob(f"/dev/shm/sem.shmring-{identity}.*"):
                 os.unlink(file)
+
+
+def test_a_peer_who_locks_a_semaphore_for_himself_is_told(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    monkeypatch.setattr("shmring.names.semaphores.posix._PATIENCE", 0.05)
+    with shmring.Ring.create(name, kind="semaphore", mode=0o666) as ring:
+        with open(f"/dev/shm/sem.shmring-{ring._identity:016x}.mutex", "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_UN)
+            with pytest.raises(BlockingIOError):  # those who use the ring share it
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        ring._hold.close()
+        with open(f"/dev/shm/sem.shmring-{ring._identity:016x}.mutex", "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            with pytest.raises(shmring.NotReady, match="another process has locked the POSIX semaphores"):
+                shmring.Ring.attach(name)
+        shmring.Ring.attach(name).close()

@@ -141,8 +141,8 @@ enum sr_os_liveness sr_named_lock_probe(uint64_t identity, uint64_t byte) {
     return found;
 }
 
-static void let_go(intptr_t lock) { close((int)lock - 1); }
-static void forget_locks(void) { sr_named_locks_forget(let_go); }
+static void close_lock(intptr_t lock) { close((int)lock - 1); }
+static void forget_locks(void) { sr_named_locks_forget(close_lock); }
 
 bool sr_os_at_fork(void (*child)(void)) {
     return pthread_atfork(NULL, NULL, child) == 0 && pthread_atfork(NULL, NULL, forget_locks) == 0;

@@ -83,7 +83,7 @@ struct fault {
 };
 
 /* Several may guard one mapping. */
-static bool mark(const struct guarded *guarded, void *context) {
+static bool mark_damaged(const struct guarded *guarded, void *context) {
     struct fault *fault = context;
     if (fault->address - guarded->address >= guarded->length)
         return false;
@@ -95,7 +95,7 @@ static bool mark(const struct guarded *guarded, void *context) {
 /* Puts a page of zeros where the file has none any more. Async-signal-safe: a loop, stores and a system call. */
 static bool patch(uint64_t address) {
     struct fault fault = {address, false};
-    (void)any_guard(mark, &fault);
+    (void)any_guard(mark_damaged, &fault);
     if (!fault.is_ours)
         return false;
     SR_STORE(&excused, 0, relaxed);

@@ -97,7 +97,7 @@ uint64_t sr_os_memory_granularity(void) {
     return system.dwAllocationGranularity;
 }
 
-static bool length_of(int file, uint64_t *length) {
+static bool length_of_file(int file, uint64_t *length) {
     LARGE_INTEGER found;
     if (!said(GetFileSizeEx((HANDLE)(intptr_t)file, &found)))
         return false;
@@ -124,7 +124,7 @@ static void *view_of(HANDLE section, uint64_t offset, size_t length) {
 
 void *sr_os_memory_map(int file, uint64_t offset, size_t length) {
     uint64_t there, end = offset + length;
-    if (!length_of(file, &there))
+    if (!length_of_file(file, &there))
         return NULL;
     if (end < offset || end > there) { /* a section that is longer than its file would lengthen that */
         errno = EFAULT;
@@ -146,7 +146,7 @@ void sr_os_memory_unmap(void *address, size_t length) {
 }
 
 bool sr_os_memory_lengthen(int file, uint64_t end, uint64_t *before) {
-    if (!length_of(file, before))
+    if (!length_of_file(file, before))
         return false;
     FILE_END_OF_FILE_INFO wanted = {.EndOfFile.QuadPart = (LONGLONG)end};
     return *before >= end ||

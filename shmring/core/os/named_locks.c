@@ -80,7 +80,7 @@ void sr_os_locks_close(int locks) {
     close_books();
 }
 
-static enum sr_os_lock take(int locks, uint64_t byte, bool shared) {
+static enum sr_os_lock take_named(int locks, uint64_t byte, bool shared) {
     open_books();
     enum sr_os_lock result = SR_OS_LOCK_REFUSED;
     errno = EBADF;
@@ -97,8 +97,8 @@ static enum sr_os_lock take(int locks, uint64_t byte, bool shared) {
     return result;
 }
 
-enum sr_os_lock sr_os_lock(int locks, uint64_t byte) { return take(locks, byte, false); }
-enum sr_os_lock sr_os_lock_shared(int locks, uint64_t byte) { return take(locks, byte, true); }
+enum sr_os_lock sr_os_lock(int locks, uint64_t byte) { return take_named(locks, byte, false); }
+enum sr_os_lock sr_os_lock_shared(int locks, uint64_t byte) { return take_named(locks, byte, true); }
 
 int sr_os_locks_descriptor(int locks) {
     open_books();

@@ -60,7 +60,7 @@ struct start {
     void *context;
 };
 
-static DWORD WINAPI run_thread(void *argument) {
+static DWORD WINAPI run_watch(void *argument) {
     struct start start = *(struct start *)argument;
     free(argument);
     start.run(start.context);
@@ -72,7 +72,7 @@ bool sr_os_thread_start(void (*run)(void *context), void *context) {
     if (!start)
         return false;
     *start = (struct start){run, context};
-    HANDLE thread = CreateThread(NULL, STACK_BYTES, run_thread, start, STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
+    HANDLE thread = CreateThread(NULL, STACK_BYTES, run_watch, start, STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
     if (!thread) {
         free(start);
         errno = EAGAIN;

@@ -38,7 +38,7 @@ struct view {
 static struct view *views;
 static SRWLOCK views_lock = SRWLOCK_INIT;
 
-static bool add(const struct view *what) {
+static bool add_view(const struct view *what) {
     struct view *view = malloc(sizeof *view);
     if (!view)
         return false;
@@ -52,13 +52,13 @@ static bool add(const struct view *what) {
 
 bool sr_os_memory_mapped(void *address, size_t length, int object, uint64_t offset) {
     uintptr_t begin = (uintptr_t)address;
-    return add(
+    return add_view(
         &(struct view){.begin = begin, .end = begin + length, .section = (HANDLE)(intptr_t)object, .offset = offset});
 }
 
 bool sr_windows_mapped(void *address, size_t length, uint64_t identity, uint64_t offset) {
     uintptr_t begin = (uintptr_t)address;
-    return add(&(struct view){.begin = begin, .end = begin + length, .identity = identity, .offset = offset});
+    return add_view(&(struct view){.begin = begin, .end = begin + length, .identity = identity, .offset = offset});
 }
 
 static void close_events(struct events *events) {
@@ -90,7 +90,7 @@ void sr_os_memory_unmapped(void *address) {
     free(view);
 }
 
-static HANDLE make(const struct view *view, uint64_t offset, const WCHAR *which) {
+static HANDLE make_event(const struct view *view, uint64_t offset, const WCHAR *which) {
     WCHAR name[SR_WINDOWS_NAME];
     swprintf(name, SR_WINDOWS_NAME, L"Global\\shmring-%016llx.%llx.%ls", (unsigned long long)view->identity,
              (unsigned long long)offset, which);
@@ -113,8 +113,8 @@ static struct events *find(uintptr_t word) {
     if (found || !view->identity || !(found = calloc(1, sizeof *found)))
         return found;
     found->offset = offset;
-    found->one = make(view, offset, L"one");
-    found->all = make(view, offset, L"all");
+    found->one = make_event(view, offset, L"one");
+    found->all = make_event(view, offset, L"all");
     if (!found->one || !found->all) {
         close_events(found);
         return NULL;

@@ -25,11 +25,11 @@ static uint64_t pages(uint64_t bytes) { return (bytes + SR_PAGE - 1) / SR_PAGE *
 static uint64_t least(uint64_t one, uint64_t other) { return one < other ? one : other; }
 static uint64_t most(uint64_t one, uint64_t other) { return one > other ? one : other; }
 
-static void let_go(const struct sr_wait *wait) {
+static void suspend_caller(const struct sr_wait *wait) {
     if (wait)
         wait->hooks->suspend(wait->context);
 }
-static void go_on(const struct sr_wait *wait) {
+static void resume_caller(const struct sr_wait *wait) {
     if (wait)
         wait->hooks->resume(wait->context);
 }
@@ -37,10 +37,10 @@ static void go_on(const struct sr_wait *wait) {
 /* --- the lock --- */
 
 static bool nap(const struct sr_wait *wait, int64_t duration_ns) {
-    let_go(wait);
+    suspend_caller(wait);
     sr_os_sleep_ns(duration_ns);
     bool interrupted = wait && wait->hooks->interrupted(wait->context);
-    go_on(wait);
+    resume_caller(wait);
     return interrupted;
 }
 
@@ -122,7 +122,7 @@ static enum sr_result store_more(struct sr_queue *self, struct sr_link *link, ui
     int file = sr_os_memory_file(self->root->locks, self->file);
     if (file < 0)
         return SR_SYSTEM_ERROR;
-    let_go(wait);
+    suspend_caller(wait);
     enum sr_result result = reserve(file, link->offset + g->arena_offset + begin, end - begin);
     if (result == SR_OK) { /* one fault for each page would take several times as long */
         uint64_t word = begin >> SR_GRANULE_SHIFT, words = (end - begin) >> SR_GRANULE_SHIFT;
@@ -131,7 +131,7 @@ static enum sr_result store_more(struct sr_queue *self, struct sr_link *link, ui
             sr_os_memory_populate_written(&link->endpoint.words[word], words * sizeof(sr_atomic_u64));
     }
     int error = errno;
-    go_on(wait);
+    resume_caller(wait);
     errno = error;
     if (result != SR_OK)
         return result;
@@ -182,15 +182,13 @@ static bool find_place(struct sr_queue *self, uint64_t length, uint64_t *offset)
     uint64_t unit = sr_os_memory_granularity(), last = SR_LOAD(&control->last, relaxed);
     uint64_t oldest = most(1, SR_LOAD(&control->buried, relaxed));
     uint64_t begin = (self->control_at + sizeof *control + unit - 1) / unit * unit;
-    size_t count = 0;
-    struct range *ranges = malloc((size_t)(last + 1) * sizeof *ranges < SR_QUEUE_LINKS * sizeof *ranges
-                                      ? (size_t)(last + 1) * sizeof *ranges
-                                      : SR_QUEUE_LINKS * sizeof *ranges);
+    size_t count = 0, links = last < oldest ? 1 : (size_t)least(last - oldest, SR_QUEUE_LINKS - 1) + 1;
+    struct range *ranges = malloc(links * sizeof *ranges);
     if (!ranges) {
         errno = ENOMEM;
         return false;
     }
-    for (uint64_t index = oldest; index <= last; index++) {
+    for (uint64_t index = oldest; index <= last && count < links; index++) {
         const struct sr_link_entry *entry = &control->table[index % SR_QUEUE_LINKS];
         uint64_t at = SR_LOAD(&entry->offset, relaxed), size = SR_LOAD(&entry->length, relaxed);
         ranges[count++] = (struct range){at, at + (size & ~(uint64_t)SR_QUEUE_SINGLE)};
@@ -207,7 +205,8 @@ static bool find_place(struct sr_queue *self, uint64_t length, uint64_t *offset)
 static uint64_t end_of_links(struct sr_queue *self) {
     struct sr_control *control = self->control;
     uint64_t end = self->control_at + sizeof *control;
-    for (uint64_t index = most(1, SR_LOAD(&control->buried, relaxed)); index <= SR_LOAD(&control->last, relaxed);
+    uint64_t oldest = most(1, SR_LOAD(&control->buried, relaxed));
+    for (uint64_t index = oldest; index <= SR_LOAD(&control->last, relaxed) && !sr_queue_is_too_far(oldest, index);
          index++) {
         const struct sr_link_entry *entry = &control->table[index % SR_QUEUE_LINKS];
         end = most(end,
@@ -318,8 +317,8 @@ static void publish(struct sr_queue *self, struct sr_link *from, struct sr_link 
 }
 
 /* Under the lock. */
-static enum sr_result make(struct sr_queue *self, struct sr_link *from, const struct wish *wish, uint64_t length,
-                           const struct sr_wait *wait, struct sr_placed *placed) {
+static enum sr_result make_link(struct sr_queue *self, struct sr_link *from, const struct wish *wish, uint64_t length,
+                                const struct sr_wait *wait, struct sr_placed *placed) {
     struct sr_geometry plan;
     struct sr_link *link;
     uint64_t offset, used = 0, index = SR_LOAD(&self->control->last, relaxed) + 1;
@@ -328,7 +327,7 @@ static enum sr_result make(struct sr_queue *self, struct sr_link *from, const st
     int file = sr_os_memory_file(self->root->locks, self->file);
     if (file < 0 || !find_place(self, plan.segment_size, &offset))
         return SR_SYSTEM_ERROR;
-    let_go(wait);
+    suspend_caller(wait);
     enum sr_result result = give_storage(file, &plan, offset, length, wish->single, &used);
     if (result != SR_OK) {
         int error = errno;
@@ -336,7 +335,7 @@ static enum sr_result make(struct sr_queue *self, struct sr_link *from, const st
         sr_os_memory_cut(file, end_of_links(self));
         errno = error;
     }
-    go_on(wait);
+    resume_caller(wait);
     const struct sr_link wanted = {
         .index = index, .offset = offset, .length = plan.segment_size, .single = wish->single};
     if (result == SR_OK)
@@ -344,9 +343,9 @@ static enum sr_result make(struct sr_queue *self, struct sr_link *from, const st
     if (result != SR_OK)
         return result;
     if (used) {
-        let_go(wait);
+        suspend_caller(wait);
         clean(link->base, used);
-        go_on(wait);
+        resume_caller(wait);
     }
     format(self, link->base, &plan);
     result = sr_queue_bind_new(self, link);
@@ -420,7 +419,7 @@ static enum sr_result extend(struct sr_queue *self, struct sr_link *from, uint64
         result = SR_NO_SPACE;
         if (length && self->afford && at_once(self, &each[i], length) > self->granted)
             continue;
-        result = make(self, from, &each[i], length, wait, placed);
+        result = make_link(self, from, &each[i], length, wait, placed);
         SR_STORE(&self->lacking, result == SR_NO_SPACE ? size : 0, relaxed); /* for words */
         if (result != SR_NO_SPACE)
             break;
@@ -499,9 +498,9 @@ static bool finish_drained(struct sr_queue *self, int file, const struct sr_wait
         bool drained = is_drained(link);
         if (drained) {
             SR_STORE(&control->first, index + 1, release);
-            let_go(wait);
+            suspend_caller(wait);
             empty_out(self, file, link);
-            go_on(wait);
+            resume_caller(wait);
             did = true;
         }
         sr_queue_leave(self, link);
@@ -514,7 +513,7 @@ static bool finish_drained(struct sr_queue *self, int file, const struct sr_wait
 static void bury(struct sr_queue *self, int file) {
     struct sr_control *control = self->control;
     uint64_t first = SR_LOAD(&control->first, relaxed), index = SR_LOAD(&control->buried, relaxed);
-    if (index >= first)
+    if (index >= first || SR_UNLIKELY(sr_queue_is_too_far(index, first)))
         return;
     uint64_t end = least(first, sr_queue_oldest_pin(self)), before = index;
     for (; index < end; index++) {

@@ -49,7 +49,7 @@ void sr_queue_leave(struct sr_queue *self, struct sr_link *link) {
 
 enum sr_result sr_queue_try_enter(struct sr_queue *self, struct sr_link *link) {
     step_in(self, link);
-    sr_light_fence(); /* SYNC: link-pinned (the pin before the look; other side: bury in queue/growth.c) */
+    sr_light_fence(); /* SYNC: link-pinned (the pin before the look; other side: sr_queue_oldest_pin in queue.c) */
     if (SR_LIKELY(SR_LOAD(&self->control->first, acquire) <= link->index))
         return SR_OK;
     sr_queue_leave(self, link);
@@ -121,6 +121,16 @@ static enum sr_result read_header(struct sr_queue *self, struct sr_link *link) {
     return SR_OK;
 }
 
+/* What stands in the table is anybody's who has the queue: it must be a place that there is. */
+static bool lies_in_file(const struct sr_queue *self, const struct sr_link *link) {
+    int file = sr_os_memory_file(self->root->locks, self->file);
+    uint64_t end;
+    if (file < 0 || !sr_os_memory_lengthen(file, 0, &end))
+        return true; /* it is told by the attempt */
+    return link->length && link->offset % sr_os_memory_granularity() == 0 && link->offset <= end &&
+           link->length <= end - link->offset;
+}
+
 static enum sr_result open_link(struct sr_queue *self, struct sr_link *link) {
     const struct sr_link_entry *entry = &self->control->table[link->index % SR_QUEUE_LINKS];
     uint64_t length = SR_LOAD(&entry->length, relaxed); /* written before last was raised */
@@ -134,7 +144,7 @@ static enum sr_result open_link(struct sr_queue *self, struct sr_link *link) {
         bind(self, link);
         return SR_OK;
     }
-    enum sr_result result = map(self, link);
+    enum sr_result result = lies_in_file(self, link) ? map(self, link) : SR_CORRUPT;
     if (result == SR_OK && (result = read_header(self, link)) != SR_OK)
         unmap(self, link);
     uint64_t shutdown = SR_LOAD(&self->control->shutdown, acquire);
@@ -144,7 +154,7 @@ static enum sr_result open_link(struct sr_queue *self, struct sr_link *link) {
 }
 
 /* Out of the list, and of memory. */
-static void drop(struct sr_queue *self, struct sr_link *link) {
+static void drop_link(struct sr_queue *self, struct sr_link *link) {
     for (struct sr_link **at = &self->links; *at; at = &(*at)->next)
         if (*at == link) {
             *at = link->next;
@@ -163,7 +173,7 @@ void sr_queue_drop_links(struct sr_queue *self) {
     for (struct sr_link *link = self->links, *next; link; link = next) {
         next = link->next;
         if (link->index < first && !link->users && !link->kept)
-            drop(self, link);
+            drop_link(self, link);
     }
 }
 
@@ -174,7 +184,7 @@ static struct sr_link *known(const struct sr_queue *self, uint64_t index) {
     return link;
 }
 
-static struct sr_link *add(struct sr_queue *self, uint64_t index) {
+static struct sr_link *add_link(struct sr_queue *self, uint64_t index) {
     struct sr_link *link = calloc(1, sizeof *link);
     if (!link) {
         errno = ENOMEM;
@@ -188,7 +198,7 @@ static struct sr_link *add(struct sr_queue *self, uint64_t index) {
 
 enum sr_result sr_queue_open_link(struct sr_queue *self, uint64_t index, struct sr_link **found) {
     struct sr_link *link = known(self, index);
-    if (!link && !(link = add(self, index)))
+    if (!link && !(link = add_link(self, index)))
         return SR_SYSTEM_ERROR;
     enum sr_result result = sr_queue_try_enter(self, link);
     if (result == SR_OK && !link->base && (result = open_link(self, link)) != SR_OK) {
@@ -199,7 +209,7 @@ enum sr_result sr_queue_open_link(struct sr_queue *self, uint64_t index, struct 
     }
     if (result != SR_OK) {
         if (!link->base)
-            drop(self, link);
+            drop_link(self, link);
         return result;
     }
     if (SR_UNLIKELY(link->forks != self->forks))
@@ -209,7 +219,7 @@ enum sr_result sr_queue_open_link(struct sr_queue *self, uint64_t index, struct 
 }
 
 enum sr_result sr_queue_new_link(struct sr_queue *self, const struct sr_link *wanted, struct sr_link **found) {
-    struct sr_link *link = add(self, wanted->index);
+    struct sr_link *link = add_link(self, wanted->index);
     if (!link)
         return SR_SYSTEM_ERROR;
     link->offset = wanted->offset;
@@ -228,7 +238,7 @@ enum sr_result sr_queue_bind_new(struct sr_queue *self, struct sr_link *link) { 
 
 void sr_queue_forget_link(struct sr_queue *self, struct sr_link *link) {
     sr_queue_leave(self, link);
-    drop(self, link);
+    drop_link(self, link);
 }
 
 enum sr_result sr_queue_each_link(struct sr_queue *self, sr_link_visit visit, void *context) {
@@ -236,6 +246,8 @@ enum sr_result sr_queue_each_link(struct sr_queue *self, sr_link_visit visit, vo
     for (uint64_t index = SR_LOAD(&self->control->first, acquire);
          result == SR_OK && index <= SR_LOAD(&self->control->last, acquire); index++) {
         struct sr_link *link;
+        if (SR_UNLIKELY(sr_queue_is_too_far(SR_LOAD(&self->control->first, acquire), index)))
+            return SR_CORRUPT;
         bool was_known = known(self, index);
         result = sr_queue_open_link(self, index, &link);
         if (result == SR_STALE) {
@@ -247,7 +259,7 @@ enum sr_result sr_queue_each_link(struct sr_queue *self, sr_link_visit visit, vo
         result = visit(self, link, context);
         sr_queue_leave(self, link);
         if (!was_known && !link->users && link != self->put && link != self->get)
-            drop(self, link); /* many links take much of an address space */
+            drop_link(self, link); /* many links take much of an address space */
     }
     return result;
 }
@@ -265,7 +277,7 @@ static enum sr_result repair_link(struct sr_queue *self, struct sr_link *link, v
     return SR_OK;
 }
 
-static bool repair(struct sr_further *further, uint64_t dead_owner) {
+static bool repair_links(struct sr_further *further, uint64_t dead_owner) {
     struct sr_queue *self = (struct sr_queue *)further;
     /* One who comes has no entry yet, and can tell nobody which links he is in: so nothing may be buried meanwhile. */
     bool unpinned = !self->root->self;
@@ -310,7 +322,7 @@ enum sr_result sr_queue_open(struct sr_queue *self, struct sr_endpoint *root, vo
     struct sr_control *control = (struct sr_control *)(void *)((unsigned char *)base + at);
     if (mapped < at + sizeof *control || SR_LOAD(&control->magic, acquire) != SR_QUEUE_MAGIC)
         return SR_CORRUPT;
-    *self = (struct sr_queue){.further = {repair, contents},
+    *self = (struct sr_queue){.further = {repair_links, contents},
                               .root = root,
                               .control = control,
                               .control_at = at,
@@ -343,7 +355,7 @@ void sr_queue_arrive(struct sr_queue *self) {
 
 void sr_queue_close(struct sr_queue *self) {
     while (self->links)
-        drop(self, self->links);
+        drop_link(self, self->links);
     if (self->root)
         self->root->further = NULL;
 }
@@ -356,8 +368,8 @@ int64_t sr_queue_pending(struct sr_queue *self) {
 }
 
 uint64_t sr_queue_reserved(struct sr_queue *self) {
-    uint64_t total = 0, last = SR_LOAD(&self->control->last, acquire);
-    for (uint64_t index = SR_LOAD(&self->control->first, acquire); index <= last; index++) {
+    uint64_t total = 0, first = SR_LOAD(&self->control->first, acquire), last = SR_LOAD(&self->control->last, acquire);
+    for (uint64_t index = first; index <= last && !sr_queue_is_too_far(first, index); index++) {
         uint64_t length = SR_LOAD(&self->control->table[index % SR_QUEUE_LINKS].length, relaxed);
         /* A single has storage for its message, which is half of its arena. */
         total += length & SR_QUEUE_SINGLE ? sr_queue_single_bytes(length / 2) : length;

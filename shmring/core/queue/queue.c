@@ -108,7 +108,10 @@ enum sr_result sr_queue_try_claim(struct sr_queue *self, uint64_t length, struct
 
 static enum sr_result enter_newest(struct sr_queue *self, struct sr_link **link) {
     for (;;) {
-        enum sr_result result = sr_queue_open_link(self, SR_LOAD(&self->control->last, acquire), link);
+        uint64_t last = SR_LOAD(&self->control->last, acquire);
+        enum sr_result result = sr_queue_open_link(self, last, link);
+        if (result == SR_STALE && SR_LOAD(&self->control->last, acquire) == last)
+            return SR_CORRUPT; /* the newest is never finished */
         if (result == SR_STALE)
             continue; /* a further one is there already, and this one drained */
         if (result == SR_OK && self->put != *link) {
@@ -365,7 +368,10 @@ enum sr_result sr_queue_try_take(struct sr_queue *self, struct sr_placed *placed
 
 /* What was handed back, or its taker has died, in links that we have been through. SR_EMPTY. */
 static enum sr_result take_older(struct sr_queue *self, struct sr_placed *placed) {
-    for (uint64_t index = SR_LOAD(&self->control->first, acquire); index < self->get_at; index++) {
+    uint64_t first = SR_LOAD(&self->control->first, acquire);
+    if (SR_UNLIKELY(sr_queue_is_too_far(first, self->get_at)))
+        return SR_CORRUPT;
+    for (uint64_t index = first; index < self->get_at; index++) {
         struct sr_link *link;
         enum sr_result result = sr_queue_open_link(self, index, &link);
         if (result == SR_STALE)
@@ -397,7 +403,7 @@ static enum sr_result enter_oldest(struct sr_queue *self, struct sr_link **link)
 }
 
 /* This link has no more, for ever. SR_OK: there is a further one. SR_EMPTY: not yet, and time has passed. */
-static enum sr_result go_on(struct sr_queue *self, struct sr_link *link, const struct sr_wait *wait) {
+static enum sr_result go_on_to_next(struct sr_queue *self, struct sr_link *link, const struct sr_wait *wait) {
     struct sr_control *control = self->control;
     struct sr_event *items = &link->endpoint.header->items;
     if (SR_LOAD(&control->shutdown, acquire) == SR_STOPPED)
@@ -426,7 +432,7 @@ static enum sr_result take_in(struct sr_queue *self, struct sr_link *link, const
     placed->link = link;
     enum sr_result result = sr_take(&link->endpoint, UINT64_MAX, &part, &placed->record);
     if (result == SR_SHUT_DOWN) {
-        result = go_on(self, link, wait);
+        result = go_on_to_next(self, link, wait);
         return result == SR_OK ? SR_STALE : result;
     }
     if (result == SR_TIMED_OUT)
@@ -462,8 +468,10 @@ enum sr_result sr_queue_take(struct sr_queue *self, const struct sr_wait *wait, 
 
 enum sr_result sr_queue_take_again(struct sr_queue *self, uint64_t identity, uint64_t position,
                                    struct sr_placed *placed) {
-    uint64_t last = SR_LOAD(&self->control->last, acquire);
-    for (uint64_t index = SR_LOAD(&self->control->first, acquire); index <= last; index++) {
+    uint64_t first = SR_LOAD(&self->control->first, acquire), last = SR_LOAD(&self->control->last, acquire);
+    if (SR_UNLIKELY(sr_queue_is_too_far(first, last)))
+        return SR_CORRUPT;
+    for (uint64_t index = first; index <= last; index++) {
         struct sr_link *link;
         enum sr_result result = sr_queue_open_link(self, index, &link);
         if (result == SR_STALE)

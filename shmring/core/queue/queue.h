@@ -66,6 +66,11 @@ SR_AT(sr_control, pending, 1024);
 SR_AT(sr_control, table, 4096);
 static_assert(sizeof(struct sr_control) == 32768, "the control block");
 
+/* Links from this one to that are more than the table has: no writer of ours says so. */
+static inline bool sr_queue_is_too_far(uint64_t first, uint64_t last) {
+    return last > first && last - first >= SR_QUEUE_LINKS;
+}
+
 /* A link as this process has it mapped. */
 struct sr_link {
     struct sr_endpoint endpoint; /* first: who has the endpoint has the link */

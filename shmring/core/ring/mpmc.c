@@ -18,7 +18,7 @@ static bool help(const struct sr_endpoint *self, sr_atomic_u64 *hint, uint64_t p
     uint64_t span = sr_span(g, position, word);
     if (SR_UNLIKELY(!span))
         return false;
-    /* SYNC: position-moved (release; pairs with the acquire loads of the positions): whoever sees the new position sees
+    /* SYNC: position-moved (release; pairs with the acquire in sr_mpmc_try_take and others): whoever sees the new position sees
      * the word that led past the old one. */
     SR_CAS(hint, &position, sr_after(g, position, span, sr_state_of(word) != SR_PADDING), acq_rel);
     return true;
@@ -45,7 +45,7 @@ static enum sr_result reclaim(struct sr_endpoint *self, uint64_t position, uint6
                (uint64_t)sr_distance(g, end, position) + wanted > g->granules - g->granules / 8) {
             if (sr_index(g, end) >= g->granules)
                 return SR_CORRUPT;
-            /* SYNC: payload-read (acquire; pairs with the release in sr_mpmc_acknowledge): the taker's reads are over
+            /* SYNC: payload-read (acquire; pairs with the release in change): the taker's reads are over
              * before anyone whom reclaim_position lets in writes there. */
             uint64_t word = SR_LOAD(&self->words[sr_index(g, end)], acquire);
             if (sr_age(g, end, word) || !is_room(word))
@@ -164,7 +164,7 @@ enum sr_result sr_mpmc_try_claim(struct sr_endpoint *self, uint64_t length, uint
         record->word = word;
         record->length = length;
         record->payload = sr_payload_at(self, room.position);
-        sr_light_fence(); /* claim before the second look at shutdown; other side: sr_take in blocking.c */
+        sr_light_fence(); /* claim before the second look at shutdown; other side: sr_after_empty in blocking.c */
         if (SR_UNLIKELY(SR_LOAD(&header->shutdown, relaxed))) {
             sr_mpmc_abort(self, record);
             return SR_SHUT_DOWN;

@@ -12,7 +12,7 @@
 #include "os/semaphore.h"
 #include "ring/endpoint.h"
 
-static bool enter(struct sr_endpoint *self) {
+static bool enter_mutex(struct sr_endpoint *self) {
     uint64_t nobody = 0;
     /* SYNC: mutex-held (acquire; pairs with the release in leave and in sr_semaphore_repair). */
     if (!SR_CAS(&self->header->mutex_holder, &nobody, self->owner | SR_HELD, acquire))
@@ -35,7 +35,7 @@ enum sr_result sr_semaphore_try_claim(struct sr_endpoint *self, uint64_t length,
     if (!sr_os_semaphore_try_wait(self->semaphores.empty))
         return SR_FULL;
     enum sr_result result = SR_CONTENDED;
-    if (enter(self)) {
+    if (enter_mutex(self)) {
         result = sr_mpmc_try_claim(self, length, turn, record);
         leave(self);
     }
@@ -54,7 +54,7 @@ static enum sr_result take(struct sr_endpoint *self, uint64_t position, uint64_t
     if (!sr_os_semaphore_try_wait(self->semaphores.full))
         return SR_EMPTY;
     enum sr_result result = SR_CONTENDED;
-    if (enter(self)) {
+    if (enter_mutex(self)) {
         result = position ? sr_mpmc_try_take_again(self, position, record) : sr_mpmc_try_take(self, limit, record);
         leave(self);
     }

@@ -66,7 +66,7 @@ enum sr_result sr_spsc_try_claim(struct sr_endpoint *self, uint64_t length, stru
     /* Relaxed: write_position publishes it. The consumer looks at it earlier only to learn, after a shutdown, whether we
      * are still on our way; the fences order that handshake. */
     SR_STORE(at, word, relaxed);
-    sr_light_fence(); /* claim before the look at shutdown; other side: sr_take in blocking.c */
+    sr_light_fence(); /* claim before the look at shutdown; other side: sr_after_empty in blocking.c */
     if (SR_UNLIKELY(SR_LOAD(&self->header->shutdown, relaxed))) {
         SR_STORE(at, sr_with_state(word, SR_ABORTED), relaxed);
         return SR_SHUT_DOWN;
@@ -90,7 +90,7 @@ void sr_spsc_commit(struct sr_endpoint *self, struct sr_record *record) {
 }
 
 void sr_spsc_publish(struct sr_endpoint *self) {
-    /* SYNC: record-published (release; pairs with the acquire in sr_spsc_try_take): payload and words first. */
+    /* SYNC: record-published (release; pairs with the acquire in look): payload and words first. */
     SR_STORE(&self->header->write_position, self->write_position, release);
 }
 
@@ -147,7 +147,7 @@ void sr_spsc_acknowledge(struct sr_endpoint *self, struct sr_record *record) {
 }
 
 void sr_spsc_give_back_room(struct sr_endpoint *self) {
-    /* SYNC: room-given-back (release; pairs with the acquire in sr_spsc_try_claim): our reads of the payload first. */
+    /* SYNC: room-given-back (release; pairs with the acquire in look_for_room): our reads of the payload first. */
     SR_STORE(&self->header->read_position, self->read_position, release);
 }
 

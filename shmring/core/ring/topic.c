@@ -333,7 +333,7 @@ enum sr_result sr_topic_try_take(struct sr_endpoint *self, uint64_t limit, struc
                 return result;
             continue;
         }
-        /* SYNC: record-published (acquire; pairs with the release in sr_mpmc_commit): the payload is there. */
+        /* SYNC: record-published (acquire; pairs with the release in change): the payload is there. */
         uint64_t word = SR_LOAD(&self->words[sr_index(g, position)], acquire);
         int64_t age = sr_age(g, position, word);
         if (age > 0)
@@ -369,7 +369,7 @@ enum sr_result sr_topic_try_take_next(struct sr_endpoint *self, const struct sr_
     for (;;) {
         if (SR_UNLIKELY(g->overwrite && passed(self, position)))
             return SR_EMPTY;
-        /* SYNC: record-published (acquire; pairs with the release in sr_mpmc_commit): the payload is there. */
+        /* SYNC: record-published (acquire; pairs with the release in change): the payload is there. */
         uint64_t word = SR_LOAD(&self->words[sr_index(g, position)], acquire);
         int64_t age = sr_age(g, position, word);
         enum sr_state state = sr_state_of(word);

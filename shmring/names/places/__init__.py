@@ -40,6 +40,7 @@ open = here.open_place
 still_there = here.still_there
 remove_name = here.remove_name
 may_remove = here.may_remove
+may_remove_file = here.may_remove_file
 remove_anything = here.remove_anything
 keep = here.keep
 ENDS_WITH_PROCESSES = here.ENDS_WITH_PROCESSES
@@ -66,6 +67,7 @@ __all__ = [
     "lock_identities",
     "make",
     "may_remove",
+    "may_remove_file",
     "names",
     "open",
     "owner_is_known",

@@ -54,7 +54,7 @@ def keep_locks_apart(memory: mapping.Segment, where: Place, identity: int, mode:
     """Give it a file for its locks where the mode lets others read alone; False where it needs none."""
     if not lock_files.are_apart(mode):
         return False
-    memory.locks = lock_files.LockFile.make(lock_files.path_of(where.path, identity), mode, where.title)
+    memory.locks = lock_files.LockFile.make(lock_files.path_of(where.path, identity), mode, memory.fd, where.title)
     return True
 
 
@@ -102,7 +102,7 @@ def _open_locks(memory: mapping.Segment, where: Place) -> None:
         return
     try:
         path = lock_files.path_of(where.path, identity)
-        memory.locks = lock_files.LockFile.open(path, owner_of(memory), where.title)
+        memory.locks = lock_files.LockFile.open(path, memory.fd, where.title)
     except NotThere as error:
         if not still_there(memory, where):  # removed meanwhile, and then its locks
             raise NotThere(errno.ENOENT, f"there is no {where.title}") from None
@@ -167,7 +167,16 @@ def remove_name(memory: mapping.Segment, where: Place) -> None:
 
 def may_remove(memory: mapping.Segment, where: Place) -> bool:
     """May this user take its name away? In a folder with the sticky bit only the owners of both may, and root."""
-    if os.geteuid() in (0, owner_of(memory)):
+    return _may_remove(owner_of(memory), where)
+
+
+def may_remove_file(where: Place) -> bool:
+    """The same for what stands at a place and cannot be mapped. NotThere."""
+    return _may_remove(status_of(where).owner_uid, where)
+
+
+def _may_remove(owner: int, where: Place) -> bool:
+    if os.geteuid() in (0, owner):
         return True
     folder = where.path.parent
     found = os.stat(folder)
@@ -219,9 +228,9 @@ def remove_lock_file(identity: int, *, only_look: bool) -> bool:
     """Remove the file of locks of a ring that is gone, unless a process has locks on it, or it is another user's."""
     path = lock_files.path_of(_SHARED_MEMORY / _PREFIX, identity)
     with contextlib.suppress(NotThere, PermissionError, Corrupt):  # gone meanwhile, or those of others
-        found = lock_files.LockFile.open(path, None if os.geteuid() == 0 else os.geteuid(), "a ring")
+        found = lock_files.LockFile.open(path, None, "a ring")
         try:
-            if locks.are_held(found.fd):
+            if os.geteuid() not in (0, os.fstat(found.fd).st_uid) or locks.are_held(found.fd):
                 return False
             if not only_look:
                 found.remove_name()

@@ -18,7 +18,7 @@ import time
 
 import posix_ipc
 
-from shmring.errors import NotThere
+from shmring.errors import NotReady, NotThere
 from shmring.names.semaphores.naming import names
 from shmring.segment.names import SHARED_MEMORY
 from shmring.segment.posix import lock_files, mapping, refusals
@@ -27,6 +27,7 @@ assert sys.platform != "win32"
 
 _FOLDER = pathlib.Path(SHARED_MEMORY)
 _FILE = re.compile(r"sem\.shmring-([0-9a-f]{16})\.(?:mutex|full|empty)")
+_PATIENCE = 10.0  # seconds
 _BEING_MADE = 60.0  # seconds: younger ones are left alone
 _WHAT = "the POSIX semaphores of a ring of kind 'semaphore'"
 _OTHER_KIND = "use another kind, such as 'mpmc', which needs none"
@@ -88,8 +89,23 @@ class Hold:
 
 
 def _lock(fd: int) -> None:
+    """NotReady where somebody keeps it for himself, which who cleans up does for a moment."""
+    give_up = time.monotonic() + _PATIENCE
+    while not _is_locked(fd):
+        if time.monotonic() > give_up:
+            raise NotReady(
+                f"another process has locked {_WHAT} for {_PATIENCE:g} s, which takes microseconds: it is stopped, or "
+                "stands in the way on purpose; end it, or remove the ring"
+            )
+        time.sleep(0.0005)
+
+
+def _is_locked(fd: int) -> bool:
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH)
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
     except OSError as error:
         text = f"{error.strerror}: {SHARED_MEMORY} refuses the lock (flock) that says who uses {_WHAT}"
         raise OSError(error.errno, f"{text}; {_OTHER_KIND}") from None

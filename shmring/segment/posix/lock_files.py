@@ -1,7 +1,7 @@
 """The file beside a ring that has its locks, where others may read the ring and not write to it.
 
 Whoever may read a file can take shared locks on any of its bytes, and with them hold up everybody who comes, goes or
-looks who lives. So where a ring's mode lets somebody read alone, its locks are on an empty file in the same folder,
+looks who lives. So where a ring's mode lets somebody read alone, its locks are on a file in the same folder,
 which only those may open who may write to the ring. It has its name before the ring has, and loses it afterwards: a
 ring that can be found has its locks. A process that is killed in between leaves the file, and ``clean`` removes it.
 """
@@ -24,6 +24,7 @@ from shmring.segment.posix import refusals
 assert sys.platform != "win32"
 
 _NAME = re.compile(r"shmring-([0-9a-f]{16})\.locks")
+_LONGEST = 64
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -55,7 +56,7 @@ class LockFile:
         return self._descriptor.number(str(self.path))
 
     @classmethod
-    def make(cls, path: pathlib.Path, mode: int, what: str) -> LockFile:
+    def make(cls, path: pathlib.Path, mode: int, ring: int, what: str) -> LockFile:
         """A new one, which has no name yet; a process killed now leaves nothing. Refusals in words."""
         folder = str(path.parent)
         try:
@@ -64,14 +65,15 @@ class LockFile:
             raise refusals.in_folder(error, folder, what) from None
         try:
             os.fchmod(fd, writers(mode))  # whatever the umask
+            os.pwrite(fd, _content(ring), 0)
             return cls(fd, path)
         except BaseException:
             os.close(fd)
             raise
 
     @classmethod
-    def open(cls, path: pathlib.Path, owner: int | None, what: str) -> LockFile:
-        """That of a ring of this owner (None: of anybody). NotThere; Corrupt for what another user put there."""
+    def open(cls, path: pathlib.Path, ring: int | None, what: str) -> LockFile:
+        """That of the ring behind this descriptor (None: of any). NotThere; Corrupt for what is another's."""
         try:
             fd = os.open(path, _FLAGS)
         except FileNotFoundError:
@@ -85,7 +87,10 @@ class LockFile:
             raise
         try:
             found = os.fstat(fd)
-            if not stat.S_ISREG(found.st_mode) or (owner is not None and found.st_uid not in (0, owner)):
+            mine = ring is None or found.st_uid in (0, os.fstat(ring).st_uid)
+            if not stat.S_ISREG(found.st_mode) or not mine:
+                raise _replaced(path, what)
+            if ring is not None and os.pread(fd, _LONGEST, 0) != _content(ring):  # a header can name any
                 raise _replaced(path, what)
             return cls(fd, path)
         except BaseException:
@@ -122,8 +127,13 @@ class LockFile:
         self._descriptor.close()
 
 
+def _content(ring: int) -> bytes:
+    """Which file has its locks there: so no header leads to the locks of another ring."""
+    return b"inode %d\n" % os.fstat(ring).st_ino
+
+
 def _replaced(path: pathlib.Path, what: str) -> Corrupt:
-    words = f"{path}, which has the locks of {what}, is not its owner's file: somebody has replaced it; remove both"
+    words = f"{path}, which has the locks of {what}, is not its own: somebody has replaced it; remove both"
     return Corrupt(words)
 
 

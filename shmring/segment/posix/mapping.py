@@ -125,7 +125,7 @@ class Segment(mmap.mmap):
                 there = os.fstat(fd).st_size
                 size = there - offset if size is None else size
                 if not there:
-                    raise NotReady(f"{what} is empty; whoever creates it has not finished")
+                    raise NotReady(f"{what} is empty; its creator has not finished")
                 if there < offset + size:  # all was in range just now
                     raise Corrupt(f"{what} was truncated by somebody else")
                 self = map_file(cls, fd, size, offset=offset, readonly=readonly, private=private)
@@ -309,7 +309,7 @@ class Segment(mmap.mmap):
     def fill(self, parts: Iterable[Buffer]) -> None:
         """Write buffers one after the other from the start of the segment.
 
-        Through the descriptor: without page faults here, and other threads run meanwhile. It must be shared.
+        Through the descriptor: without page faults here, and other threads run during the copy. It must be shared.
 
         Raises:
             ValueError: The segment has no descriptor.

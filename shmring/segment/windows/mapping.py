@@ -251,7 +251,7 @@ class Segment(_core.View):
     def fill(self, parts: Iterable[Buffer]) -> None:
         """Write buffers one after the other from the start of the segment.
 
-        Other threads run meanwhile.
+        Other threads run during the copy.
 
         Raises:
             ValueError: The segment cannot be written to.
@@ -564,7 +564,7 @@ def file(
             _allocate(handle, wanted, where, sparse=not reserve)
         found = win32.file_size(handle)
         if not found:
-            raise NotReady(f"{where} is empty; whoever creates it has not finished")
+            raise NotReady(f"{where} is empty; its creator has not finished")
         if wanted is not None and wanted > found:
             raise ValueError(f"size is {wanted}; {where} has {found} bytes: map those, then grow()")
         mapping = win32.create_mapping(None, wanted or found, file=handle, readonly=readonly or private)

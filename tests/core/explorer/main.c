@@ -56,11 +56,11 @@ static bool run(const struct configuration *one, uint64_t limit) {
     return !found.failure;
 }
 
-static const struct configuration *const files[] = {RINGS,        TOPICS,  LATESTS, LINES,       MODELS,
-                                                    TOPIC_MODELS, HOSTILE, COMINGS, QUEUE_MODELS};
-static const size_t *const counts[] = {&RING_COUNT,    &TOPIC_COUNT,  &LATEST_COUNT,
-                                       &LINE_COUNT,    &MODEL_COUNT,  &TOPIC_MODEL_COUNT,
-                                       &HOSTILE_COUNT, &COMING_COUNT, &QUEUE_MODEL_COUNT};
+static const struct configuration *const files[] = {
+    RINGS, TOPICS, LATESTS, LINES, MODELS, TOPIC_MODELS, LINE_MODELS, HOSTILE, COMINGS, COMING_STORIES, QUEUE_MODELS};
+static const size_t *const counts[] = {&RING_COUNT,   &TOPIC_COUNT,        &LATEST_COUNT,     &LINE_COUNT,
+                                       &MODEL_COUNT,  &TOPIC_MODEL_COUNT,  &LINE_MODEL_COUNT, &HOSTILE_COUNT,
+                                       &COMING_COUNT, &COMING_STORY_COUNT, &QUEUE_MODEL_COUNT};
 
 static const struct configuration *named(const char *name) {
     for (size_t file = 0; file < sizeof counts / sizeof *counts; file++)

@@ -174,13 +174,48 @@ static void claim(void) {
     open_claims++;
 }
 
+/* What is left over is free at once where the record is the newest that there can be, and else padding behind it. */
+static void commit_part(struct item *item, uint64_t length) {
+    uint64_t rest = sr_granules_for(item->length) - sr_granules_for(length);
+    EXPECT(sr_commit_part(&ends[item->end], &item->record, length) == SR_OK);
+    EXPECT(item->record.length == length && sr_length_of(&plan, item->record.word) == length);
+    item->length = length;
+    item->granules -= rest;
+    if (is_spsc) {
+        place = (place + plan.granules - rest) % plan.granules;
+    } else if (rest) {
+        memmove(item + 2, item + 1, (size_t)(items + count - item - 1) * sizeof *items);
+        item[1] = (struct item){.granules = rest, .phase = DONE};
+        count++;
+    }
+}
+
 static void end_claim(bool commits) {
     struct item *item = any(CLAIMED);
     if (!item)
         return;
     open_claims--;
+    if (commits && item->length && random_below(3) == 0) { /* less of it than was claimed */
+        uint64_t length = random_below(item->length + 1);
+        uint64_t rest = sr_granules_for(item->length) - sr_granules_for(length);
+        EXPECT(sr_commit_part(&ends[item->end], &item->record, length) == SR_OK && item->record.length == length);
+        sr_announce(&ends[item->end], 1);
+        item->phase = READY;
+        item->length = length;
+        item->granules -= rest;
+        if (is_spsc) {
+            place = (place + plan.granules - rest) % plan.granules;
+        } else if (rest) {
+            memmove(item + 2, item + 1, (size_t)(items + count++ - item - 1) * sizeof *items);
+            item[1] = (struct item){.phase = DONE, .granules = rest};
+        }
+        return;
+    }
     if (commits) {
-        EXPECT(sr_commit(&ends[item->end], &item->record) == SR_OK);
+        if (random_below(2))
+            EXPECT(sr_commit(&ends[item->end], &item->record) == SR_OK);
+        else
+            commit_part(item, random_below(item->length + 1));
         sr_announce(&ends[item->end], 1);
         item->phase = READY;
         return;
@@ -493,6 +528,48 @@ static void spsc_adopted(void) {
     EXPECT(sr_spsc_adopt(&ends[1], SR_ROLE_PRODUCER) == SR_OK);
     EXPECT(sr_try_take(&ends[0], 64, &record) == SR_OK);
 }
+static void put_and_get(uint64_t length) {
+    struct sr_record record;
+    EXPECT(sr_try_claim(&ends[0], length, &record) == SR_OK && sr_commit(&ends[0], &record) == SR_OK);
+    sr_announce(&ends[0], 1);
+    EXPECT(sr_try_take(&ends[0], length, &record) == SR_OK && sr_acknowledge(&ends[0], &record) == SR_OK);
+    sr_announce_room(&ends[0]);
+}
+/* What was seen and not acknowledged is flagged when it comes again: here, or to a successor, behind a padding as well. */
+static void spsc_seen(void) {
+    struct sr_record one, other;
+    make(SR_KIND_SPSC, 256, 0);
+    for (int i = 0; i < 2; i++) {
+        EXPECT(sr_try_claim(&ends[0], 64, &one) == SR_OK && sr_commit(&ends[0], &one) == SR_OK);
+        sr_announce(&ends[0], 1);
+    }
+    EXPECT(sr_try_take(&ends[0], 64, &one) == SR_OK && sr_try_take_next(&ends[0], &one, &other) == SR_OK);
+    EXPECT(sr_hand_back(&ends[0], &other) == SR_OK && sr_hand_back(&ends[0], &one) == SR_OK);
+    for (int i = 0; i < 2; i++) {
+        EXPECT(sr_try_take(&ends[0], 64, &one) == SR_OK && one.redelivered);
+        EXPECT(sr_acknowledge(&ends[0], &one) == SR_OK);
+    }
+    make(SR_KIND_SPSC, 256, 0);
+    for (int i = 0; i < 3; i++)
+        put_and_get(64);
+    EXPECT(sr_try_claim(&ends[0], 128, &one) == SR_OK && sr_commit(&ends[0], &one) == SR_OK);
+    sr_announce(&ends[0], 1);
+    EXPECT(sr_try_take(&ends[0], 128, &one) == SR_OK && !one.redelivered);
+    sr_expose(&ends[0], &one);
+    EXPECT(sr_spsc_adopt(&ends[1], SR_ROLE_CONSUMER) == SR_OK);
+    EXPECT(sr_try_take(&ends[1], 128, &one) == SR_OK && one.redelivered);
+}
+/* Drained: whatever lies there from the lap before. */
+static void spsc_drained(void) {
+    struct sr_record record;
+    for (int messages = 1; messages < 12; messages++) {
+        make(SR_KIND_SPSC, 256, 0);
+        for (int i = 0; i < messages; i++)
+            put_and_get(64);
+        sr_shut_down(&ends[0], SR_DRAINING);
+        EXPECT(sr_try_take(&ends[0], 64, &record) == SR_SHUT_DOWN);
+    }
+}
 static void spsc(void) { many(SR_KIND_SPSC); }
 static void mpmc(void) { many(SR_KIND_MPMC); }
 static void semaphore(void) { many(SR_KIND_SEMAPHORE); }
@@ -512,125 +589,16 @@ static void semaphore_by_hand(void) {
     header->mutex_holder = 0;
     EXPECT(sr_try_claim(&ends[0], 1, &record) == SR_OK && semaphores[2] == 3);
 }
-
-/* --- the line for room --- */
-
-enum { WAITERS = 20 };
-static struct {
-    struct sr_place place;
-    uint64_t ticket; /* 0: it does not stand there */
-    int end;
-} waiters[WAITERS];
-static uint64_t turn, limit, tickets; /* whose turn it is, by ticket */
-
-static int waiter_of(uint64_t ticket) {
-    for (int i = 0; i < WAITERS; i++)
-        if (ticket && waiters[i].ticket == ticket)
-            return i;
-    return -1;
-}
-static void next_turn(void) {
-    turn = 0;
-    for (int i = 0; i < WAITERS; i++)
-        if (waiters[i].ticket && (!turn || (int64_t)((waiters[i].ticket - turn) << 15) < 0))
-            turn = waiters[i].ticket;
-}
-static void go(int i) {
-    bool had_turn = waiters[i].ticket && waiters[i].ticket == turn;
-    waiters[i].ticket = 0;
-    if (had_turn)
-        next_turn();
-}
-static bool is_of(int end, uint64_t word) {
-    return word && (word >> 1 & ((1u << SR_OWNER_BITS) - 1)) == ends[end].owner;
-}
-static void stand_in_line(int i) {
-    int end = (int)random_below(ENDS), standing = 0;
-    if (waiters[i].place.word)
-        return;
-    for (int j = 0; j < WAITERS; j++)
-        standing += waiters[j].ticket != 0;
-    tickets++;
-    waiters[i].end = end;
-    sr_line_join(&ends[end], &waiters[i].place);
-    EXPECT(!waiters[i].place.word == (standing == SR_LINE));
-    EXPECT(!waiters[i].place.word || is_of(end, waiters[i].place.word));
-    EXPECT(!waiters[i].place.word || header->line[waiters[i].place.index] == waiters[i].place.word);
-    waiters[i].ticket = waiters[i].place.word ? tickets : 0;
-}
-static void look_in_line(int i) {
-    uint64_t room = sr_first_position(&plan) + random_below(50);
-    if (!waiters[i].place.word)
-        return;
-    bool begins = false, had_begun = waiters[i].place.has_begun;
-    if (waiters[i].ticket && !turn)
-        next_turn();
-    if (waiters[i].ticket && turn == waiters[i].ticket && !had_begun) {
-        begins = true;
-        limit = room > limit ? room : limit;
-    }
-    sr_line_look(&ends[waiters[i].end], &waiters[i].place, room);
-    EXPECT(!waiters[i].place.word == !waiters[i].ticket); /* one that was removed finds that out */
-    EXPECT(waiters[i].place.has_begun == ((begins || had_begun) && waiters[i].ticket));
-}
-static void line(void) {
-    for (seed = 1; seed < 30; seed++) {
-        uint64_t first = seed;
-        make(SR_KIND_MPMC, 256, 0);
-        memset(waiters, 0, sizeof waiters);
-        turn = limit = 0;
-        header->tickets = tickets = seed % 2 ? 0 : (UINT64_C(1) << 49) - 40; /* which comes round */
-        for (int n = 0; n < 500; n++) {
-            int i = (int)random_below(WAITERS), end = (int)random_below(ENDS);
-            uint64_t which = random_below(seed % 3 ? 32 : 12); /* some lines are long */
-            /* What lies behind is another's. */
-            header->sent[0] = random_below(2) ? waiters[i].place.word ^ UINT64_C(1) << 40 : 0;
-            uint64_t sent = header->sent[0];
-            if (which < 9)
-                stand_in_line(i);
-            else if (which < 12 || which > 29)
-                look_in_line(i);
-            else if (which < 26) {
-                bool had_turn = waiters[i].ticket && waiters[i].ticket == turn;
-                go(i);
-                EXPECT(sr_line_leave(&ends[waiters[i].end], &waiters[i].place) == had_turn);
-                EXPECT(!waiters[i].place.word);
-            } else if (which < 28) { /* one stands still with its turn */
-                int holder = waiter_of(turn);
-                EXPECT(holder < 0 || sr_line_evict(&ends[end], header->turn));
-                EXPECT(!sent || !sr_line_evict(&ends[end], sent));
-                if (holder >= 0)
-                    go(holder);
-            } else { /* one is dead; perhaps its turn is of a place that it had left */
-                bool is_stale = !turn && random_below(2);
-                if (is_stale)
-                    header->turn = ends[end].owner << 1 | 1 | UINT64_C(1) << 40;
-                bool had_turn = waiter_of(turn) >= 0 && waiters[waiter_of(turn)].end == end;
-                sr_line_repair(&ends[0], ends[end].owner);
-                for (int j = 0; j < WAITERS; j++)
-                    if (waiters[j].end == end)
-                        waiters[j].ticket = 0;
-                if (had_turn || is_stale)
-                    next_turn();
-            }
-            EXPECT(header->sent[0] == sent);
-            EXPECT(!header->turn == !turn && header->turn_limit == limit);
-            EXPECT(!turn || header->turn == waiters[waiter_of(turn)].place.word);
-            for (int j = 0; j < WAITERS; j++)
-                EXPECT(!waiters[j].ticket || header->line[waiters[j].place.index] == waiters[j].place.word);
-        }
-        seed = first;
-    }
-}
 static void nothing(void) {}
 
 const struct configuration MODELS[] = {
     {C("model-spsc", spsc, nothing, 1, nothing)},
     {C("model-spsc-corrupt", spsc_corrupt, nothing, 1, nothing)},
     {C("model-spsc-adopted", spsc_adopted, nothing, 1, nothing)},
+    {C("model-spsc-seen", spsc_seen, nothing, 1, nothing)},
+    {C("model-spsc-drained", spsc_drained, nothing, 1, nothing)},
     {C("model-mpmc", mpmc, nothing, 1, nothing)},
     {C("model-semaphore", semaphore, nothing, 1, nothing)},
-    {C("model-line", line, nothing, 1, nothing)},
     {C("model-semaphore-by-hand", semaphore_by_hand, nothing, 1, nothing)},
 };
 const size_t MODEL_COUNT = sizeof MODELS / sizeof *MODELS;

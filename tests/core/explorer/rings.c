@@ -356,6 +356,29 @@ static void left_many(void) {
     for (int i = 0; i < 3; i++)
         EXPECT(sr_try_take(&ends[i == 1 ? 4 : 3], UINT64_MAX, &more[i]) == SR_OK);
 }
+/* Room of a short record and a long one before what the dead one claimed. A new long one over it ends inside the old one,
+ * where the word is of no record: whoever is overtaken there finds no way on from it. */
+static void left_behind_room(void) {
+    make(SR_KIND_MPMC, 6, 0);
+    EXPECT(put(OTHER, 1) && put_long(OTHER, 2, 128));
+    EXPECT(sr_try_claim(&ends[3], 64, &left) == SR_OK);
+    EXPECT(put(OTHER, 3) && put(OTHER, 4));
+    EXPECT(get(OTHER) == 1 && get(OTHER) == 2);
+}
+static void put_long_1(void) { EXPECT(put_long(1, 5, 128)); }
+static void dead_claim_is_aborted(void) {
+    EXPECT(sr_state_of(ends[0].words[3]) == SR_ABORTED);
+    drained_and_usable();
+}
+static void returned_behind_room(void) {
+    make(SR_KIND_MPMC, 6, 0);
+    EXPECT(put(OTHER, 1) && put_long(OTHER, 2, 128) && put(OTHER, 3));
+    EXPECT(put(OTHER, 4) && put(OTHER, 9));
+    EXPECT(get(OTHER) == 1 && get(OTHER) == 2);
+    EXPECT(sr_try_take(&ends[OTHER], UINT64_MAX, &left) == SR_OK);
+    EXPECT(sr_mpmc_hand_back(&ends[OTHER], &left) == SR_OK);
+}
+static void take_3_0(void) { EXPECT(get(0) == 3); }
 static void repair_many(int thread) {
     repair(thread, 3);
     repair(thread, 4);
@@ -668,6 +691,8 @@ const struct configuration RINGS[] = {
     {C("churn-room", all_released, mixed_after, 2, put_for_sure_0, churner_1x1), SAFETY},
     {C("churn-repair", left_taken, mended_3, 2, repairer_of_3, churner_1x2), SAFETY},
     {C("repair-many", left_many, drained_and_usable, 2, repair_many_0, put_6_1), SAFETY},
+    {C("repair-spans", left_behind_room, dead_claim_is_aborted, 2, repairer_of_3, put_long_1), SAFETY},
+    {C("returned-spans", returned_behind_room, drained_and_usable, 2, take_3_0, put_long_1), SAFETY},
     {C("repair-many-kill-repairer", left_many, mended_many, 2, repair_many_0, repair_many_1), .alive = &alive, SAFETY},
     {C("repair-beside-taker", left_taken, drained_and_usable, 2, repairer_of_3, c1x2), SAFETY},
     {C("repair-beside-producer", left_claimed, drained_and_usable, 2, repairer_of_3, p1x2), SAFETY},

@@ -169,12 +169,26 @@ static void claim(void) {
     for (uint64_t i = 0; i < length; i++)
         record.payload[i] = (unsigned char)(item->id + i);
 }
+/* What is left over is a gap behind it. */
+static void commit_part(struct item *item, uint64_t length) {
+    uint64_t rest = sr_granules_for(item->length) - sr_granules_for(length);
+    if (rest && count == RECORDS)
+        length = item->length, rest = 0;
+    EXPECT(sr_commit_part(&ends[item->end], &item->record, length) == SR_OK && item->record.length == length);
+    item->length = length;
+    if (rest) {
+        memmove(item + 2, item + 1, (size_t)(items + count - item - 1) * sizeof *items);
+        item->granules -= rest;
+        item[1] = (struct item){.begin = item->begin + item->granules, .granules = rest, .phase = GAP};
+        count++;
+    }
+}
 static void end_claim(bool commits) {
     struct item *item = some_claim();
     if (!item)
         return;
     if (commits) {
-        EXPECT(sr_commit(&ends[item->end], &item->record) == SR_OK);
+        commit_part(item, random_below(2) ? item->length : random_below(item->length + 1));
         sr_announce(&ends[item->end], 1);
     } else
         EXPECT(sr_abort(&ends[item->end], &item->record) == SR_OK);
@@ -400,7 +414,11 @@ static void latest(void) {
                 EXPECT(sr_abort(&ends[0], &record) == SR_OK);
                 continue;
             }
-            EXPECT(sr_commit(&ends[0], &record) == SR_OK);
+            if (random_below(3) == 0) {
+                length = random_below(length + 1);
+                EXPECT(sr_commit_part(&ends[0], &record, length) == SR_OK && record.length == length);
+            } else
+                EXPECT(sr_commit(&ends[0], &record) == SR_OK);
             sr_announce(&ends[0], 1);
             lengths[++version % 8] = length;
         } else if (!stays) {
