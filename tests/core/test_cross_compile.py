@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.verify
 
 ROOT = Path(__file__).resolve().parents[2]
-FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", "-Werror", "-c"]
+FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{ROOT}/shmring/core", "-c"]
 TARGETS = {
     "aarch64-macos": "darwin",
     "x86_64-macos": "darwin",
