@@ -173,6 +173,9 @@ class Attachment(_core.Attachment[Message]):
         try:
             keeps_name = place is not None and not places.may_remove(memory, place)
             clears_claims = place is not None and trust.is_open_to_others(memory)
+            is_wary = place is not None and not is_shared
+            is_wary = is_wary and codecs.believes_writers(codec, asked=how.codec is not None)
+            owner = places.owner_of(memory) if is_wary else None  # all that may fail comes before it is attached
             name = place.name if place else None
             path = str(place.path) if place else None
             made = cls.__new__(cls)
@@ -195,8 +198,8 @@ class Attachment(_core.Attachment[Message]):
             made._keep_name()
         if clears_claims:
             made._clear_claims()
-        if not is_shared and place is not None and codecs.believes_writers(codec, asked=how.codec is not None):
-            made._be_wary()
+        if owner is not None:
+            made._be_wary(owner)
         _open.add(made)
         _leaving.watch()
         return made

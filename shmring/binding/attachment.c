@@ -394,11 +394,11 @@ static PyObject *ring_keep_name(PyObject *object, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
-static PyObject *ring_be_wary(PyObject *object, PyObject *unused) {
-    (void)unused;
+static PyObject *ring_be_wary(PyObject *object, PyObject *owner) {
     struct ring *self = (struct ring *)object;
-    if (!sr_os_file_owner(self->segment_fd, &self->owner))
-        return sr_raise_errno(NULL);
+    self->owner = PyLong_AsUnsignedLongLong(owner);
+    if (PyErr_Occurred())
+        return NULL;
     self->wary = true;
     Py_RETURN_NONE;
 }
@@ -538,7 +538,7 @@ static PyMethodDef attachment_methods[] = {
     {"_begin_close", ring_begin_close, METH_NOARGS, NULL},
     {"_keep_name", ring_keep_name, METH_NOARGS, NULL},
     {"_clear_claims", ring_clear_claims, METH_NOARGS, NULL},
-    {"_be_wary", ring_be_wary, METH_NOARGS, NULL},
+    {"_be_wary", ring_be_wary, METH_O, NULL},
     {"_detach", ring_detach, METH_NOARGS, NULL},
     {"_finish_close", ring_finish_close, METH_O, NULL},
     {"_after_fork", ring_after_fork, METH_NOARGS, NULL},

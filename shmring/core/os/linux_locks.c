@@ -186,14 +186,6 @@ bool sr_os_file_is_open_to_others(const struct sr_os_file *file, int fd, const c
     return known && (found.st_mode & (S_IWGRP | S_IWOTH) || (uint64_t)found.st_uid != owner); /* of an ACL: its mask */
 }
 
-bool sr_os_file_owner(int fd, uint64_t *owner) {
-    struct stat found;
-    if (fstat(fd, &found) != 0)
-        return false;
-    *owner = (uint64_t)found.st_uid;
-    return true;
-}
-
 void sr_os_remove_name(const struct sr_os_file *file, const char *path) {
     struct stat there;
     if (lstat(path, &there) == 0 && is_file(&there, file))

@@ -151,12 +151,6 @@ bool sr_os_file_is_open_to_others(const struct sr_os_file *file, int fd, const c
     return false; /* only those of its user find it */
 }
 
-bool sr_os_file_owner(int fd, uint64_t *owner) {
-    (void)fd;
-    *owner = 0;
-    return true;
-}
-
 void sr_os_remove_name(const struct sr_os_file *file, const char *path) {
     (void)file;
     (void)path; /* not SR_OS_REMOVES_NAMES */

@@ -46,7 +46,6 @@ bool sr_os_file_of(int fd, struct sr_os_file *file);
 /* May others than its owner write to that very file, and is the owner still this one? By a descriptor, if it is still of
  * that file, or a name. False where nothing leads to it any more: then nobody comes to it either. */
 bool sr_os_file_is_open_to_others(const struct sr_os_file *file, int fd, const char *path, uint64_t owner);
-bool sr_os_file_owner(int fd, uint64_t *owner);
 /* Takes the name away from that very file. Where names lead to something else than segments, the registry does it. */
 #ifdef __linux__
 enum { SR_OS_REMOVES_NAMES = true };
