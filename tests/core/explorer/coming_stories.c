@@ -459,6 +459,21 @@ static void refused_lifecycle(void) { refused_at(SR_LIFECYCLE_BYTE, true); }
 static void refused_claim(void) { refused_at(SR_CLAIM_BYTE, true); }
 static void refused_token(void) { refused_at(SR_PAGE, true); }
 /* The kernel does not tell who lives: nobody is taken for dead, and the next one looks at once. */
+/* Of two dead the kernel does not tell of the first: that is the answer, whatever it would say of the second. */
+static void refused_to_tell_first(void) {
+    two_there();
+    was_there(2);
+    was_there(3);
+    died(2);
+    died(3);
+    bool in_order = ends[2].slot < ends[3].slot;
+    kernel_refuse(SR_PAGE + ends[in_order ? 2 : 3].slot * sizeof(struct sr_attachment));
+    kernel_is_impatient(0);
+    kernel_act_as(0);
+    EXPECT(sr_reap(&ends[0]) == -1);
+    kernel_refuse(SR_SENT_BYTES);
+    EXPECT(sr_reap(&ends[0]) == 2);
+}
 static void refused_to_tell(void) {
     two_there();
     was_there(2);
@@ -624,6 +639,7 @@ const struct configuration COMING_STORIES[] = {
     {C("refused-claim", refused_claim, whole, 1, nothing_else)},
     {C("refused-token", refused_token, whole, 1, nothing_else)},
     {C("refused-to-tell", refused_to_tell, whole, 1, nothing_else)},
+    {C("refused-to-tell-first", refused_to_tell_first, nothing_else, 1, nothing_else)},
     {C("held-up", held_up_for_good, nothing_else, 1, nothing_else)},
     {C("goes-and-mends", goes_and_mends, whole, 1, nothing_else)},
     {C("nameless-with-message", nameless_with_a_message, nothing_else, 1, nothing_else)},
