@@ -23,6 +23,7 @@ struct told {
     bool is_attached[EXPLORE_THREADS + 1];
     enum sr_result came[EXPLORE_THREADS + 1], role[EXPLORE_THREADS + 1];
     int abandoned; /* how often somebody was told so */
+    int reaped;    /* how many deaths reapers say that they mended */
     bool committed[MESSAGES + 1];
     int seen[MESSAGES + 1], redelivered[MESSAGES + 1];
 };

@@ -596,6 +596,17 @@ static void forsaken_semaphore(void) {
     EXPECT(sr_reap(&ends[0]) == 1);
 }
 
+/* Every entry has a living owner: who comes then finds none, also not behind the last. */
+static void no_entry_left(void) {
+    make(SR_KIND_MPMC, 2, SR_FLAG_NAMED);
+    for (int i = 0; i < 4; i++)
+        was_there(i);
+    struct sr_endpoint fifth = ends[OTHER];
+    fifth.locks = -1;
+    fifth.self = NULL;
+    fifth.attachments[4].state = 0; /* as if it were free */
+    EXPECT(sr_attach(&fifth, &arrival) == SR_NO_SLOT && fifth.attachments[4].state == 0);
+}
 /* The file beside a ring that has its locks. */
 static void path_of_locks(void) {
     char path[64];
@@ -608,6 +619,7 @@ static void path_of_locks(void) {
 }
 
 const struct configuration COMING_STORIES[] = {
+    {C("no-entry-left", no_entry_left, nothing_else, 1, nothing_else)},
     {C("path-of-locks", path_of_locks, nothing_else, 1, nothing_else)},
     {C("peers", peers, whole, 1, nothing_else)},
     {C("peers-topic", peers_of_a_topic, nothing_else, 1, nothing_else)},
