@@ -82,13 +82,14 @@ plain[0]
 
 
 def test_another_user_truncates_a_segment(as_user: AsUser, name: str) -> None:
-    path = f"/dev/shm/shmring-segment.{name}"
+    path, done = f"/dev/shm/shmring-segment.{name}", f"/dev/shm/{name}.done"
     victim = f"""
         import os, sys
         from shmring import segment
         with segment.create({name!r}, 4 * {PAGE}, mode=0o666) as memory:
             memory[:] = b"x" * len(memory)
-            while os.path.getsize({path!r}): pass
+            # Until it is done, and not while its size is 0: that is so a moment before the pages are gone.
+            while not os.path.exists({done!r}): pass
             print(memory[0], memory.damaged)
         segment.unlink({name!r})
         """
@@ -98,5 +99,9 @@ def test_another_user_truncates_a_segment(as_user: AsUser, name: str) -> None:
         seen = threads.submit(as_user, VICTIM, victim)
         while not (os.path.exists(path) and os.path.getsize(path) and Path(path).read_bytes()[-1:] == b"x"):
             assert not seen.done(), seen.result()
-        assert as_user(STRANGER, f"import os; os.truncate({path!r}, 0)") == ""
+        try:
+            assert as_user(STRANGER, f"import os; os.truncate({path!r}, 0)") == ""
+        finally:
+            Path(done).touch()
         assert seen.result() == "0 True\n"
+    Path(done).unlink()

@@ -50,7 +50,8 @@ def test_another_user_truncates_a_semaphore(as_user: AsUser, name: str, path: Pa
         ring = shmring.Ring.create({name!r}, kind="semaphore", mode=0o666)
         ring.put(b"x")
         open("/dev/shm/{name}.identity", "w").write(f"{{ring._identity:016x}}")
-        while os.path.getsize(f"/dev/shm/sem.shmring-{{ring._identity:016x}}.mutex"): pass
+        # Until it is done, and not while its size is 0: that is so a moment before the pages are gone.
+        while os.path.exists("/dev/shm/{name}.identity"): pass
         print(ring.get(timeout=1))
         """
     from concurrent.futures import ThreadPoolExecutor
@@ -64,6 +65,7 @@ def test_another_user_truncates_a_semaphore(as_user: AsUser, name: str, path: Pa
             identity = note.read_text()
             truncates = f"import os; os.truncate('/dev/shm/sem.shmring-{identity}.mutex', 0)"
             assert as_user(STRANGER, truncates) == ""
+            note.unlink()
             assert "Corrupt" in seen.result()
         finally:
             note.unlink(missing_ok=True)
