@@ -27,6 +27,14 @@ STANDS_STILL = 60.0
 kind, seed, rounds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 NAME = f"test-scribbled-{os.getpid()}-{kind}"
 PATH = Path(f"/dev/shm/shmring.{NAME}")
+
+
+def semaphores() -> set[Path]:
+    """The files of all rings' semaphores."""
+    return {*Path("/dev/shm").glob("sem.shmring-*")}
+
+
+BEFORE = semaphores()
 QUEUES: dict[str, Any] = {"queue": shmring.Queue, "joinable": shmring.JoinableQueue, "simple": shmring.SimpleQueue}
 WIDE = {512: 4, 1024: 4, 1028: 4, 1152: 4, 1156: 4}
 FIELDS = [16, 512, 520, 528, 576, 584, 640, 768, 776, 784, 896, 1024, 1028, 1152, 1156, 1280, 1408, 1440, 1448]
@@ -279,6 +287,9 @@ def main() -> None:
         with contextlib.suppress(Exception):
             each.close()
     PATH.unlink(missing_ok=True)
+    # Whoever finds a header that says so makes the semaphores of whatever identity stands there.
+    for each in semaphores() - BEFORE:
+        each.unlink(missing_ok=True)
     print(json.dumps({"ends": ends, "codes": codes, "stood_still": stood_still, "longest": longest}))
 
 
