@@ -2,7 +2,7 @@
 #   make demo   the main job: a pipeline of separate programs over the standard library's sources
 #   make test   the tests, against the installed package (make test ARGS="-k ring")
 #   make test-programs  beside the programs and libraries of others that use pools and queues
-#   make verify the reliability programme: explorer, kill matrix, sanitizers, fuzzing (make soak: for half an hour)
+#   make verify the reliability programme: explorer, kill matrix, sanitizers, fuzzing (make soak: more of it)
 #   make test-windows  the tests under Wine, against a wheel that a cross compiler has built (Debian, Ubuntu; amd64)
 #   make lint   ruff, mypy --strict, clang-format, codespell
 #   make bench  the benchmarks, with their rivals in the same run
